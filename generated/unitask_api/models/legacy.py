@@ -15,9 +15,12 @@ __all__ = [
     "LegacyFaceSwapEnvelope",
     "LegacyFaceSwapOutput",
     "LegacyFaceSwapRequest",
+    "LegacyKlingCover",
     "LegacyKlingEnvelope",
+    "LegacyKlingFile",
     "LegacyKlingOutput",
     "LegacyKlingRequest",
+    "LegacyKlingWork",
     "LegacyLook",
     "LegacyLuma",
     "LegacyLumaEnvelope",
@@ -124,6 +127,15 @@ class LegacyFaceSwapRequest(TypedDict, total=False):
     """Form of the result; base64 if absent."""
 
 
+class LegacyKlingCover(Output):
+    """Where a cover lies."""
+
+    @property
+    def resource(self) -> str | None:
+        """The cover."""
+        return self._text("resource")
+
+
 class LegacyKlingEnvelope(Reader):
     """A Kling video as it stands."""
 
@@ -143,14 +155,38 @@ class LegacyKlingEnvelope(Reader):
         return self._object("data")
 
 
+class LegacyKlingFile(Output):
+    """Where a video lies."""
+
+    @property
+    def resource(self) -> str | None:
+        """With a watermark."""
+        return self._text("resource")
+
+    @property
+    def resourceWithoutWatermark(self) -> str | None:
+        """Without a watermark."""
+        return self._text("resourceWithoutWatermark")
+
+    @property
+    def duration(self) -> float | None:
+        """Length in milliseconds."""
+        return self._float("duration")
+
+
 class LegacyKlingOutput(Output):
-    """What was made; clients read works as well, which stands in `raw`."""
+    """What was made."""
 
     PROTOCOL: ClassVar[str] = "kling_v1"
 
     @property
+    def works(self) -> list[LegacyKlingWork]:
+        """What was made."""
+        return self._readers("works", LegacyKlingWork)
+
+    @property
     def video_url(self) -> str | None:
-        """Where the video lies."""
+        """Where the video lies; in older answers only."""
         return self._text("video_url")
 
 
@@ -175,6 +211,30 @@ class LegacyKlingRequest(TypedDict, total=False):
     """For example 1.5."""
     webhook_config: WebhookConfigParams
     """Where the provider reports the end of the task."""
+
+
+class LegacyKlingWork(Output):
+    """A video that was made."""
+
+    @property
+    def contentType(self) -> str | None:
+        """ "video"."""
+        return self._text("contentType")
+
+    @property
+    def status(self) -> int | None:
+        """The maker's own number, 99 when done."""
+        return self._int("status")
+
+    @property
+    def resource(self) -> LegacyKlingFile | None:
+        """Where a video lies."""
+        return self._reader("resource", LegacyKlingFile)
+
+    @property
+    def cover(self) -> LegacyKlingCover | None:
+        """Where a cover lies."""
+        return self._reader("cover", LegacyKlingCover)
 
 
 class LegacyLook(TypedDict, total=False):
@@ -370,8 +430,8 @@ class MjOutpaintRequest(TypedDict, total=False):
 
     origin_task_id: Required[str]
     """The task to start from."""
-    zoom_ratio: Required[str]
-    """How far; text and not a number."""
+    zoom_ratio: Required[str | float]
+    """How far; most clients send text."""
     aspect_ratio: str
     """For example 4:3."""
     prompt: str
@@ -436,8 +496,8 @@ class MjUpscaleRequest(TypedDict, total=False):
 
     origin_task_id: Required[str]
     """The task to start from."""
-    index: Required[str]
-    """Which one, or how."""
+    index: Required[str | int]
+    """Which one, or how; two clients send a number."""
     webhook_endpoint: str
     """Where the end is reported."""
     webhook_secret: str
@@ -449,8 +509,8 @@ class MjVariationRequest(TypedDict, total=False):
 
     origin_task_id: Required[str]
     """The task to start from."""
-    index: Required[str]
-    """Which one, or how much."""
+    index: Required[str | int]
+    """Which one, or how much; two clients send a number."""
     webhook_endpoint: str
     """Where the end is reported."""
     webhook_secret: str

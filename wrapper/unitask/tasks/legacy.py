@@ -9,7 +9,10 @@ from typing import ClassVar, Literal, TypedDict
 
 from unitask_api.models import (
     LegacyFaceSwapOutput,
+    LegacyKlingCover,
+    LegacyKlingFile,
     LegacyKlingOutput,
+    LegacyKlingWork,
     LegacyLumaOutput,
     LegacyMidjourneyOutput,
 )
@@ -19,8 +22,11 @@ from ..inputs import TaskInput
 __all__ = [
     "LegacyFaceSwap",
     "LegacyFaceSwapOutput",
+    "LegacyKlingCover",
+    "LegacyKlingFile",
     "LegacyKlingOutput",
     "LegacyKlingVideo",
+    "LegacyKlingWork",
     "LegacyLumaOutput",
     "LegacyLumaVideo",
     "LegacyMidjourneyBlend",
@@ -234,7 +240,7 @@ class LegacyMidjourneyUpscale(TaskInput[LegacyMidjourneyOutput]):
 
     Attributes:
         origin_task_id: The task to start from.
-        index: Which one, or how.
+        index: Which one, or how; two clients send a number.
         webhook_endpoint: Where the end is reported. Optional.
         webhook_secret: Sent along with the report. Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -244,7 +250,7 @@ class LegacyMidjourneyUpscale(TaskInput[LegacyMidjourneyOutput]):
     TASK_TYPE: ClassVar[str] = "mj_v2_upscale"
 
     origin_task_id: str
-    index: str
+    index: str | int
     webhook_endpoint: str | None = None
     webhook_secret: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -264,7 +270,7 @@ class LegacyMidjourneyVariation(TaskInput[LegacyMidjourneyOutput]):
 
     Attributes:
         origin_task_id: The task to start from.
-        index: Which one, or how much.
+        index: Which one, or how much; two clients send a number.
         webhook_endpoint: Where the end is reported. Optional.
         webhook_secret: Sent along with the report. Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -274,7 +280,7 @@ class LegacyMidjourneyVariation(TaskInput[LegacyMidjourneyOutput]):
     TASK_TYPE: ClassVar[str] = "mj_v2_variation"
 
     origin_task_id: str
-    index: str
+    index: str | int
     webhook_endpoint: str | None = None
     webhook_secret: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -326,7 +332,7 @@ class LegacyMidjourneyOutpaint(TaskInput[LegacyMidjourneyOutput]):
 
     Attributes:
         origin_task_id: The task to start from.
-        zoom_ratio: How far; text and not a number.
+        zoom_ratio: How far; most clients send text.
         aspect_ratio: For example 4:3. Optional.
         prompt: What the result shows. Optional.
         webhook_endpoint: Where the end is reported. Optional.
@@ -338,7 +344,7 @@ class LegacyMidjourneyOutpaint(TaskInput[LegacyMidjourneyOutput]):
     TASK_TYPE: ClassVar[str] = "mj_v2_outpaint"
 
     origin_task_id: str
-    zoom_ratio: str
+    zoom_ratio: str | float
     aspect_ratio: str | None = None
     prompt: str | None = None
     webhook_endpoint: str | None = None

@@ -42,7 +42,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[LegacyKlingEnvelope]:
-    """Look at a Kling video.
+    """Poll a Kling video.
 
     Args:
         task_id: The id in the response to the submission.
@@ -63,7 +63,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> LegacyKlingEnvelope:
-    """Look at a Kling video.
+    """Poll a Kling video.
 
     Args:
         task_id: The id in the response to the submission.
@@ -86,7 +86,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[LegacyKlingEnvelope]:
-    """Look at a Kling video.
+    """Poll a Kling video.
 
     Args:
         task_id: The id in the response to the submission.
@@ -107,7 +107,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> LegacyKlingEnvelope:
-    """Look at a Kling video.
+    """Poll a Kling video.
 
     Args:
         task_id: The id in the response to the submission.

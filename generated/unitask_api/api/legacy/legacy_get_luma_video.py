@@ -42,7 +42,9 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[LegacyLumaEnvelope]:
-    """Look at a Luma video.
+    """Poll a Luma video.
+
+    The provider's README polls without a key.
 
     Args:
         task_id: The id in the response to the submission.
@@ -63,7 +65,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> LegacyLumaEnvelope:
-    """Look at a Luma video.
+    """Poll a Luma video.
+
+    The provider's README polls without a key.
 
     Args:
         task_id: The id in the response to the submission.
@@ -86,7 +90,9 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[LegacyLumaEnvelope]:
-    """Look at a Luma video.
+    """Poll a Luma video.
+
+    The provider's README polls without a key.
 
     Args:
         task_id: The id in the response to the submission.
@@ -107,7 +113,9 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> LegacyLumaEnvelope:
-    """Look at a Luma video.
+    """Poll a Luma video.
+
+    The provider's README polls without a key.
 
     Args:
         task_id: The id in the response to the submission.

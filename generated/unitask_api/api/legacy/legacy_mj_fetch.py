@@ -43,7 +43,9 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> Response[MjTask]:
-    """Look at a task.
+    """Poll a task.
+
+    Ten clients poll without a key.
 
     Args:
         client: Sends the request.
@@ -64,7 +66,9 @@ def sync(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> MjTask:
-    """Look at a task.
+    """Poll a task.
+
+    Ten clients poll without a key.
 
     Args:
         client: Sends the request.
@@ -87,7 +91,9 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> Response[MjTask]:
-    """Look at a task.
+    """Poll a task.
+
+    Ten clients poll without a key.
 
     Args:
         client: Sends the request.
@@ -108,7 +114,9 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> MjTask:
-    """Look at a task.
+    """Poll a task.
+
+    Ten clients poll without a key.
 
     Args:
         client: Sends the request.
