@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-sandbox bench-clients mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-sandbox bench-clients consumers mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -79,6 +79,18 @@ bench-clients: ## published clients and ours against one server that fails (WRIT
 	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --requirement benchmarks/clients/requirements.txt .
 	$(CLIENTS_VENV)/bin/python -m benchmarks.clients.collect $(if $(WRITE),--write)
+
+consumers: $(VENV)/.checks ## do linters and generators of other makers take docs/openapi.json? (npm, PyPI)
+	rm -rf out/consumers && mkdir -p out && cp -r scripts/consumers out/consumers
+	cd out/consumers && npm install --no-audit --no-fund --silent
+	cd out/consumers && npx redocly lint --max-problems 20 ../../docs/openapi.json
+	cd out/consumers && npx spectral lint --ruleset spectral.yaml --fail-severity warn ../../docs/openapi.json
+	cd out/consumers && npx openapi-typescript ../../docs/openapi.json -o openapi-typescript.ts
+	cd out/consumers && npx openapi-ts -i ../../docs/openapi.json -o hey-api
+	cd out/consumers && npx tsc --strict --noEmit --skipLibCheck --module esnext --moduleResolution bundler --target es2022 swap.ts
+	$(PYTHON) -m venv out/consumers/venv && out/consumers/venv/bin/pip install --quiet --requirement out/consumers/requirements.txt
+	cd out/consumers && venv/bin/datamodel-codegen --input ../../docs/openapi.json --input-file-type openapi \
+	  --output models.py --output-model-type pydantic_v2.BaseModel && venv/bin/python swap.py
 
 mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed? an hour or more; MUTANTS='unitask._core.contents*' tries these again
 	$(PIP) mutmut
