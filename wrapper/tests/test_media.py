@@ -138,11 +138,6 @@ def test_image_of_any_mode_keeps_colours_and_transparency(mode: str, sent_as: st
     assert (image.mode, image.size, image.tobytes()) == before
 
 
-def only_interface(array: Any, **changes: Any) -> Any:
-    """An object that has nothing but `__array_interface__`."""
-    return SimpleNamespace(__array_interface__={**array.__array_interface__, **changes})
-
-
 rows, columns = np.mgrid[0:7, 0:5]
 colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-1).astype(np.uint8)
 
@@ -150,12 +145,11 @@ colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-
 def test_array_keeps_its_pixels() -> None:
     for array in (colours[..., 0].T, colours, np.asfortranarray(colours[..., :3])):
         assert np.array_equal(np.asarray(decoded(sent_content(array))), array)
-        assert sent_content(only_interface(array)) == sent_content(array)
 
 
 NO_PICTURES: list[Any] = [
     *(colours.astype(np.float32), colours.astype(np.int8), colours[..., :2], colours[0, 0], colours[None], colours[:0]),
-    *(only_interface(colours, data=data, strides=None) for data in (b"123", memoryview(bytes(10_000)))),
+    SimpleNamespace(__array_interface__=colours.__array_interface__),  # without the bytes
     *(picture(mode="L").convert(mode) for mode in ("F", "I", "I;16", "I;16B")),  # the level of white is not known
 ]
 
@@ -190,7 +184,7 @@ UNREADABLE: list[tuple[Any, str]] = [
     (SimpleNamespace(read=read_async, file="a.png"), "SimpleNamespace is async"),
     (SimpleNamespace(read=lambda: read_async()), "gives coroutine, not bytes"),  # and it is closed: else Python warns
     (at_position(5 + len(PNG)), f"{5 + len(PNG)} bytes: seek(0) first"),
-    (CLOSED, "cannot be read"),
+    (CLOSED, "closed file"),
     (Image.open(io.BytesIO(encoded(200, 200)[:5000])), "OSError"),
 ]
 

@@ -28,9 +28,9 @@ from . import _telemetry
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
 from ._core.effects import Delivery, Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
-from ._core.flows import Submission
 from ._core.polling import DurationTracker
 from ._core.range_download import DownloadAttemptError, target
+from ._core.recovery import Submission
 from ._core.retry import RetryPolicy, Timeouts
 from ._core.uploads import Upload, Uploads, upload, upload_ending, with_uploads
 from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url
