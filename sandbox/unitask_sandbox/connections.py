@@ -8,7 +8,7 @@ waits too long is closed, and when too many are open, the one that has waited lo
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -26,13 +26,14 @@ class Connection(H11Protocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._limited, self.app = self.app, self._serve
+        self._open = cast("set[object]", self.connections)
         self._late: asyncio.TimerHandle | None = None
         self.waits_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a head; close the connection that has waited longest when there are too many."""
         super().connection_made(transport)
-        others = [one for one in self.connections if isinstance(one, Connection) and not one.transport.is_closing()]
+        others = [one for one in self._open if isinstance(one, Connection) and not one.transport.is_closing()]
         waiting = [one for one in others if one.waits_since is not None]  # not this one
         if len(others) > MOST_CONNECTIONS and waiting:
             min(waiting, key=lambda one: one.waits_since or 0.0).transport.abort()
