@@ -28,7 +28,7 @@ from xml.etree import ElementTree
 from generator.changes import changes, verdict
 from unitask_contract import bundle, provider, runner
 from unitask_contract.checks import fuzz
-from unitask_contract.counter import ALL, Coverage
+from unitask_contract.counter import ALL
 from unitask_contract.mutation import BAD, Verdict, ask, ask_generated, judged, mutants
 from unitask_contract.runner import Check, Outcome
 
@@ -50,12 +50,7 @@ NAMED = "contract_tests/test_fault_library.py::test_named_fault_ends_as_the_libr
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure and its gate.
-
-    Attributes:
-        wanted: The least share that has to be found, from 0 to 1.
-        least: The least number of cases.
-    """
+    """A measure and its gate: the least share that has to be found, from 0 to 1, of a least number of cases."""
 
     name: str
     found: int
@@ -75,26 +70,21 @@ class Measure:
 def main() -> int:
     """Take all measures, and print and write the tables; return 1 when a gate is missed."""
     logging.disable()
-    answers = wrong_answers()
-    defects = found_defects()
+    calls = {"wrapper": ask, "generated client": ask_generated}
+    answers = {client: Counter(judged(one, call)[0] for one in mutants()) for client, call in calls.items()}
+    defects = dict(zip(DEFECTS, _each(found_by, DEFECTS), strict=True))
     exercised = exercise()
     measures = [*of_answers(answers), *of_tests(), *of_spec(), wrapper(), *of_provider(defects)]
-    measures += of_coverage(exercised.coverage)
+    exercised_of = exercised.coverage.numbers()[ALL].items()
+    measures += [Measure(f"{kind} of the contract exercised", *row) for kind, row in exercised_of]
     idle = [check.id for check in runner.chosen() if not any(check.id in found for found in defects.values())]
-    problems = [f"{name} finds no defect" for name in idle] + [
-        f"disagreement: {one}" for one in exercised.disagreements
-    ]
+    problems = [f"{name} finds no defect" for name in idle]
+    problems += [f"disagreement: {one}" for one in exercised.disagreements]
     text = "\n\n".join([_measures_table(measures), _answers_table(answers), _checks_table(defects), *problems])
     print(text)
     (ROOT / "out").mkdir(exist_ok=True)
     (ROOT / "out" / "score.md").write_text(f"# Score\n\n{text}\n", encoding="utf-8")
     return int(bool(problems) or not all(one.met for one in measures))
-
-
-def wrong_answers() -> dict[str, Counter[Verdict]]:
-    """Return the verdicts on every mutant of a documented answer, for each client."""
-    calls = {"wrapper": ask, "generated client": ask_generated}
-    return {client: Counter(judged(one, call)[0] for one in mutants()) for client, call in calls.items()}
 
 
 def of_answers(answers: Mapping[str, Counter[Verdict]]) -> list[Measure]:
@@ -142,11 +132,7 @@ def _level(change: Callable[[dict[str, Any]], object]) -> str:
 
 def wrapper() -> Measure:
     """Measure the share of noticed mutants of the wrapper; not measured unless `make mutants` ran on these sources."""
-    found = measured()
-    name = "changes of the wrapper noticed"
-    if found is None:
-        return Measure(f"{name} (run make mutants first)", 0, 0, wanted=NOTICED_MUTANTS)
-    return Measure(name, *found, wanted=NOTICED_MUTANTS)
+    return Measure("changes of the wrapper noticed (by make mutants)", *(measured() or (0, 0)), NOTICED_MUTANTS)
 
 
 def of_provider(defects: Mapping[str, frozenset[str]]) -> list[Measure]:
@@ -156,11 +142,6 @@ def of_provider(defects: Mapping[str, frozenset[str]]) -> list[Measure]:
         Measure("defects of a provider found", found, len(DEFECTS), least=len(runner.chosen())),
         Measure("runs with other seeds without a false alarm", sum(_each(_is_quiet, SEEDS)), len(SEEDS)),
     ]
-
-
-def found_defects() -> dict[str, frozenset[str]]:
-    """Return the ids of the checks that find each defect."""
-    return dict(zip(DEFECTS, _each(found_by, DEFECTS), strict=True))
 
 
 def _each(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
@@ -187,10 +168,6 @@ def _finds(check: Check, defect: str) -> bool:
     run = partial(GENERATED[check.id], examples=EXAMPLES) if check.id in GENERATED else check.run
     with provider.sandbox(defective(defect), seed=1) as broken:
         return runner.made(broken, replace(check, run=run)).outcome is Outcome.BROKEN
-
-
-def of_coverage(coverage: Coverage) -> list[Measure]:
-    return [Measure(f"{kind} of the contract exercised", *row) for kind, row in coverage.numbers()[ALL].items()]
 
 
 def _measures_table(measures: list[Measure]) -> str:

@@ -39,11 +39,7 @@ class CannotRun(Exception):
 
 
 def open_http(base_url: str, within: float) -> httpx.Client:
-    """Return an HTTP client for a provider; one on this machine is reached without a proxy.
-
-    Args:
-        base_url: The address of the provider.
-        within: The seconds that a call may take, head and body together.
+    """Return an HTTP client whose calls take so many seconds at most; this machine is reached without a proxy.
 
     Raises:
         CannotRun: The environment has unusable proxies or certificates; the message names the variables.
@@ -145,11 +141,6 @@ def _set_variables(names: tuple[str, ...]) -> Iterator[str]:
 
 def greet(base_url: str, request: Request, key: str) -> None:
     """Make sure that a provider of this API answers, and accepts the key.
-
-    Args:
-        base_url: The address, as it was given.
-        request: Sends a request with the key.
-        key: The key, which is not shown.
 
     Raises:
         CannotRun: Something else answers, the key is refused, or it is a mock that keeps no tasks.

@@ -16,17 +16,11 @@ class LeftOut(Exception):
 
 @dataclass
 class Money:
-    """The limit, and what the submissions so far cost at most.
+    """The limit, and what the submissions so far cost at most."""
 
-    Attributes:
-        limit_usd: Infinite where nothing is real.
-        held_usd: The prices of all submissions that may have been accepted.
-        unpriced: The number of those submissions without a known price, which `held_usd` does not include.
-    """
-
-    limit_usd: float = math.inf
-    held_usd: float = 0.0
-    unpriced: int = 0
+    limit_usd: float = math.inf  # infinite where nothing is real
+    held_usd: float = 0.0  # the prices of all submissions that may have been accepted
+    unpriced: int = 0  # those submissions without a known price, which `held_usd` does not include
 
     def hold(self, what: str, usd: float | None) -> None:
         """Hold a price.

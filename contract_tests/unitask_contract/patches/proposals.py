@@ -46,27 +46,20 @@ class Difference:
     """One difference between answers and the spec.
 
     Attributes:
-        operation: The operationId of the first answer that shows it.
-        part: "200" or "default"; "request" for a notification.
-        family: The family of the task; empty for none.
-        says: What the spec says.
-        came: What came, redacted.
-        where: The path in the body, with a star for each index.
         key: What one change of the spec would allow: schema and keyword; operation and part without a schema.
         evidence: The redacted body; None when no redacted body would show the difference, so nothing is proposed.
-        count: The number of bodies that show it.
     """
 
     kind: Kind
-    operation: str
-    part: str
-    family: str
-    says: str
-    came: str
-    where: str = ""
+    operation: str  # of the first answer that shows it
+    part: str  # "200" or "default"; "request" for a notification
+    family: str  # of the task; empty for none
+    says: str  # what the spec says
+    came: str  # what came, redacted
+    where: str = ""  # the path in the body, with a star for each index
     key: tuple[str, str] = ("", "")
     evidence: Any = None
-    count: int = 1
+    count: int = 1  # of the bodies that show it
 
     def __str__(self) -> str:
         seen = "" if self.count == 1 else f" ({self.count} times)"
@@ -74,12 +67,7 @@ class Difference:
 
 
 def differences(exchanges: Iterable[Exchange], notifications: Iterable[tuple[str, Any]] = ()) -> list[Difference]:
-    """Return each difference once: what is not allowed before what is not named.
-
-    Args:
-        exchanges: What went over the wire; requests that the contract does not have are ignored.
-        notifications: The operation of each webhook, and its body, read as JSON.
-    """
+    """Return each difference of exchanges and notifications once: what is not allowed before what is not named."""
     bodies = [(one.operation, one.part, one) for one in exchanges if one.operation and not _is_stream(one)]
     for operation, body in notifications:
         bodies.append((operation, "request", Exchange("POST", "", b"", 200, json.dumps(body).encode())))
@@ -154,16 +142,12 @@ def spec_folder() -> Path:
     return beside if (beside / "sources.yaml").is_file() else package / "spec"
 
 
-def proposal(found: Iterable[Difference], folder: Path | None = None) -> str:
+def proposal(found: Iterable[Difference]) -> str:
     """Return a patch that makes the spec allow, and name, what the differences show; empty when there is none.
 
     It is a unified diff for the root of a checkout. It adds each body as an example, and entries to three files.
-
-    Args:
-        found: The differences; those without evidence are ignored.
-        folder: The folder of the spec; by default `spec_folder()`.
     """
-    folder = folder or spec_folder()
+    folder = spec_folder()
     schemas: Schemas = bundle.schemas()
     taken = {path.relative_to(folder).as_posix() for path in folder.glob("examples/*/observed-*.json")}
     examples: dict[str, str] = {}
