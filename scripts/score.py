@@ -1,12 +1,6 @@
 """Measure how strong the checks are: `make score` prints a table, writes out/score.md, and fails when a gate is missed.
 
-wrong answers     every documented answer changed in one step, read by the wrapper and by the generated client
-named faults      docs/faults.md, with both clients
-planted faults    clients that are wrong in one place
-defects           providers that are wrong in one place: which checks find each; and correct ones, with other seeds
-spec              one-change mutants of the spec, and the semver level that each is given
-wrapper           the last whole `make mutants`
-coverage          docs/coverage.md
+Wrong answers and faults are for the clients, planted defects for the checks of a provider, one at a time.
 """
 
 import copy
@@ -74,7 +68,17 @@ def main() -> int:
     answers = {client: Counter(judged(one, call)[0] for one in mutants()) for client, call in calls.items()}
     defects = dict(zip(DEFECTS, _each(found_by, DEFECTS), strict=True))
     exercised = exercise()
-    measures = [*of_answers(answers), *of_tests(), *of_spec(), wrapper(), *of_provider(defects)]
+    measures = [
+        *(
+            Measure(f"wrong answers reported, or tolerated by name: {client}", _right(counts), counts.total())
+            for client, counts in answers.items()
+        ),
+        Measure("named faults that end as documented, with both clients", *_passed(NAMED)),
+        Measure("planted faults of a client found", *_passed(PLANTED)),
+        *of_spec(),
+        wrapper(),
+        *of_provider(defects),
+    ]
     exercised_of = exercised.coverage.numbers()[ALL].items()
     measures += [Measure(f"{kind} of the contract exercised", *row) for kind, row in exercised_of]
     idle = [check.id for check in runner.chosen() if not any(check.id in found for found in defects.values())]
@@ -87,19 +91,8 @@ def main() -> int:
     return int(bool(problems) or not all(one.met for one in measures))
 
 
-def of_answers(answers: Mapping[str, Counter[Verdict]]) -> list[Measure]:
-    name = "wrong answers reported, or tolerated by name"
-    return [
-        Measure(f"{name}: {client}", counts.total() - sum(counts[bad] for bad in BAD), counts.total())
-        for client, counts in answers.items()
-    ]
-
-
-def of_tests() -> list[Measure]:
-    return [
-        Measure("named faults that end as documented, with both clients", *_passed(NAMED)),
-        Measure("planted faults of a client found", *_passed(PLANTED)),
-    ]
+def _right(counts: Counter[Verdict]) -> int:
+    return counts.total() - sum(counts[bad] for bad in BAD)
 
 
 def _passed(tests: str) -> tuple[int, int]:
@@ -183,18 +176,17 @@ def _answers_table(answers: Mapping[str, Counter[Verdict]]) -> str:
 
 def _checks_table(defects: Mapping[str, frozenset[str]]) -> str:
     """Return for each check how many defects it finds, and which ones no other check finds."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for check in runner.chosen():
         found = [defect for defect, ids in defects.items() if check.id in ids]
         alone = [defect for defect in found if len(defects[defect]) == 1]
         rows.append((check.id, str(len(found)), ", ".join(alone) or "-"))
-    head = f"Of {len(defects)} defects planted in a provider, one at a time:\n\n"
-    return head + _table(("check", "finds", "alone"), sorted(rows, key=lambda row: -int(row[1])))
+    table = _table(("check", "finds", "alone"), sorted(rows, key=lambda row: -int(row[1])))
+    return f"Of {len(defects)} defects planted in a provider, one at a time:\n\n{table}"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ("---",) * len(head), *rows])
 
 
 if __name__ == "__main__":

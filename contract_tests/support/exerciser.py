@@ -60,7 +60,6 @@ def exercise(coverage: Coverage | None = None) -> Exercise:
             for scenario in scenarios():
                 for problem in problems(scenario, scripted(scenario, "sync", made.coverage.add)):
                     made.differ(scenario.name, problem)
-                made.coverage.add_scenario(scenario.name)
             read_answers(made)
             read_notifications(made)
             asyncio.run(send_requests(made))
