@@ -5,10 +5,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, Settings, create_app, running, server
+from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.engines import ENGINES
 
-from .browser import Site, opened, started
 from .local import MODEL, TASK_TYPE, Clock, Http, HttpWith, SandboxWith, fake_swap
 
 
@@ -64,35 +63,3 @@ def sandbox(sandbox_with: SandboxWith) -> Sandbox:
 @pytest.fixture
 def http(http_with: HttpWith) -> Http:
     return http_with()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with started() as found:
-        yield found
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    with opened(browser) as one:
-        yield one
-
-
-@pytest.fixture
-def expect(browser: Any) -> Any:
-    return pytest.importorskip("playwright.sync_api").expect
-
-
-@pytest.fixture
-def serve(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
-    """Providers on a real port; `real=True`: as delivered."""
-    apps: list[Any] = []
-    monkeypatch.setattr(server, "create_app", lambda settings: apps.append(create_app(settings)) or apps[-1])
-    with ExitStack() as stack:
-
-        def start(*, real: bool = False, **changes: Any) -> Site:
-            settings = Settings(**changes) if real else request.getfixturevalue("settings_with")(**changes)
-            url = stack.enter_context(running(settings))
-            return Site(url, apps[-1].state.sandbox)
-
-        yield start

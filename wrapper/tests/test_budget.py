@@ -19,7 +19,6 @@ from .interruption import Interruption, in_own_thread
 from .pictures import encoded
 from .script import (
     CUT_OFF,
-    GATEWAY,
     MODEL,
     NEVER_LEFT,
     RESEND,
@@ -32,7 +31,8 @@ from .script import (
     seen,
     task_data,
 )
-from .shells import FACE_SWAP, all_of, perform, provider
+from .shells import FACE_SWAP, all_of, in_turn, perform, provider
+from .shells import submit as send
 
 NUMBERS = itertools.count()
 PRICE = 100_000  # credits of a face swap, $0.01
@@ -44,12 +44,7 @@ RESUMED = Resumed(Timestamp(0.0, 0.0))
 def task(status: str, consume: object = None, task_id: str = TASK_ID) -> Task[Output]:
     """A task in a status; `consume` is its bill in credits, or None for an answer without a bill."""
     meta = {} if consume is None else {"usage": {"consume": consume}}
-    return Task({**task_data(status, meta=meta), "task_id": task_id}, Output)
-
-
-def accepted(task_id: str) -> Any:
-    """The answer to a submission that was accepted."""
-    return answer(200, {"code": 200, "data": {**task_data(), "task_id": task_id}})
+    return Task(task_data(status, meta=meta, task_id=task_id), Output)
 
 
 def amounts(budget: Budget) -> tuple[float, float, float]:
@@ -81,13 +76,11 @@ def test_completed_task_is_spent_with_its_bill_or_its_estimate(shell: str) -> No
 @pytest.mark.parametrize("call", ["submit", "run"])
 @pytest.mark.parametrize("validate", [True, False])
 def test_submission_beyond_the_limit_is_not_sent(shell: str, call: str, validate: bool) -> None:
-    budget = Budget(0.015)
-    perform(shell, provider(seen("pending")), lambda client: client.submit(FACE_SWAP), budget=budget)
-    with pytest.raises(errors.BudgetExceeded, match="nothing was sent") as caught:
-        perform(shell, provider(), lambda client: getattr(client, call)(FACE_SWAP, validate=validate), budget=budget)
+    budget, beyond = Budget(0.015), lambda client: getattr(client, call)(FACE_SWAP, validate=validate)
+    _, error = perform(shell, provider(seen("pending")), in_turn(send, beyond), budget=budget)
 
-    error = caught.value
-    assert f"{MODEL} {TASK_TYPE}" in str(error)
+    assert isinstance(error, errors.BudgetExceeded)
+    assert f"nothing was sent: {MODEL} {TASK_TYPE}" in str(error)
     assert (error.limit_usd, error.spent_usd, error.held_usd, error.estimate_usd) == (0.015, 0.0, 0.01, 0.01)
 
 
@@ -113,15 +106,10 @@ def test_each_call_that_sees_the_end_of_a_task_settles_it(shell: str, call: str)
     }
     for status, spent in (("completed", 0.01), ("failed", 0.0), ("cancelled", 0.0)):
         budget = Budget(1)
-        try:
-            reply = GATEWAY if call == "find" else seen("pending")
-            perform(shell, provider(reply), lambda client: client.submit(FACE_SWAP), budget=budget)
-        except errors.SubmissionUncertain as error:
-            lost = error
-            lost.task_id = TASK_ID
+        first = answer(502, seen().body) if call == "find" else seen("pending")
+        (lost,) = perform(shell, provider(first), in_turn(send), budget=budget)
         assert budget.held_usd == 0.01
-        with contextlib.suppress(errors.TaskFailed):
-            perform(shell, provider(seen(status)), calls[call], budget=budget)
+        perform(shell, provider(seen(status)), in_turn(calls[call]), budget=budget)
 
         assert amounts(budget) == (spent, 0.0, 1 - spent)
 
@@ -150,23 +138,18 @@ def test_submission_that_was_not_accepted_is_released(reply: Any) -> None:
     assert amounts(budget) == (0.0, 0.0, 1.0)
 
 
-@pytest.mark.parametrize(("step", "held"), [(0, 0.0), (1, 0.01), (2, 0.0), (3, 0.01)])
-def test_interrupted_submission_is_held_if_a_request_was_under_way(step: int, held: float) -> None:
+UNDER_WAY = [(NEVER_LEFT, 0, 0.0), (NEVER_LEFT, 1, 0.01), (NEVER_LEFT, 2, 0.0), (NEVER_LEFT, 3, 0.01)]
+
+
+@pytest.mark.parametrize(("reply", "step", "held"), [*UNDER_WAY, (seen("pending"), 2, 0.01)])
+def test_interrupted_submission_is_held_if_it_was_under_way_or_accepted(reply: Any, step: int, held: float) -> None:
     budget = Budget(1)
     with pytest.raises(KeyboardInterrupt):
-        submit(budget, NEVER_LEFT, interrupted=(step, KeyboardInterrupt()))
-
+        submit(budget, reply, interrupted=(step, KeyboardInterrupt()))
     assert budget.held_usd == held
 
-
-def test_submission_that_is_interrupted_after_its_acceptance_is_settled_by_the_id() -> None:
-    budget = Budget(1)
-    with pytest.raises(KeyboardInterrupt):
-        submit(budget, seen("pending"), interrupted=(2, KeyboardInterrupt()))
-    assert budget.held_usd == 0.01
     budget.see(task("completed", PRICE))
-
-    assert amounts(budget) == (0.01, 0.0, 0.99)
+    assert budget.spent_usd == (0.01 if reply is not NEVER_LEFT else 0.0)
 
 
 def test_interruption_of_an_upload_before_the_submission_releases_it() -> None:
@@ -251,12 +234,21 @@ def test_unusable_amount_is_refused(amount: Any) -> None:
 # ---- an interruption between any two lines
 
 
-def interrupted(line: int, call: Callable[[], Any]) -> bool:
-    """Interrupt a call before a line of budget.py; return whether that line was reached."""
-    interruption = Interruption(line, "unitask.budget")
-    with contextlib.suppress(KeyboardInterrupt, errors.UnitaskError, StopIteration), interruption:
-        call()
-    return interruption.reached
+def at_each_line(prepared: Callable[[Budget], Callable[[], Any]], check: Callable[[Budget, bool], None]) -> None:
+    """Interrupt a call before each line of budget.py; check its budget, and whether that line was reached."""
+
+    def lines() -> int:
+        for line in itertools.count():
+            budget, interruption = Budget(1), Interruption(line, "unitask.budget")
+            call = prepared(budget)
+            with contextlib.suppress(KeyboardInterrupt, errors.UnitaskError, StopIteration), interruption:
+                call()
+            check(budget, interruption.reached)
+            if not interruption.reached:
+                break
+        return line
+
+    assert in_own_thread(lines) > 1
 
 
 def answered(reply: Any) -> Callable[[Budget], Callable[[], Any]]:
@@ -292,37 +284,22 @@ def find(budget: Budget) -> Callable[[], Any]:
     "prepared", [answered(seen()), answered(CUT_OFF), complete, find], ids=["accept", "lose", "complete", "find"]
 )
 def test_interruption_at_any_line_keeps_what_may_be_billed(prepared: Callable[[Budget], Callable[[], Any]]) -> None:
-    def check() -> int:
-        line, reached = 0, True
-        while reached:
-            budget = Budget(1)
-            reached = interrupted(line, prepared(budget))
-            line += 1
+    def check(budget: Budget, _: bool) -> None:
+        assert budget.spent_usd + budget.held_usd == 0.01
+        if prepared is complete:
+            budget.see(task("completed", PRICE))
+            assert amounts(budget) == (0.01, 0.0, 0.99)
+        assert submit(budget, seen(task_id="next")).error is None
+        assert budget.spent_usd + budget.held_usd == 0.02
 
-            assert budget.spent_usd + budget.held_usd == 0.01, line
-            if prepared is complete:
-                budget.see(task("completed", PRICE))
-                assert amounts(budget) == (0.01, 0.0, 0.99), line
-            assert submit(budget, accepted("next")).error is None
-            assert budget.spent_usd + budget.held_usd == 0.02, line
-        return line
-
-    assert in_own_thread(check) > 2
+    at_each_line(prepared, check)
 
 
 def test_interruption_before_the_request_leaves_nothing_put_aside() -> None:
-    def check() -> int:
-        line, reached = 0, True
-        while reached:
-            budget = Budget(1)
-            flow = submission(budget)
-            reached = interrupted(line, lambda flow=flow: next(flow))
-            line += 1
+    def check(budget: Budget, is_interrupted: bool) -> None:
+        assert budget.held_usd == (0.0 if is_interrupted else 0.01)
 
-            assert budget.held_usd == (0.0 if reached else 0.01), line
-        return line
-
-    assert in_own_thread(check) > 2
+    at_each_line(lambda budget: functools.partial(next, submission(budget)), check)
 
 
 def test_submission_that_was_overtaken_by_another_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +334,7 @@ def test_amounts_add_up_whatever_becomes_of_each_submission(drawn: list[tuple[in
         flow.send(RESUMED)
         if end != "under way":
             with contextlib.suppress(StopIteration, errors.UnitaskError):
-                flow.send({"refused": refused(400), "lost": CUT_OFF}.get(end, accepted(str(number))))
+                flow.send({"refused": refused(400), "lost": CUT_OFF}.get(end, seen(task_id=str(number))))
                 flow.send(RESUMED)
         if end in ("completed", "failed", "cancelled"):
             budget.see(task(end, bill, str(number)))

@@ -1,7 +1,6 @@
 """Downloads: which files are fetched, where they go, and what an error says about a task that is paid."""
 
 import errno
-import io
 import re
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -13,27 +12,14 @@ from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, down
 from unitask.download import check_destination
 
 from .pictures import encoded
-from .script import TASK_ID, answer, task_data
-from .shells import perform, provider
+from .script import OUTPUT_URL as URL
+from .script import TASK_ID, answer, finished, task_data
+from .shells import files_in, perform, provider
 
-URL = "https://out.test/temp/swapped.png"
 PNG = encoded()
-KLING = {
-    "works": [
-        {
-            "cover": {"resource": "https://out.test/cover.jpg"},
-            "video": {
-                "resource": "https://out.test/marked.mp4",
-                "resource_without_watermark": "https://out.test/1.mp4",
-            },
-        },
-        {"video": {"resource_without_watermark": "https://out.test/2.mp4"}},
-    ]
-}
-
-
-def finished(output: Any = None, **fields: Any) -> Task[Output]:
-    return Task(task_data("completed", output=output or {"image_url": URL}, **fields), Output)
+MARKED = {"resource": "https://out.test/marked.mp4", "resource_without_watermark": "https://out.test/1.mp4"}
+FIRST = {"cover": {"resource": "https://out.test/cover.jpg"}, "video": MARKED}
+KLING = {"works": [FIRST, {"video": {"resource_without_watermark": "https://out.test/2.mp4"}}]}
 
 
 def kling(output: Any) -> Task[Output]:
@@ -44,11 +30,6 @@ def fetch(shell: str, what: Any, to: Any, *replies: Any, **options: Any) -> list
     """Download from a host that gives these answers."""
     paths: list[Path] = perform(shell, provider(*replies), lambda client: client.download(what, to, **options))
     return paths
-
-
-def files_in(folder: Path) -> list[str]:
-    """Return the path of each file in a folder and below it, hidden files included."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def refuse(number: int, words: str) -> Any:
@@ -80,7 +61,7 @@ def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shel
     assert names(kling(KLING), previews=True) == ["-1.mp4", "-2.mp4", "-3.jpg"]
     for chosen in (files[3:4], files[1:4:2]):
         assert names(iter([*chosen, chosen[0]])) == [f"-{file.number}.mp4" for file in chosen]
-    only = kling({"works": KLING["works"][:1]})
+    only = kling({"works": [FIRST]})
     assert (names(only), names(only, tmp_path / "mine.mp4")) == ([".mp4"], ["mine.mp4"])
     assert names(OutputFile("https://out.test/a.mp4")) == ["output-1.mp4"]
 
@@ -153,9 +134,8 @@ def test_folder_is_distinguished_from_a_file(
 
 # ---- results that are text
 
-LYRICS = {
-    "lyrics_pairs": [{"title": "Rain", "text": "Es regnet\nüber "}, {"title": "Sun", "text": "La"}, {"text": None}]
-}
+RAIN, SUN = {"title": "Rain", "text": "Es regnet\nüber "}, {"title": "Sun", "text": "La"}
+LYRICS = {"lyrics_pairs": [RAIN, SUN, {"text": None}]}
 
 
 @pytest.mark.parametrize(
@@ -264,14 +244,14 @@ def test_full_or_read_only_disk_is_found_before_paying(tmp_path: Path, monkeypat
 
 
 def test_existing_file_is_replaced_when_the_new_one_is_whole(shell: str, tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"mine")
+    place = tmp_path / "a.png"
+    place.write_bytes(b"mine")
     with pytest.raises(DownloadFailed):
-        fetch(shell, finished(), tmp_path / "a.png", *[answer(200, PNG[:50])] * 4, overwrite=True)
+        fetch(shell, finished(), place, *[answer(200, PNG[:50])] * 4, overwrite=True)
+    assert (place.read_bytes(), files_in(tmp_path)) == (b"mine", ["a.png"])
 
-    assert (tmp_path / "a.png").read_bytes() == b"mine"
-    assert files_in(tmp_path) == ["a.png"]
-    fetch(shell, finished(), tmp_path / "a.png", answer(200, PNG), overwrite=True)
-    assert (tmp_path / "a.png").read_bytes() == PNG
+    fetch(shell, finished(), place, answer(200, PNG), overwrite=True)
+    assert place.read_bytes() == PNG
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -294,19 +274,12 @@ def test_file_that_appears_meanwhile_is_not_replaced(
 
 
 def test_disk_that_becomes_full_leaves_nothing(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(io.BytesIO):
-        def write(self, content: Any, /) -> int:
-            if content == bytes(4096):  # the file that is written before the task is paid
-                return 4096
-            raise OSError(errno.ENOSPC, "No space left on device")
-
     opened = Path.open
 
     def full(path: Path, *how: Any, **more: Any) -> Any:
-        if path.parent != tmp_path:
-            return opened(path, *how, **more)
-        path.touch()
-        return Full()
+        file: Any = opened(path, *how, **more)
+        file.write = refuse(errno.ENOSPC, "No space left on device")
+        return file
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(DownloadFailed, match="it cannot be stored: No space left on device") as caught:

@@ -1,12 +1,9 @@
 """Downloads: what each answer of a host means, how a file is continued, and several files at once."""
 
 import asyncio
-import copy
 import gzip
-import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +18,8 @@ from unitask.testing import UnitaskProvider
 
 from .pictures import encoded
 from .raw_server import Received, raw_server, response
-from .script import TASK_ID, answer, task_data
-from .shells import BASE_URL, KEY, Body, cut_off, instant_clock, perform, provider
+from .script import TASK_ID, answer, finished
+from .shells import BASE_URL, KEY, Body, cut_off, fetch, files_in, instant_clock, perform, provider
 
 CONTENT = bytes(range(256)) * 40
 PNG = encoded()
@@ -31,19 +28,9 @@ PICTURE = OutputFile("https://out.test/a.png", task_id=TASK_ID)
 FILM = OutputFile(URL, "video", task_id=TASK_ID)
 
 
-def fetch(shell: str, host: Any, what: Any, to: Any, **options: Any) -> list[Path]:
-    paths: list[Path] = perform(shell, host, lambda client: client.download(what, to, **options))
-    return paths
-
-
-def names_in(folder: Path) -> list[str]:
-    """Return all that is in a folder, hidden files included."""
-    return sorted(path.name for path in folder.iterdir())
-
-
 def several(*names: str) -> Task[Output]:
     """Return a task with one file of each name."""
-    return Task(task_data("completed", model="new", output={"files": [f"https://out.test/{n}" for n in names]}), Output)
+    return finished({"files": [f"https://out.test/{name}" for name in names]}, model="new")
 
 
 # ---- what an answer means
@@ -51,6 +38,10 @@ def several(*names: str) -> Task[Output]:
 
 def file(content: bytes = PNG, **headers: str) -> Any:
     return answer(200, content, **headers)
+
+
+def broken_off(content: bytes, status: int = 200, **headers: str) -> httpx.Response:
+    return httpx.Response(status, headers=headers, stream=cut_off(content))
 
 
 # The answer, the first pause before the next attempt (None without one), and the reason in the error.
@@ -89,8 +80,7 @@ def test_answer_without_the_file_is_retried_where_that_may_help(
     shell: str, reply: Any, first: float | None, reason: str, tmp_path: Path
 ) -> None:
     def host(times: int) -> UnitaskProvider:
-        broken = isinstance(reply, bytes)
-        return provider(*(httpx.Response(200, stream=cut_off(reply)) if broken else reply for _ in range(times)))
+        return provider(*(broken_off(reply) if isinstance(reply, bytes) else reply for _ in range(times)))
 
     script = host(4 if first else 1)
     with pytest.raises(DownloadFailed) as caught:
@@ -99,7 +89,7 @@ def test_answer_without_the_file_is_retried_where_that_may_help(
     assert reason in str(caught.value)
     assert (caught.value.url, caught.value.task_id) == (PICTURE.url, TASK_ID)
     assert len(script.clock.sleeps) == (3 if first else 0)
-    assert names_in(tmp_path) == []
+    assert files_in(tmp_path) == []
     if first:
         assert all(first / 2 * 2**n <= pause <= first * 2**n for n, pause in enumerate(script.clock.sleeps))
         script = host(3)
@@ -166,99 +156,71 @@ def test_file_that_would_fill_the_disk_is_given_up(
     with pytest.raises(DownloadFailed, match=reason):
         fetch(shell, lambda _: httpx.Response(200, **reply), FILM, tmp_path / "a.mp4")
 
-    assert names_in(tmp_path) == []
+    assert files_in(tmp_path) == []
 
 
 # ---- a file in several attempts
 
 
-@dataclass
-class Host:
-    """A host of one file that supports ranges (RFC 9110, 14)."""
-
-    cuts: list[int]  # bytes of each answer before it breaks off; later answers are whole
-    names: dict[str, str] = field(default_factory=lambda: {"etag": '"v1"'})  # validators of this version
-    versions: list[bytes] = field(default_factory=lambda: [CONTENT])  # at each request; the last one repeats
-    ranges: bool = True
-    spoil: dict[str, str] = field(default_factory=dict)  # headers that an answer to a range has instead
-    requests: list[tuple[str | None, str | None]] = field(default_factory=list)
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        wanted, version = request.headers.get("range"), request.headers.get("if-range")
-        self.requests.append((wanted, version))
-        content = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
-        fresh = version in self.names.values() and content == CONTENT
-        status, headers = 200, {**self.names, "content-length": str(len(content))}
-        if wanted and fresh and self.ranges:
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]  # the client sends this form only
-            status, headers["content-range"] = 206, f"bytes {start}-{len(content) - 1}/{len(content)}"
-            content = content[start:]
-            headers["content-length"] = str(len(content))
-            headers |= self.spoil
-        body = cut_off(content[: self.cuts.pop(0)]) if self.cuts else Body([content])
-        return httpx.Response(status, headers=headers, stream=body)
+def rest(first: int = 3000, status: int = 206, **headers: str) -> Any:
+    """Answer with the end of the file."""
+    named = {"content_range": f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}", "etag": '"v1"'}
+    return answer(status, CONTENT[first:], **{**named, **headers})
 
 
 DATE = "Fri, 21 Nov 2025 08:00:00 GMT"
+V1 = {"etag": '"v1"'}
 ANEW, ON = (None, None), ("bytes=3000-", '"v1"')
-BROKEN: list[tuple[dict[str, Any], list[tuple[str | None, str | None]]]] = [  # the host, and the later requests
-    ({}, [ON]),
-    ({"names": {"last-modified": DATE}}, [("bytes=3000-", DATE)]),
+# The validators of the first answer, the second one, and the requests after the first.
+BROKEN: list[tuple[dict[str, str], Any, list[tuple[str | None, str | None]]]] = [
+    (V1, rest(), [ON]),
+    ({"last-modified": DATE}, rest(last_modified=DATE), [("bytes=3000-", DATE)]),
     # without a strong validator it may be another version (RFC 9110, 13.1.5)
-    ({"names": {}}, [ANEW]),
-    ({"names": {"etag": 'W/"v1"'}}, [ANEW]),
-    ({"names": {"etag": "v1"}}, [ANEW]),
-    ({"ranges": False}, [ON]),  # the whole file comes
-    ({"versions": [CONTENT, b"\0other"]}, [ON]),
-    ({"spoil": {"content-range": "bytes 2999-10239/10240"}}, [ON, ANEW]),
-    ({"spoil": {"content-encoding": "gzip"}}, [ON, ANEW]),
-    ({"spoil": {"etag": '"v2"'}}, [ON, ANEW]),
+    ({}, file(CONTENT), [ANEW]),
+    ({"etag": 'W/"v1"'}, file(CONTENT), [ANEW]),
+    ({"etag": "v1"}, file(CONTENT), [ANEW]),
+    (V1, file(b"\0a later version"), [ON]),
+    (V1, rest(2999), [ON, ANEW]),
+    (V1, rest(content_encoding="gzip"), [ON, ANEW]),
+    (V1, rest(etag='"v2"'), [ON, ANEW]),
+    (V1, answer(416, content_range="bytes */1000"), [ON, ANEW]),  # it is shorter now
+    (V1, file(b"", content_encoding="gzip", etag='"v1"'), [ON, ANEW]),  # its offset is unknown
 ]
 
 
-@pytest.mark.parametrize(("kind", "then"), BROKEN)
+@pytest.mark.parametrize(("named", "second", "then"), BROKEN)
 def test_file_that_breaks_off_is_continued_only_with_the_rest_of_its_version(
-    kind: dict[str, Any], then: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shell: str, named: dict[str, str], second: Any, then: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=len(CONTENT)))
-    host = Host([3000], **copy.deepcopy(kind))
-    (path,) = fetch("sync", host, FILM, tmp_path / "a.mp4")
+    whole = file(b"\0begun anew") if ANEW in then[1:] else second
+    script = provider(broken_off(CONTENT[:3000], **named), second, *[whole] * (len(then) - 1))
+    (path,) = fetch(shell, script, FILM, tmp_path / "a.mp4")
 
-    assert path.read_bytes() == host.versions[-1]
-    assert host.requests == [ANEW, *then]
-    assert names_in(tmp_path) == ["a.mp4"]
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "third"),
-    [
-        (416, {"content-range": "bytes */1000"}, CONTENT[:1000]),  # it is shorter now
-        (200, {"etag": '"v1"', "content-encoding": "gzip"}, CONTENT),  # its offset is unknown
-    ],
-)
-def test_file_that_cannot_be_continued_is_begun_again(
-    shell: str, status: int, headers: dict[str, str], third: bytes, tmp_path: Path
-) -> None:
-    first = httpx.Response(200, headers={"etag": '"v1"'}, stream=cut_off(CONTENT[:2000]))
-    unread = httpx.Response(status, headers=headers, stream=httpx.ByteStream(b""))
-    script = provider(first, unread, httpx.Response(200, content=third))
-
-    assert fetch(shell, script, FILM, tmp_path / "a.mp4")[0].read_bytes() == third
-    assert [request.headers.get("range") for request in script.requests] == [None, "bytes=2000-", None]
+    assert path.read_bytes() == (CONTENT if whole.status == 206 else whole.body)
+    assert [(each.headers.get("range"), each.headers.get("if-range")) for each in script.requests] == [ANEW, *then]
     assert {request.headers["accept-encoding"] for request in script.requests} == {"identity"}
+    assert files_in(tmp_path) == ["a.mp4"]
 
 
 def test_connection_may_break_while_there_is_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(range_download, "PROGRESS", 1000)
-    host = Host([1000] * 9)
 
-    assert fetch("sync", host, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
-    assert [start for start, _ in host.requests] == [None, *(f"bytes={number}000-" for number in range(1, 10))]
-    for stuck in (Host([4000] + [10] * 99), Host([4000] * 100, ranges=False)):
+    def part(start: int, size: int) -> httpx.Response:
+        place = {"content-range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"}
+        return broken_off(CONTENT[start : start + size], 206, **V1, **place)
+
+    script = provider(*(part(start, 1000) for start in range(0, 9000, 1000)), rest(9000))
+    assert fetch("sync", script, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
+    starts = [request.headers.get("range") for request in script.requests]
+    assert starts == [None, *(f"bytes={start}-" for start in range(1000, 10_000, 1000))]
+    little = [part(0, 4000), *(part(start, 10) for start in (4000, 4010, 4020))]
+    for stuck in (little, [broken_off(CONTENT[:4000], **V1) for _ in range(4)]):
+        script = provider(*stuck)
         with pytest.raises(DownloadFailed, match="ReadError: connection reset"):
-            fetch("sync", stuck, FILM, tmp_path / "b.mp4")
-        assert len(stuck.requests) == 4
-    assert names_in(tmp_path) == ["a.mp4"]
+            fetch("sync", script, FILM, tmp_path / "b.mp4")
+        assert len(script.requests) == 4
+    assert files_in(tmp_path) == ["a.mp4"]
 
 
 @pytest.mark.parametrize(("http_timeout", "window"), [(60.0, 30.0), (2.0, 2.0)])
@@ -287,44 +249,25 @@ def test_file_that_drips_is_given_up_and_a_slow_one_arrives(
         download("drips.mp4")
 
     assert clock.passed - before < 4 * (window + 0.5) + 4  # a chunk may come just before the end of a window
-    assert names_in(tmp_path) == ["slow.mp4"]
+    assert files_in(tmp_path) == ["slow.mp4"]
 
 
 # ---- several files at once
 
 
-class Crowd(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that comes once so many others are on their way, and counts them."""
-
-    def __init__(self, size: int) -> None:
-        self.now, self.most, self._lock, self._barrier = 0, 0, threading.Lock(), threading.Barrier(size, timeout=30)
-
-    def _meet(self) -> None:
-        with self._lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
-        self._barrier.wait()
-        with self._lock:
-            self.now -= 1
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._meet()
-        yield PNG
-
-    async def __aiter__(self) -> Any:
-        await asyncio.to_thread(self._meet)
-        yield PNG
-
-
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_as_many_files_are_fetched_at_once_as_requested(shell: str, parallel: int, tmp_path: Path) -> None:
-    crowd = Crowd(parallel)
+    together = threading.Barrier(parallel, timeout=30)
 
-    def host(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, stream=crowd)
+    def respond(_: Received) -> list[bytes]:
+        together.wait()
+        return [response(200, PNG)]
 
-    assert len(fetch(shell, host, several(*"abcdefgh"), f"{tmp_path}/", parallel=parallel)) == 8
-    assert crowd.most == parallel
+    with raw_server(respond) as server:
+        files = [OutputFile(f"{server.url}/a.png", number=number) for number in range(8)]
+        assert len(fetch(shell, server.url, files, f"{tmp_path}/", parallel=parallel)) == 8
+
+    assert server.most_open == parallel
 
 
 def test_failed_file_leaves_the_others(shell: str, tmp_path: Path) -> None:
@@ -343,7 +286,7 @@ def test_failed_file_leaves_the_others(shell: str, tmp_path: Path) -> None:
     assert str(error).startswith("2 of 4 files are missing: https://out.test/b.png was not fetched: HTTP 404; ")
     assert all(repr(str(path)) in str(error) for path in there)
     assert f"client.get('{TASK_ID}')" in str(error)
-    assert names_in(tmp_path) == [path.name for path in there]
+    assert files_in(tmp_path) == [path.name for path in there]
     missing.clear()
     rest = fetch(shell, host, error.missing, f"{tmp_path}/")
     assert [path.name for path in rest] == [f"{TASK_ID}-2.png", f"{TASK_ID}-4"]
@@ -370,7 +313,7 @@ def test_downloads_to_one_place_do_not_disturb_each_other(shell: str, tmp_path: 
     (path,) = fetch(shell, lambda _: reply, FILM, tmp_path / "a.mp4", overwrite=True)
 
     assert path.read_bytes() == CONTENT
-    assert names_in(tmp_path) == ["a.mp4"]
+    assert files_in(tmp_path) == ["a.mp4"]
 
 
 def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
@@ -393,7 +336,7 @@ def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fetch("sync", host, several("whole", "interrupt", "endless"), f"{tmp_path}/")
 
-    assert names_in(tmp_path) == [f"{TASK_ID}-1"]
+    assert files_in(tmp_path) == [f"{TASK_ID}-1"]
 
 
 def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
@@ -420,17 +363,10 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
             return len(asyncio.all_tasks())
 
     assert asyncio.run(main()) == 1
-    assert names_in(tmp_path) == [f"{TASK_ID}-1"]
+    assert files_in(tmp_path) == [f"{TASK_ID}-1"]
 
 
 # ---- URLs
-
-
-def over_the_wire(shell: str, url: str, folder: Path) -> bytes:
-    """Fetch a file with the transport of the client."""
-    settings: Any = {"replies": None, "transport": None}
-    (path,) = perform(shell, call=lambda client: client.download(OutputFile(url), f"{folder}/"), **settings)
-    return bytes(path.read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -455,15 +391,16 @@ def test_url_is_sent_as_it_was_written_also_before_a_redirect(
         return [response(302, b"", "location: /there;1?x=%2520")]
 
     with raw_server(respond) as server:
-        assert over_the_wire(shell, f"{server.url}{path}", tmp_path) == b"\0x"
+        [file] = fetch(shell, server.url, OutputFile(f"{server.url}{path}"), f"{tmp_path}/")
 
+    assert file.read_bytes() == b"\0x"
     assert [request.path for request in server.requests] == [target or path, "/there;1?x=%2520"]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/a", "http://a..b/", "http://[::1"])
 def test_address_that_cannot_be_connected_to_is_a_failed_download(shell: str, url: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed):
-        over_the_wire(shell, url, tmp_path)
+        fetch(shell, BASE_URL, OutputFile(url), f"{tmp_path}/")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -479,4 +416,4 @@ def test_url_of_any_kind_is_a_file_or_a_failed_download(shell: str, rest: str, s
         except UnitaskError as error:
             assert isinstance(error, DownloadFailed)  # noqa: PT017 - either is right
 
-    assert set(names_in(tmp_path)) <= {"a"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"a"}

@@ -1,7 +1,9 @@
 """Proxies and certificates from the environment: used where possible, named where not, and never for this machine."""
 
+import inspect
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,15 @@ import pytest
 import unitask
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import AsyncClient, Client, Output, Task, errors
+from unitask import Client, errors
 from unitask._environment import transport_settings
 
 from .pictures import encoded
 from .raw_server import RawServer, Received, raw_server, response
-from .script import TASK_ID, task_data
-from .shells import KEY, perform
+from .script import finished, seen
+from .shells import CLIENTS, KEY, fetch, get, perform
 
-DONE = {"code": 200, "message": "success", "data": task_data("completed", output={})}
-KINDS = {"sync": Client, "async": AsyncClient}
+Servers = tuple[RawServer, RawServer]
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +38,11 @@ def served(request: Received) -> list[bytes]:
         return [response(403, b"")]
     if "file" in request.path:
         return [response(200, encoded(), "content-type: image/png")]
-    return [response(200, DONE, "content-type: application/json")]
+    return [response(200, seen("completed").body, "content-type: application/json")]
 
 
 @pytest.fixture
-def servers() -> Iterator[tuple[RawServer, RawServer]]:
+def servers() -> Iterator[Servers]:
     """Start a provider and a proxy."""
     with raw_server(served) as provider, raw_server(served) as proxy:
         yield provider, proxy
@@ -52,51 +53,49 @@ def received(server: RawServer) -> list[tuple[str, str | None]]:
     return [(each.path, each.headers.get("x-api-key") or each.headers.get("authorization")) for each in server.requests]
 
 
-async def models_async(client: Any) -> Any:
-    async with client.openai() as library:
-        return await library.get("/models", cast_to=object)
-
-
-def models(client: Any) -> Any:
+async def models(client: Any) -> None:
     """Make a call with the openai library, and close it."""
-    if isinstance(client, AsyncClient):
-        return models_async(client)
-    with client.openai() as library:
-        return library.get("/models", cast_to=object)
+    library = client.openai()
+    for result in (library.get("/models", cast_to=object), library.close()):
+        _ = await result if inspect.isawaitable(result) else result
 
 
 NO_FILE = f"{__file__}/nowhere"
-UNUSABLE: dict[str, dict[str, str]] = {
-    "an unknown kind of proxy": {"all_proxy": "socks://127.0.0.1:1080"},
-    "SOCKS without its package": {"ALL_PROXY": "socks5://127.0.0.1:1080"},
-    "a port beyond the last": {"HTTPS_PROXY": "http://proxy.test:99999"},
-    "a base URL with an empty label": {"UNITASK_BASE_URL": "http://api..example"},
-    "missing certificates": {"SSL_CERT_FILE": NO_FILE},
-    "a missing folder": {"SSL_CERT_DIR": NO_FILE},
-    "a log that cannot be written": {"SSLKEYLOGFILE": f"{__file__}/log"},
+UNUSABLE: dict[str, tuple[str, str]] = {
+    "an unknown kind of proxy": ("all_proxy", "socks://127.0.0.1:1080"),
+    "SOCKS without its package": ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+    "a port beyond the last": ("HTTPS_PROXY", "http://proxy.test:99999"),
+    "a base URL with an empty label": ("UNITASK_BASE_URL", "http://api..example"),
+    "missing certificates": ("SSL_CERT_FILE", NO_FILE),
+    "a missing folder": ("SSL_CERT_DIR", NO_FILE),
+    "a log that cannot be written": ("SSLKEYLOGFILE", f"{__file__}/log"),
 }
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
 def test_unusable_variable_is_named(shell: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ((name, value),) = UNUSABLE[case].items()
+    name, value = UNUSABLE[case]
     monkeypatch.setenv(name, value)
+    with pytest.raises(errors.InvalidInput, match=re.escape(f"{name} is {value!r}")):
+        CLIENTS[shell](KEY)
 
-    with pytest.raises(errors.InvalidInput) as caught:
-        KINDS[shell](KEY)
-
-    assert f"{name} is {value!r}" in str(caught.value)
     monkeypatch.delenv(name)
-    KINDS[shell](KEY)  # the failure is not cached
+    CLIENTS[shell](KEY)  # the failure is not cached
 
 
-@pytest.mark.parametrize("address", ["socks://me:hush@proxy.test:1", "http://me:hush@proxy.test:99999", "me:hu/sh@"])
-def test_password_of_a_proxy_is_not_shown(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", address)
+SHOWN = ["socks://me:hush@proxy.test:1", "http://me:hush@proxy.test:99999", "me:hu/hush@", "ftp://me:hush@proxy.test"]
+
+
+@pytest.mark.parametrize("address", [*SHOWN, {"all://": SHOWN[0]}, b"me:hush@p"], ids=str)
+def test_password_of_a_proxy_is_not_shown(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(errors.InvalidInput, match="proxy is") as caught:
+        Client(KEY, proxy=address)
+    assert "hush" not in str(caught.value)
+    monkeypatch.setenv("HTTPS_PROXY", SHOWN[0])
     with pytest.raises(errors.InvalidInput, match="HTTPS_PROXY is") as caught:
         Client(KEY)
-
-    assert "sh@" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+    assert "hush" not in repr(transport_settings("http://me:hush@proxy.test"))
 
 
 def test_removed_certificate_file_is_noticed_by_the_next_client(
@@ -128,25 +127,17 @@ def test_usable_variables_are_accepted(usable: dict[str, str], monkeypatch: pyte
     Client(KEY)
 
 
-CALLS: dict[str, Callable[[Any], Any]] = {"a poll": lambda client: client.get(TASK_ID), "the openai library": models}
-
-
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", [get, models])
 @pytest.mark.parametrize(
     ("variable", "host"), [("http_proxy", "127.0.0.1"), ("ALL_PROXY", "127.1"), ("HTTP_PROXY", "provider.test")]
 )
 def test_the_key_goes_through_a_proxy_except_to_this_machine(
-    shell: str,
-    variable: str,
-    host: str,
-    call: str,
-    servers: tuple[RawServer, RawServer],
-    monkeypatch: pytest.MonkeyPatch,
+    shell: str, variable: str, host: str, call: Any, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider, proxy = servers
     monkeypatch.setenv(variable, proxy.url)
     url = provider.url.replace("127.0.0.1", host)
-    perform(shell, url, CALLS[call])
+    perform(shell, url, call)
 
     this, that = (proxy, provider) if host == "provider.test" else (provider, proxy)
     ((target, key),) = received(this)
@@ -156,18 +147,15 @@ def test_the_key_goes_through_a_proxy_except_to_this_machine(
 
 
 def test_downloads_choose_the_proxy_by_their_own_host(
-    shell: str, servers: tuple[RawServer, RawServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    shell: str, servers: Servers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     files, proxy = servers
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     urls = [f"{files.url}/file-1.png", "http://files.test/a/../file-2.png?x=%2f"]
-    done = Task(task_data("completed", output={"image_urls": urls}), Output)
-
-    perform(shell, "http://provider.test", lambda client: client.download(done, f"{tmp_path}/"))
-
-    over_tls = Task(task_data("completed", output={"image_url": "https://files.test/a/../b.png"}), Output)
-    with Client(KEY, sleep=lambda _: None) as client, pytest.raises(errors.DownloadFailed):
+    fetch(shell, "http://provider.test", finished({"image_urls": urls}), f"{tmp_path}/")
+    over_tls = finished({"image_url": "https://files.test/a/../b.png"})
+    with Client(KEY, max_retries=0) as client, pytest.raises(errors.DownloadFailed):
         client.download(over_tls, tmp_path / "b.png")
 
     assert received(files) == [("/file-1.png", None)]

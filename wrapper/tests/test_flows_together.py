@@ -21,19 +21,14 @@ from unitask._core.effects import (
     TransportFailure,
 )
 
-from .script import AT_SOME_TIME, CUT_OFF, Played, answer, drive, limits, refused
+from .script import AT_SOME_TIME, CUT_OFF, Played, drive, limits, play, refused, seen
 
 Found = Response | TransportFailure | BaseException
 
 
-def shown(task_id: str, status: str, **fields: Any) -> Response:
-    data = {"task_id": task_id, "model": "m", "task_type": "t", "status": status, **fields}
-    return answer(200, {"code": 200, "data": data, "message": "success"})
-
-
 def done_after(**seconds: float) -> Callable[[str, float], Response]:
     """A provider whose tasks are completed after this many seconds."""
-    return lambda task_id, now: shown(task_id, "completed" if now >= seconds[task_id] else "processing")
+    return lambda task_id, now: seen("completed" if now >= seconds[task_id] else "processing", task_id=task_id)
 
 
 def waits(*task_ids: str, **changes: Any) -> Flow[list[Task[Output] | errors.UnitaskError]]:
@@ -91,11 +86,11 @@ def test_each_task_is_polled_and_reported_as_if_alone() -> None:
 def test_failure_of_one_is_its_result() -> None:
     def answers(task_id: str, _: float) -> Found:
         return {
-            "failed": shown("failed", "failed", error={"message": "no face found"}),
+            "failed": seen("failed", task_id="failed", error={"message": "no face found"}),
             "gone": refused(404),
             "silent": CUT_OFF,
-            "slow": shown("slow", "processing"),
-        }.get(task_id) or shown(task_id, "completed")
+            "slow": seen("processing", task_id="slow"),
+        }.get(task_id) or seen("completed", task_id=task_id)
 
     found = run(waits("failed", "gone", "silent", "slow", "good", timeout=60.0), answers).result
 
@@ -108,7 +103,7 @@ def test_untyped_error_of_one_is_its_result() -> None:
     broken = MemoryError("too large")
 
     def answers(task_id: str, now: float) -> Found:
-        return broken if task_id == "b" else shown(task_id, "completed" if now > 1 else "processing")
+        return broken if task_id == "b" else seen("completed" if now > 1 else "processing", task_id=task_id)
 
     found = run(waits("a", "b", "c"), answers).result
 
@@ -124,7 +119,7 @@ def test_requests_without_an_answer_take_the_time_of_no_other_wait(count: int) -
 
     trace = run(
         waits(*names, timeout=2.0),
-        lambda task_id, _: shown("good", "completed") if task_id == "good" else CUT_OFF,
+        lambda task_id, _: seen("completed", task_id="good") if task_id == "good" else CUT_OFF,
         took=lambda task_id, allowed: 0.05 if task_id == "good" else allowed,
     )
 
@@ -158,11 +153,11 @@ def test_time_of_a_request(left: float, slow: int, others_due: bool, asked: floa
 @pytest.mark.parametrize(
     ("reply", "took", "before", "after"),
     [
-        (shown("a", "pending"), 20.0, 1, 0),
-        (shown("a", "pending"), 20.0, 3, 2),
+        (seen("pending", task_id="a"), 20.0, 1, 0),
+        (seen("pending", task_id="a"), 20.0, 3, 2),
         (CUT_OFF, 10.0, 0, 1),
         (CUT_OFF, 9.9, 1, 1),
-        (dataclasses.replace(shown("a", "pending"), broken="reset"), 20.0, 10, 10),
+        (dataclasses.replace(seen("pending", task_id="a"), broken="reset"), 20.0, 10, 10),
     ],
 )
 def test_request_without_an_answer_in_half_its_time_counts_as_slow(
@@ -179,7 +174,7 @@ def test_request_without_an_answer_in_half_its_time_counts_as_slow(
 )
 def test_requests_are_limited_while_others_are_due_and_after_a_slow_one(timeout: float, given: list[float]) -> None:
     def answers(task_id: str, _: float) -> Found:
-        return CUT_OFF if task_id in ("slow", "down") else shown(task_id, "completed")
+        return CUT_OFF if task_id in ("slow", "down") else seen("completed", task_id=task_id)
 
     trace = run(
         waits("slow", "good", "down", "next", "last", timeout=timeout),
@@ -188,12 +183,6 @@ def test_requests_are_limited_while_others_are_due_and_after_a_slow_one(timeout:
     )
 
     assert trace.timeouts[:5] == given
-
-
-def _plain(step: Step, now: float, answers: Callable[[str, float], Response]) -> tuple[Reply | None, float]:
-    if isinstance(step, SendRequest):
-        return answers(step.path.rpartition("/")[2], now), 0.0
-    return None, step.seconds if isinstance(step, Sleep) else 0.0
 
 
 def test_sleep_waits_for_notifications_of_all_that_still_run() -> None:
@@ -211,13 +200,9 @@ def test_notification_of_one_polls_that_one_now() -> None:
 
 @pytest.mark.parametrize("at", range(1, 8))
 def test_interruption_names_every_task_that_goes_on(at: int) -> None:
-    stop, steps = KeyboardInterrupt(), iter(range(100))
-
-    def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
-        return (stop, 0.0) if next(steps) == at else _plain(step, now, done_after(a=1000, b=1000))
-
+    stop = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        drive(waits("a", "b"), respond)
+        play(waits("a", "b"), seen("processing", task_id="a"), seen("processing", task_id="b"), interrupted=(at, stop))
 
     notes = "".join(stop.__notes__)
     assert "client.wait('a')" in notes

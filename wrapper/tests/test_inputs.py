@@ -79,31 +79,27 @@ CONFIGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "config"), CONFIGS, ids=str)
-def test_options_go_into_the_config(options: Any, config: dict[str, Any]) -> None:
-    body = request_body(swap(PNG, swap_image=io.BytesIO(PNG)), options)
+def test_options_go_into_the_config() -> None:
+    for options, config in CONFIGS:
+        body = request_body(swap(PNG, swap_image=io.BytesIO(PNG)), options)  # type: ignore[arg-type]  # plain dicts
+        assert (body["model"], body["task_type"]) == ("Qubico/image-toolkit", "face-swap")
+        assert body["input"] == {"target_image": PNG64, "swap_image": PNG64}
+        assert body["config"] == config
+        assert SECRET not in repr(body) + repr(options)
 
-    assert (body["model"], body["task_type"]) == ("Qubico/image-toolkit", "face-swap")
-    assert body["input"] == {"target_image": PNG64, "swap_image": PNG64}
-    assert body["config"] == config
-    assert SECRET not in repr(body) + repr(options)
     assert "config" not in request_body(swap(), {})
-
-
-def test_value_that_one_source_rules_out_is_sent_with_a_warning() -> None:
-    with pytest.warns(AdvisoryWarning, match="config.service_mode: 'ppu' is not one of"):
+    with pytest.warns(AdvisoryWarning, match="config.service_mode: 'ppu' is not one of"):  # one source rules it out
         assert request_body(swap(), {"service_mode": "ppu"})["config"] == {"service_mode": "ppu"}
 
 
 def test_what_was_given_is_not_changed() -> None:
-    file, array, content, extra = io.BytesIO(PNG), np.zeros((2, 3), np.uint8), bytearray(PNG), {"deep": {"list": [1]}}
-    before = copy.deepcopy((array.tolist(), content, extra))
-    task = swap(file, swap_image=array, extra={**extra, "more": 1})
+    file, content, extra = io.BytesIO(PNG), bytearray(PNG), {"deep": {"list": [1]}}
+    before = copy.deepcopy((content, extra))
+    task = swap(file, swap_image=content, extra=extra)
     request_body(task)
-    request_body(swap(content, extra=extra))
 
-    assert (array.tolist(), content, extra) == before
-    assert (file.tell(), task.target_image, task.swap_image) == (0, file, array)
+    assert (content, extra) == before
+    assert (file.tell(), task.target_image, task.swap_image) == (0, file, content)
 
 
 class Seed(enum.IntEnum):
@@ -166,30 +162,25 @@ def test_every_problem_is_reported_at_once() -> None:
     assert SECRET not in "".join(found)
 
 
-@pytest.mark.parametrize("url", ["https://[bad/hook", "https://me.test/a\nb", "me.test/hook"])
-def test_webhook_that_cannot_be_called_is_refused(url: str) -> None:
-    (problem,) = problems(swap(), False, webhook_url=url)
-
-    assert problem.startswith("webhook_url: ")
-
-
-@pytest.mark.parametrize("secret", ["", "a\nb", " s3cr3t", "\ud800", "a b", "schlüssel"])
-def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
-    try:
-        Receiver(secret)
-    except InvalidInput:
+def test_webhook_that_cannot_be_called_and_secret_that_cannot_be_received_are_refused() -> None:
+    for url in ("https://[bad/hook", "https://me.test/a\nb", "me.test/hook"):
+        (problem,) = problems(swap(), False, webhook_url=url)
+        assert problem.startswith("webhook_url: ")
+    for secret in ("", "a\nb", " s3cr3t", "\ud800"):
+        with pytest.raises(InvalidInput):
+            Receiver(secret)
         found = problems(swap(), validate=False, webhook_secret=secret)
         assert found[0].startswith("webhook_secret: the webhook secret ")
         assert not secret.strip() or secret not in "".join(found)
-    else:
+    for secret in ("a b", "schlüssel"):
+        assert Receiver(secret)
         assert request_body(swap(), {"webhook_secret": secret})
 
 
-@pytest.mark.parametrize("value", [object(), math.nan, "\ud800", {(1, 2): 3}, LOOP], ids=range(5))
-def test_value_that_json_has_no_form_for_is_refused(value: Any) -> None:
-    (problem,) = problems(swap(extra={"field": value}), validate=False)
-
-    assert problem.startswith("input: it cannot be written as JSON: ")
+def test_value_that_json_has_no_form_for_is_refused() -> None:
+    for value in (object(), math.nan, "\ud800", {(1, 2): 3}, LOOP):
+        (problem,) = problems(swap(extra={"field": value}), validate=False)
+        assert problem.startswith("input: it cannot be written as JSON: ")
 
 
 def test_unchecked_content_is_sent_as_it_is_if_it_can_be_read() -> None:

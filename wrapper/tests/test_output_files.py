@@ -37,10 +37,9 @@ def test_url_in_two_places_is_one_file_of_the_better_role_with_what_both_say() -
 
 
 def test_role_depends_on_the_field_and_on_what_is_beside_it() -> None:
-    copy = {"video": None, "video_raw": {"url": D}}
     given_picture = {"prompt_img_url": B, "video_url": A, "cover_url": D}
 
-    assert shown(copy, tasks.LumaOutput) == [(D, "video", "result")]
+    assert shown({"video": None, "video_raw": {"url": D}}, tasks.LumaOutput) == [(D, "video", "result")]
     assert [role for *_, role in shown(given_picture, tasks.HailuoVideoOutput)] == ["result", "preview", "input"]
     assert files({"songs": [{"prompt": A, "title": B, "tags": [C]}]}, tasks.UdioMusicOutput) == []
 

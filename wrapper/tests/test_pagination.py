@@ -15,6 +15,9 @@ from .script import CUT_OFF, NEVER_LEFT, Played, answer, limits, play, refused
 KEY = "0123456789abcdef" * 4
 
 
+Call = Callable[[], Flow[Any]]
+
+
 def account() -> Flow[Account]:
     return retry.account(limits())
 
@@ -72,7 +75,7 @@ def test_upload_returns_a_url() -> None:
         assert play(upload(), answer(200, body)).result == "https://img.test/1"
 
 
-OTHER_BODIES: list[tuple[Callable[[], Flow[Any]], Any]] = [
+OTHER_BODIES: list[tuple[Call, Any]] = [
     *((account, body) for body in (b"<html>", {"data": []}, [1], {"data": {"data": {"equivalent_in_usd": 1.0}}})),
     (active_tasks, {"data": {"flux": {}, "kling": 3}}),
     *((history, {"data": data}) for data in (None, {}, {"data": "x"}, {"data": {"data": []}}, [row("a"), None])),
@@ -80,32 +83,32 @@ OTHER_BODIES: list[tuple[Callable[[], Flow[Any]], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "body"), OTHER_BODIES, ids=range(len(OTHER_BODIES)))
-def test_answer_that_is_something_else_is_an_error(call: Callable[[], Flow[Any]], body: Any) -> None:
-    played = play(call(), answer(200, body))
-
-    assert isinstance(played.error, errors.ProviderBroken)
-    assert played.error.attempts == len(played.sent) > 1
-    assert played.error.elapsed == pytest.approx(played.ended_at)
-
-
-@pytest.mark.parametrize("call", [account, active_tasks, upload, history])
-def test_refusal_ends_at_once_and_silence_with_patience(call: Callable[[], Flow[Any]]) -> None:
-    for status, error in ((401, errors.AuthenticationFailed), (400, errors.InvalidRequest)):
-        played = play(call(), refused(status))
-        assert (type(played.error), len(played.sent)) == (error, 1)
-    silent = play(call(), CUT_OFF)
-    assert (type(silent.error), len(silent.sent)) == (errors.Unreachable, 10)
+def test_answer_that_is_something_else_is_an_error() -> None:
+    for call, body in OTHER_BODIES:
+        played = play(call(), answer(200, body))
+        assert isinstance(played.error, errors.ProviderBroken), body
+        assert played.error.attempts == len(played.sent) > 1
+        assert played.error.elapsed == pytest.approx(played.ended_at)
 
 
-@pytest.mark.parametrize(("patience", "sent"), [(0.374, 2), (0.375, 3), (1.2, 4)])
-def test_failures_are_tolerated_up_to_the_patience(patience: float, sent: int) -> None:
-    played = play(retry.account(limits(patience=patience)), CUT_OFF)
-
-    assert played.error is not None
-    assert played.error.attempts == len(played.sent) == sent
-    assert played.error.elapsed == played.ended_at
+def test_refusal_ends_at_once_and_silence_with_patience() -> None:
+    for call in (account, active_tasks, upload, history):
+        for reply, error, sent in (
+            (refused(401), errors.AuthenticationFailed, 1),
+            (refused(400), errors.InvalidRequest, 1),
+            (CUT_OFF, errors.Unreachable, 10),
+        ):
+            played = play(call(), reply)
+            assert (type(played.error), len(played.sent)) == (error, sent)
     assert play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}})).sleeps == [7.0]
+
+
+def test_failures_are_tolerated_up_to_the_patience() -> None:
+    for patience, sent in ((0.374, 2), (0.375, 3), (1.2, 4)):
+        played = play(retry.account(limits(patience=patience)), CUT_OFF)
+        assert played.error is not None
+        assert played.error.attempts == len(played.sent) == sent
+        assert played.error.elapsed == played.ended_at
 
 
 @pytest.mark.parametrize(
@@ -146,8 +149,7 @@ def test_page_behind_the_last_one_may_be_refused() -> None:
 
 
 def test_full_page_of_known_rows_is_not_the_end() -> None:
-    old = [row(f"t{number}") for number in range(3)]
-    new = [row(f"n{number}") for number in range(3)]
+    old, new = ([row(f"{letter}{number}") for number in range(3)] for letter in "tn")
     played = play(history(page_size=1), page(old[0], total=3), page(old[0], total=6), page(*new, *old, total=6))
 
     assert [found.task_id for found in rows_of(played)] == ["t0", "n0", "n1", "n2", "t1", "t2"]

@@ -29,16 +29,14 @@ def test_package_lists_its_names() -> None:
 
 
 HEAVY = {"httpx", "attrs", "attr", "unitask_api.models.task", "asyncio", "PIL", "numpy"}
+STATEMENTS = [
+    "from unitask import errors, tasks, Task, InvalidInput; tasks.FaceSwap(target_image='a', swap_image='b')",
+    "import unitask.testing",
+    "from unitask import inputs, tasks; inputs.request_body(tasks.FluxDevTxt2Img(prompt='a', width=512))",
+]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "from unitask import errors, tasks, Task, InvalidInput; tasks.FaceSwap(target_image='a', swap_image='b')",
-        "import unitask.testing",
-        "from unitask import inputs, tasks; inputs.request_body(tasks.FluxDevTxt2Img(prompt='a', width=512))",
-    ],
-)
+@pytest.mark.parametrize("statement", STATEMENTS)
 def test_import_is_light(statement: str) -> None:
     assert run(f"import sys; {statement}; print(sorted({HEAVY} & set(sys.modules)))") == "[]"
 

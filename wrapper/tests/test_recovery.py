@@ -275,11 +275,9 @@ def test_search_ends_though_the_clocks_stand_still() -> None:
 def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> None:
     error = uncertain()
     pickled = pickle.dumps(error)
+    elsewhere = recovery.ClientIdentity("another")
+    flow: Flow[Recovery] = recovery.find(pickle.loads(pickled), {}, limits(timeout=0.0), elsewhere)
     shown = repr(error) + str(error) + repr(vars(error)) + repr(pickled)
-    flow: Flow[Recovery] = recovery.find(
-        pickle.loads(pickled), {}, limits(timeout=0.0), recovery.ClientIdentity("another")
-    )
 
-    assert "red fox" not in shown
-    assert "me.test" not in shown
+    assert not [part for part in ("red fox", "me.test") if part in shown]
     assert play(flow, history(TASK_ID), OURS).result.outcome is FOUND

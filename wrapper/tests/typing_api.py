@@ -44,19 +44,14 @@ def pictures(array: npt.NDArray[np.uint8], image: Image.Image) -> list[Picture]:
     return ["a.png", Path("a.png"), b"", bytearray(), memoryview(b""), BytesIO(), array, image]
 
 
-def on_change(task: Task[Output]) -> None:
-    """Take a change."""
-    assert_type(task.state, State)
-
-
 def sync(client: Client) -> None:
     """All calls of the sync client."""
     assert_type(client.run(tasks.FaceSwap(target_image="a", swap_image="b")).output.image_url, str | None)
-    done = client.run(SWAP, timeout=60, on_change=on_change, validate=False, webhook_url="https://me.test")
+    done = client.run(SWAP, timeout=60, on_change=print, validate=False, webhook_url="https://me.test")
     task = client.submit(SWAP, webhook_secret="s", service_mode="public")
     assert_type(done, Task[FaceSwapOutput])
     assert_type(task, Task[FaceSwapOutput])
-    assert_type(client.wait(task, timeout=0, on_change=on_change), Task[FaceSwapOutput])
+    assert_type(client.wait(task, timeout=0, on_change=lambda task: task.state), Task[FaceSwapOutput])
     assert_type(client.wait(task.token), Task[Output])
     assert_type(client.get(task), Task[FaceSwapOutput])
     assert_type(client.get("id"), Task[Output])
@@ -96,6 +91,7 @@ def values(task: Task[FaceSwapOutput]) -> None:
     """The fields of a task."""
     assert_type(task.id, str)
     assert_type(task.status, object)
+    assert_type(task.state, State)
     assert_type(task.done, bool)
     assert_type(task.cost_usd, float | None)
     assert_type(task.created_at, datetime | None)
