@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import httpx
 from hypothesis.errors import Flaky
@@ -115,7 +115,7 @@ def _outcome(provider: Provider, check: Check, name: str) -> tuple[Outcome, str]
     except (Exception, BaseExceptionGroup) as raised:
         error: BaseException = raised
         while isinstance(error, BaseExceptionGroup):  # of generated requests
-            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+            error = error.exceptions[0]
         return _failure(error)
     return Outcome.KEPT, ""
 

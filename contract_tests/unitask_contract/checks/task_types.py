@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 from unitask_contract.checks._http import TASK, UPLOAD, create, poll, rows, shown, status_of, until_done
 from unitask_contract.inputs import NAMES, file_of, least_object
 from unitask_contract.prices import credits_of
@@ -148,7 +149,7 @@ def _created(provider: Provider, name: str) -> dict[str, Any]:
 @_once
 def _ended(provider: Provider, name: str) -> dict[str, Any]:
     task = until_done(provider, _created(provider, name)["task_id"])
-    message = str((task.get("error") or {}).get("raw_message"))
+    message = str(fields(task.get("error")).get("raw_message"))
     if provider.inside and MISSING_EXTRA in message:
         raise LeftOut(message)
     return task
