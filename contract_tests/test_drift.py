@@ -11,30 +11,18 @@ from .support import bundle
 LEDGER: list[dict[str, Any]] = load_yaml(Path(__file__).resolve().parents[1] / "spec" / "drift.yaml")
 
 
-def seen_value(entry: dict[str, Any], document: dict[str, Any]) -> Any:
-    seen = entry["seen"]
-    return (
-        at(document["components"]["examples"][seen["example"]]["value"], seen["at"])
-        if "example" in seen
-        else seen["value"]
-    )
-
-
-def accepts(schema: dict[str, Any], value: Any, document: dict[str, Any]) -> bool:
-    return Draft202012Validator({**schema, "components": {"schemas": document["components"]["schemas"]}}).is_valid(
-        value
-    )
-
-
 def wrong_entries(ledger: list[dict[str, Any]], document: dict[str, Any]) -> list[str]:
+    examples, components = document["components"]["examples"], {"schemas": document["components"]["schemas"]}
+
+    def accepts(schema: dict[str, Any]) -> bool:
+        return Draft202012Validator({**schema, "components": components}).is_valid(value)
+
     wrong = []
     for entry in ledger:
-        value, ours = seen_value(entry, document), entry["ours"]
-        is_contradiction = not accepts(entry["documented"]["schema"], value, document)
-        if ours == "#/paths":
-            is_covered = value in document["paths"]
-        else:
-            is_covered = not ours or accepts(at(document, ours), value, document)
+        seen, ours = entry["seen"], entry["ours"]
+        value = at(examples[seen["example"]]["value"], seen["at"]) if "example" in seen else seen["value"]
+        is_contradiction = not accepts(entry["documented"]["schema"])
+        is_covered = value in document["paths"] if ours == "#/paths" else not ours or accepts(at(document, ours))
         if not (is_contradiction and is_covered):
             wrong.append(entry["id"])
     return wrong

@@ -166,14 +166,6 @@ def test_difference_is_counted_and_named_by_its_place() -> None:
     assert found.key == ("#/components/schemas/TaskUsage/properties/consume", "type")
 
 
-def test_notification_is_held_to_the_spec() -> None:
-    body = {"timestamp": "soon", "data": examples()[SWAP]["value"]["data"]}
-
-    assert "faceswap.observed-timestamp.request" in proposal(differences([], [("receive_task", body)])).replace(
-        "/", "."
-    )
-
-
 def test_any_wrong_answer_becomes_a_patch() -> None:
     documented = [*examples("200").values(), *examples("default").values()]
     changed = [

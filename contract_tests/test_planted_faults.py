@@ -25,7 +25,7 @@ from . import (
     test_resend_rule,
     test_submit_once,
 )
-from .support import TASK_ID, Plant, answer, perform, replaced
+from .support import Plant, answer, replaced
 from .support import envelope as body_of
 from .support.simulated_network import World
 from .test_resend_rule import Plan
@@ -69,12 +69,6 @@ def alike(call: str) -> Check:
     return lambda: test_parity.check(test_parity.CALLS[call], [end], [still, end])
 
 
-def poll_of_garbage() -> None:
-    trace = perform("sync", lambda client: client.wait(TASK_ID, timeout=9), polls=[answer(200, b"[")], poll_patience=1)
-    assert trace.error is not None
-    assert trace.error.task_id == TASK_ID
-
-
 FAULTS: dict[str, tuple[Plant, Check]] = {
     "a submission is sent again after a read timeout": (
         sent_again_after_a_read_timeout,
@@ -90,7 +84,10 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         replaced(flows, "is_retryable", lambda _: False),
         scenario("failed polls do not end a wait"),
     ),
-    "the id of a failed poll is lost": (replaced(errors.UnitaskError, "task_id", NOTHING), poll_of_garbage),
+    "the id of a failed task is lost": (
+        replaced(errors.UnitaskError, "task_id", NOTHING),
+        scenario("a task with status failed raises"),
+    ),
     "an unknown status is a failure": (
         lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.FAILED)),
         scenario("the unknown status 'queued' does not end a wait"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -12,15 +13,28 @@ from unitask_contract import recorded
 
 from .support import envelope, examples
 
-Captured = pytest.CaptureFixture[str]
 SPEC = Path(__file__).resolve().parents[1] / "spec"
 CONTRADICTION = envelope("completed", output={"image_url": 17})
 TASK = '{"data": {"task_id": "a", "status": "pending"}}'
+Checked = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
 def body(tmp_path: Path) -> Path:
     return tmp_path / "body.json"
+
+
+@pytest.fixture
+def checked(body: Path, capsys: pytest.CaptureFixture[str]) -> Checked:
+    def check(content: Any, *arguments: object) -> tuple[int, str]:
+        """Check a body with these arguments before it; return the exit code, and what is printed."""
+        body.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        code = main(["contract", *map(str, arguments), "--body", str(body)])
+        said = capsys.readouterr()
+        assert said.err == ""
+        return code, said.out
+
+    return check
 
 
 def test_documented_bodies_fit(tmp_path: Path) -> None:
@@ -34,15 +48,11 @@ def test_documented_bodies_fit(tmp_path: Path) -> None:
     assert main(["contract", "--body", *map(str, [*paths, notification_of_account, *tmp_path.iterdir()])]) == 0
 
 
-def test_contradiction_is_1_and_a_change_is_proposed(body: Path, tmp_path: Path, capsys: Captured) -> None:
-    fits, patch = tmp_path / "fits.json", tmp_path / "out.patch"
-    body.write_text(json.dumps(CONTRADICTION))
-    fits.write_text(json.dumps(envelope("completed")))
+def test_contradiction_is_1_and_a_change_is_proposed(checked: Checked, body: Path, tmp_path: Path) -> None:
+    patch = tmp_path / "out.patch"
+    code, said = checked(CONTRADICTION, "--report", patch)
 
-    assert main(["contract", f"--report={patch}", "--body", str(body), str(fits)]) == 1
-    said = capsys.readouterr().out
-    assert f"in {body}\n" in said
-    assert "get_task 200 /data/output/image_url" in said
+    assert (code, f"in {body}\n" in said, "get_task 200 /data/output/image_url" in said) == (1, True, True)
     assert "+++ b/spec/observed.yaml" in patch.read_text()
 
 
@@ -56,24 +66,22 @@ def test_contradiction_is_1_and_a_change_is_proposed(body: Path, tmp_path: Path,
         ({"type": 7, "time": 1, "message": "Test"}, "receive_account_notification request /type"),
     ],
 )
-def test_operation_is_guessed_where_one_is_possible(value: Any, place: str, body: Path, capsys: Captured) -> None:
-    body.write_text(json.dumps(value))
+def test_operation_is_guessed_where_one_is_possible(value: Any, place: str, checked: Checked) -> None:
+    code, said = checked(value)
 
-    assert main(["contract", "--body", str(body)]) == 1
-    assert place in capsys.readouterr().out
+    assert (code, place in said) == (1, True)
 
 
 NAMED = ("legacy.face-swap.create.200", "legacy.luma.200", "upload.upload.200", "account.active-tasks.200")
 
 
 @pytest.mark.parametrize("name", [*NAMED, "account.info.200"])
-def test_operation_must_be_given_where_several_are_possible(name: str, body: Path, capsys: Captured) -> None:
+def test_operation_must_be_given_where_several_are_possible(name: str, checked: Checked) -> None:
     example = examples()[name]
-    body.write_text(json.dumps(example["value"]))
+    code, said = checked(example["value"])
 
-    assert main(["contract", "--body", str(body)]) == 2
-    assert (example["x-operation"] if name in NAMED else "--operation") in capsys.readouterr().out
-    assert main(["contract", "--operation", example["x-operation"], "--body", str(body)]) == 0
+    assert (code, (example["x-operation"] if name in NAMED else "--operation") in said) == (2, True)
+    assert checked(example["value"], "--operation", example["x-operation"])[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -91,44 +99,35 @@ def test_operation_must_be_given_where_several_are_possible(name: str, body: Pat
         (b"[" * 99_999, "deep"),
         (b"{", "JSON"),
         (b"{}", "--operation"),
-        (b'{"x-operation": "no_such_operation", "value": {"code": 200}}', "no_such_operation"),
         (b'{"x-operation": ["get_task"], "value": {"code": 200}}', "get_task"),
     ],
 )
-def test_file_without_a_body_is_2(content: bytes, words: str, body: Path, capsys: Captured) -> None:
-    body.write_bytes(content)
+def test_file_without_a_body_is_2(content: bytes, words: str, checked: Checked, body: Path) -> None:
+    code, said = checked(content)
+    (line,) = [line for line in said.splitlines() if str(body) in line and "not read" in line]
 
-    assert main(["contract", "--body", str(body)]) == 2
-    said = capsys.readouterr()
-    (line,) = [line for line in said.out.splitlines() if str(body) in line and "not read" in line]
-    assert words in line
-    assert said.err == ""
+    assert (code, words in line) == (2, True)
 
 
 @pytest.mark.parametrize("more", [(), ("--operation", "get_task"), ("--operation", "create_task")])
 def test_task_without_its_envelope_is_read_as_the_data_of_an_answer(
-    more: tuple[str, ...], body: Path, tmp_path: Path, capsys: Captured
+    more: tuple[str, ...], checked: Checked, body: Path, tmp_path: Path
 ) -> None:
     bare = envelope("completed", input={"target_image": "a"}, output={"image_url": "https://a.test/x.png"})["data"]
     document = tmp_path / "out.json"
-    body.write_text(json.dumps(bare))
-    assert main(["contract", *more, f"--report={document}", "--body", str(body)]) == 0
+    assert checked(bare, *more, "--report", document)[0] == 0
     assert '"data"' in json.loads(document.read_text())["files"][str(body)]["read_as"]
 
-    body.write_text(json.dumps({**bare, "output": {"image_url": 17}}))
-    assert main(["contract", *more, "--body", str(body)]) == 1
-    assert f"{more[1] if more else 'get_task'} 200 /data/output/image_url" in capsys.readouterr().out
+    code, said = checked({**bare, "output": {"image_url": 17}}, *more)
+    assert (code, f"{more[1] if more else 'get_task'} 200 /data/output/image_url" in said) == (1, True)
 
 
 def nested(depth: int) -> Any:
-    value: Any = 1
-    for _ in range(depth):
-        value = {"a": value}
-    return value
+    return {"a": nested(depth - 1)} if depth else 1
 
 
 def test_hostile_file_is_bounded_and_keeps_no_other_from_being_checked(
-    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorded, "LARGEST", 2_000_000)
     monkeypatch.setattr(recorded, "MOST_VALUES", 50_000)
@@ -171,7 +170,7 @@ def test_hostile_file_is_bounded_and_keeps_no_other_from_being_checked(
     assert said.err == ""
 
 
-def test_report_does_not_overwrite_a_body(body: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_report_does_not_overwrite_a_body(body: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body.write_text("{}")
 
     assert main(["contract", "--body", str(body), "--report", str(tmp_path / "." / "body.json")]) == 2

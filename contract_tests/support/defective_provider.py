@@ -168,14 +168,6 @@ def lost(output: Json) -> None:
     output |= {name: f"{url}x" for name, url in output.items() if isinstance(url, str)}
 
 
-def another_model(it: Json) -> None:
-    it["model"] = "hailuo" if "toolkit" in it["model"] else "Qubico/image-toolkit"
-
-
-def first_config(it: Json, shown: list[Json]) -> None:
-    it["config"] = shown[0]["config"] if shown else it["config"]
-
-
 def exchanged_output(it: Json, shown: list[Json]) -> None:
     others = [one["output"] for one in shown if one["output"] and one["task_id"] != it["task_id"]]
     it["output"] = others[-1] if others and it["output"] else it["output"]
@@ -194,28 +186,6 @@ def charged(times: int, usage_type: str = "") -> Change:
             usage["consume"] *= times
 
     return task(change)
-
-
-def unspent(account: Json) -> None:
-    account["equivalent_in_usd"] = account["credit_pack_info"]["total_credits"] / 1e7
-
-
-def fee_for_each_task(account: Json, shown: list[Json]) -> None:
-    account["equivalent_in_usd"] -= 0.01 * len(shown)
-
-
-def ever_active(groups: Json, shown: list[Json]) -> None:
-    groups["flux"]["active_tasks"] = shown
-
-
-def credit_refusal_without_task(operation: str, body: Json, _: list[Json]) -> None:
-    if operation == "create_task" and body["code"] == 500:
-        body["data"] = None
-
-
-def without_words(operation: str, body: Json, _: list[Json]) -> None:
-    for choice in body.get("choices", []) if operation == "create_chat_completion" else []:
-        choice["message"]["content"] = ""
 
 
 # Exchanges.
@@ -274,18 +244,6 @@ def retyped(place: str, headers: dict[str, str]) -> Exchange:
     return answering(change)
 
 
-def crash_of(operation: str, above: str = "") -> Exchange:
-    return answering(lambda name, answer: CRASH if name == operation and max(answer.text) > above else None)
-
-
-def shortened(name: str, answer: httpx.Response) -> httpx.Response | None:
-    return with_content(answer, answer.content[:-1]) if name.startswith("/files/") else None
-
-
-def endless(_operation: str, answer: httpx.Response) -> httpx.Response:
-    return httpx.Response(200, headers=answer.headers, content=answer.content.replace(b"data: [DONE]\n\n", b""))
-
-
 def forget(operation: str, answer: httpx.Response) -> httpx.Response | None:
     it = task_of(read(answer.content)) if operation == "get_task" else {}
     if it.get("status") != "completed":
@@ -315,14 +273,6 @@ def post_once(post: Post, body: Json, headers: dict[str, str]) -> int:
     return 200
 
 
-def without_secret(post: Post, body: Json, headers: dict[str, str]) -> int:
-    return post(body, {name: value for name, value in headers.items() if name != "x-webhook-secret"})
-
-
-def too_soon(post: Post, body: Json, headers: dict[str, str]) -> int:
-    return post({**body, "data": {**body["data"], "status": "processing", "output": None}}, headers)
-
-
 DONE = httpx.Response(200, json={"code": 200, "message": "success", "data": None})
 REFUSED = httpx.Response(400, json={"code": 400, "message": "invalid model", "data": None})
 CRASH = httpx.Response(500, html="<html><body><h1>Internal Server Error</h1></body></html>")
@@ -330,6 +280,8 @@ CHECKED_KEY = "key-of-the-contract-checks"
 NO_CONFIG = {"service_mode": "", "webhook_config": {"endpoint": "", "secret": ""}}
 NO_ERROR = {"code": 0, "raw_message": "", "message": "", "detail": None}
 NONE_ACTIVE = {"pending_count": 0, "processing_count": 0, "active_tasks": []}
+UNDER_WAY = {"status": "processing", "output": None}
+STREAM_END = b"data: [DONE]\n\n"
 LONG_AGO = "2020-01-01T00:00:00Z"
 ENDED: set[str] = set()  # ids of tasks
 HTML = {"content-type": "text/html"}
@@ -339,10 +291,12 @@ DEFECTS: Mapping[str, Defect] = {
     "status-unknown": Defect("end", task(lambda it: it.update(status="baking"))),
     "missing-id": Defect("echo", data_of("create_task", lambda it: it.pop("task_id", None))),
     "output-missing": Defect("face_swap", output(dict.clear)),
-    "wrong-model": Defect("echo", task(another_model)),
+    "wrong-model": Defect("echo", task(lambda it: it.update(model=it["model"][::-1]))),
     "other-task": Defect("echo", data_of("get_task", lambda it: it.update(task_id=it["task_id"][::-1]))),
     "config-lost": Defect("echo", task(lambda it: it.update(config=NO_CONFIG))),
-    "config-of-another-task": Defect("echo", task_and_shown(first_config)),
+    "config-of-another-task": Defect(
+        "echo", task_and_shown(lambda it, shown: it.update(config=[*shown, it][0]["config"]))
+    ),
     "input-of-another-task": Defect("echo", task(lambda it: it.update(input={"prompt": "fox number 0"}))),
     "output-of-another-task": Defect("own_output", task_and_shown(exchanged_output)),
     "old-names": Defect("echoed FaceSwap", task(lambda it: it.update(task_type=it["task_type"].replace("-", "_")))),
@@ -351,11 +305,16 @@ DEFECTS: Mapping[str, Defect] = {
     "reason-hidden": Defect("no_face", task(lambda it: it.update(error=NO_ERROR), "failed")),
     "going-back": Defect("end", task_and_shown(going_back)),
     "gone-after-its-end": Defect("end", exchange=answering(forget)),
-    "stuck": Defect("face_swap", task(lambda it: it.update(status="processing", output=None))),
+    "stuck": Defect("face_swap", task(lambda it: it.update(UNDER_WAY))),
     # Files.
     "lost-output": Defect("end", output(lost)),
     "file-as-page": Defect("face_swap", exchange=retyped("/files/", HTML)),
-    "shortened-upload": Defect("upload", exchange=answering(shortened)),
+    "shortened-upload": Defect(
+        "upload",
+        exchange=answering(
+            lambda name, answer: with_content(answer, answer.content[:-1]) if name.startswith("/files/") else None
+        ),
+    ),
     # Submissions and refusals.
     "prompt-not-needed": Defect(
         "refused FluxSchnellTxt2Img", exchange=answering(lambda _, answer: DONE if NO_PROMPT in answer.text else None)
@@ -364,21 +323,31 @@ DEFECTS: Mapping[str, Defect] = {
     "bare-error": Defect(
         "every_sequence", exchange=refusing(lambda status, body: httpx.Response(status, text=str(body)))
     ),
-    "bare-lack-of-credit": Defect("lack_of_credit", credit_refusal_without_task),
+    "bare-lack-of-credit": Defect(
+        "lack_of_credit", lambda _operation, body, _: body.get("code") == 500 and body.update(data=None)
+    ),
     "refused-with-200": Defect("bad_requests", exchange=saying(200)),
     "refused-with-500": Defect("bad_requests", exchange=saying(500, code=500)),
     "code-of-its-own": Defect("bad_requests", exchange=saying(code=10000)),
     "silent-refusal": Defect("bad_requests", exchange=saying(message="")),
     "code-as-text": Defect("every_answer", lambda _operation, body, _: body.update(code=str(body.get("code")))),
-    "undocumented-crash": Defect("face_swap", exchange=crash_of("get_task")),
-    "emoji-crash": Defect("every_answer", exchange=crash_of("create_chat_completion", above="\uffff")),
+    "undocumented-crash": Defect("face_swap", exchange=replying(CRASH, "get_task")),
+    "emoji-crash": Defect(
+        "every_answer",
+        exchange=answering(lambda _, answer: CRASH if max(answer.text, default="") >= "\U00010000" else None),
+    ),
     # Keys and money.
     "no-auth": Defect("keys", exchange=with_the_key_after(401)),
     "open-accounts": Defect("accounts_are_apart", exchange=with_the_key_after(404)),
-    "free-of-charge": Defect("account", data_of("get_account_info", unspent)),
+    "free-of-charge": Defect(
+        "account", data_of("get_account_info", lambda account: account.update(equivalent_in_usd=1.0))
+    ),
     "double-charge": Defect("face_swap", charged(2)),
     "double-points": Defect("charged HailuoVideo", charged(2, "point")),
-    "kept-after-cancel": Defect("cancelled_is_paid_back", data_and_shown("get_account_info", fee_for_each_task)),
+    "kept-after-cancel": Defect(
+        "cancelled_is_paid_back",
+        data_and_shown("get_account_info", lambda account, shown: account.update(equivalent_in_usd=-len(shown))),
+    ),
     "kept-after-failure": Defect("no_face", task(lambda it: it["meta"]["usage"].update(consume=7), "failed")),
     "account-as-page": Defect("account", exchange=retyped("get_account_info", HTML)),
     "account-without-type": Defect("account", exchange=retyped("get_account_info", {})),
@@ -405,17 +374,26 @@ DEFECTS: Mapping[str, Defect] = {
     "never-active": Defect(
         "active_tasks", data_of("list_active_tasks", lambda groups: groups["flux"].update(NONE_ACTIVE))
     ),
-    "ever-active": Defect("active_tasks", data_and_shown("list_active_tasks", ever_active)),
+    "ever-active": Defect(
+        "active_tasks",
+        data_and_shown("list_active_tasks", lambda groups, shown: groups["flux"].update(active_tasks=shown)),
+    ),
     # Language models.
-    "endless-stream": Defect("chat", exchange=answering(endless)),
-    "wordless-chat": Defect("chat", without_words),
+    "endless-stream": Defect(
+        "chat", exchange=answering(lambda _, answer: with_content(answer, answer.content.replace(STREAM_END, b"")))
+    ),
+    "wordless-chat": Defect(
+        "chat", lambda _operation, body, _: "choices" in body and body["choices"][0]["message"].update(content="")
+    ),
     "no-picture": Defect("images", data_of("create_image", list.clear)),
     "broken-picture": Defect("images", data_of("create_image", lambda pictures: pictures[0].update(b64_json="bm8="))),
     # Webhooks.
     "webhook-unsent": Defect("webhook", webhook=lambda *_: 200),
-    "webhook-without-secret": Defect("webhook", webhook=without_secret),
+    "webhook-without-secret": Defect("webhook", webhook=lambda post, body, _: post(body, {})),
     "webhook-at-the-root": Defect("webhook", webhook=lambda post, body, headers: post(body["data"], headers)),
-    "webhook-too-soon": Defect("webhook", webhook=too_soon),
+    "webhook-too-soon": Defect(
+        "webhook", webhook=lambda post, body, headers: post({**body, "data": {**body["data"], **UNDER_WAY}}, headers)
+    ),
     "webhook-once": Defect("webhook_that_is_not_taken", webhook=post_once),
     "webhook-again": Defect("webhook", webhook=lambda post, body, headers: max(500, post(body, headers))),
 }

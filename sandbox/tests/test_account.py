@@ -85,7 +85,7 @@ def test_documented_bodies_are_paid_in_the_same_unit() -> None:
 
 def test_price_of_a_file_is_known_when_it_is_at_hand(http_with: HttpWith) -> None:
     http = http_with(fetch=lambda url: pytest.fail(f"{url} was fetched"))
-    picture = base64_of(simulated_picture(1024, 1024))
+    picture = base64_of(simulated_picture("", 1024, 1024))
     file = {"file_name": "a.png", "file_data": picture}
     url = http("POST", "/api/ephemeral_resource", json=file).json()["data"]["url"]
     tasks = [

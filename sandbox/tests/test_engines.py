@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from unitask_sandbox import Sandbox, threads
+from unitask_sandbox import worker as worker_module
 from unitask_sandbox.engines import ENGINES, Engine, EngineResult, registry
 from unitask_sandbox.engines.real import face_swap as face_swap_engine
 from unitask_sandbox.engines.real import zero_shot
@@ -126,19 +127,20 @@ NO_PROC = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /
 
 
 @pytest.mark.parametrize(
-    ("name", "limits", "words"),
+    ("name", "words"),
     [
-        ("hang", {"seconds": 0.05}, "took over 0.05 s, its limit of time"),
-        pytest.param("fill", {"mebibytes": 300}, "took over 300 MiB, its limit of memory", marks=NO_PROC),
-        ("segfault", {}, "crashed (SIGSEGV)"),
-        ("crash", {}, "crashed (exit status 3)"),
+        ("hang", "took over 0.05 s, its limit of time"),
+        pytest.param("fill", "took over 300 MiB, its limit of memory", marks=NO_PROC),
+        ("segfault", "crashed (SIGSEGV)"),
+        ("crash", "crashed (exit status 3)"),
     ],
 )
 def test_engine_that_is_stopped_fails_one_task(
-    worker: Worker, bad_engines: Any, monkeypatch: pytest.MonkeyPatch, name: str, limits: Any, words: str
+    worker: Worker, bad_engines: Any, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ) -> None:
     function = getattr(bad_engines, name)
-    monkeypatch.setitem(registry._LIMITS, function, registry.Limits(**limits))
+    monkeypatch.setitem(registry.MOST_SECONDS, bad_engines.hang, 0.05)
+    monkeypatch.setattr(worker_module, "MOST_MEBIBYTES", 300)
 
     assert failure_of(worker, function) == f"the engine bad_engines.{name} {words}"
     assert worker.run(bad_engines.hold, {}) == EngineResult({"held": 2**26})
@@ -223,19 +225,6 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
     assert all(engines.ending.acquire(timeout=PATIENCE) for _ in names)
 
     assert engines.begun == [f"http://me.test/{name}" for name in names]
-
-
-def test_running_task_is_given_to_no_other_engine(sandbox_with: SandboxWith, engines: Engines) -> None:
-    sandbox = sandbox_with(autorun=True, workers=2, fetch=engines.fetch)
-    engines.watch(sandbox)
-    for name in "ab":
-        swap(sandbox, name)
-        assert engines.beginning.acquire(timeout=PATIENCE)
-        sandbox.advance()
-    engines.may_end.release(4)
-    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in "ab")
-
-    assert engines.begun == ["http://me.test/a", "http://me.test/b"]
 
 
 def test_thread_that_cannot_be_started_loses_no_task(

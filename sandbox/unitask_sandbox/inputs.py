@@ -62,16 +62,20 @@ def read_media(given: Mapping[str, Any], media: Mapping[str, str], fetch: Callab
 
 
 def _read(field: str, text: str, kind: str, fetch: Callable[[str], bytes]) -> bytes:
-    is_address = text[:8].lower().startswith(("http://", "https://"))
     try:
-        data = fetch(text) if is_address else decoded(text)
+        data = fetch(text) if is_address(text) else decoded(text)
     except ERRORS as error:
-        reason = "the address cannot be fetched" if is_address else str(error)
+        reason = "the address cannot be fetched" if is_address(text) else str(error)
         reason += f": {error}" if isinstance(error, NotFetched) else ""
         raise TaskFailure(f"failed to get valid {kind} ({field}): {reason}") from error
     if not data or len(data) > LARGEST:
         raise TaskFailure(f"failed to get valid {kind} ({field}): {len(data)} bytes, the limit is {LARGEST}")
     return data
+
+
+def is_address(text: str) -> bool:
+    """Return whether a medium is given by its address."""
+    return text[:8].lower().startswith(("http://", "https://"))
 
 
 def decoded(text: str) -> bytes:

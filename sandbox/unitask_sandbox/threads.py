@@ -16,27 +16,24 @@ def pause_after(failures: int) -> float:
 
 
 class Autorun:
-    """Calls `step` while there is something to do.
+    """Calls `step` in a thread of its own, from the first `wake` until `close`.
 
-    `step` does something that is due and returns the seconds until more is due, None when nothing is left. The thread
-    exists only while something is left, and does not keep the program alive. A step that raises is logged and done
-    again after a pause: a full disk, or a database that another process holds, may pass.
+    `step` does something that is due and returns the seconds until more is due, None to wait for a `wake`. A step that
+    raises is logged and done again after a pause: a full disk, or a database that another process holds, may pass.
     """
 
     def __init__(self, step: Callable[[], float | None], name: str = "unitask-sandbox") -> None:
         self._step = step
         self._name = name
-        self._changed = threading.Condition()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._failures = 0  # in a row
-        self._is_woken = False
+        self._woken = threading.Event()
         self._closed = False
 
     def wake(self) -> None:
         """Do a step now."""
-        with self._changed:
-            self._is_woken = True
-            self._changed.notify()
+        self._woken.set()
+        with self._starting:
             if self._thread is None and not self._closed:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 try:
@@ -48,36 +45,24 @@ class Autorun:
 
     def close(self, wait: float | None = None) -> None:
         """Stop after the step that is being done, and wait so many seconds for its end."""
-        with self._changed:
+        with self._starting:
             self._closed = True
-            self._changed.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join(wait)
+        self._woken.set()
+        if self._thread is not None:
+            self._thread.join(wait)
 
     def _run(self) -> None:
-        try:
-            while self._go_on():
-                pass
-        except BaseException:
-            self._thread = None
-            raise
-
-    def _go_on(self) -> bool:
-        """Do one step and wait for the next; False when there will be none."""
-        self._is_woken = False
-        try:
-            pause = self._step()
-            self._failures = 0
-        except Exception as error:
-            self._failures += 1
-            pause = pause_after(self._failures)
-            words = "what is due could not be done: %s: %s; it is tried again"
-            _log.error(words, type(error).__name__, error, exc_info=self._failures == 1)
-        with self._changed:
-            if self._closed or (pause is None and not self._is_woken):
-                self._thread = None  # under the lock: a later wake starts another
-                return False
-            if not self._is_woken and pause is not None:
-                self._changed.wait(min(pause, threading.TIMEOUT_MAX))
-        return True
+        failures = 0  # in a row
+        while True:
+            self._woken.clear()
+            if self._closed:
+                return
+            try:
+                pause = self._step()
+                failures = 0
+            except Exception as error:
+                failures += 1
+                pause = pause_after(failures)
+                words = "what is due could not be done: %s: %s; it is tried again"
+                _log.error(words, type(error).__name__, error, exc_info=failures == 1)
+            self._woken.wait(pause if pause is None else min(pause, threading.TIMEOUT_MAX))

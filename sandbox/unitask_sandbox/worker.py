@@ -4,9 +4,9 @@ It is a plain subprocess and not a `ProcessPoolExecutor`, for two reasons. A poo
 again: a script that starts a sandbox without a `__main__` guard would start it again in the worker. And a pool cannot
 stop one task that hangs. The two sides speak pickle over private pipes.
 
-The registry says how long a task may take, and how much memory. Memory is the resident size of the process, read from
-/proc twenty times a second, and a process above the limit is killed. RLIMIT_AS would count addresses, of which each
-thread of a library reserves gigabytes that it never touches. Without /proc (macOS, Windows) there is no limit.
+A process above its limit of time or memory is killed. Memory is its resident size, read from /proc twenty times a
+second: RLIMIT_AS would count addresses, of which each thread of a library reserves gigabytes that it never touches.
+Without /proc (macOS, Windows) memory has no limit.
 """
 
 import os
@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unitask_sandbox.engines import Engine, EngineResult, name_of, run
-from unitask_sandbox.engines.registry import limits_of
+from unitask_sandbox.engines.registry import MOST_SECONDS, USUAL_SECONDS
 from unitask_sandbox.faces.swap import warm_up
 from unitask_sandbox.failures import TaskFailure
 
+MOST_MEBIBYTES = 2048  # by which the process may grow in one task
 POLL_SECONDS = 0.05  # between two checks of the limits
 
-Answer = EngineResult | TaskFailure | None  # None: the process gave none
+Answer = EngineResult | TaskFailure
 
 
 class Worker:
@@ -45,15 +46,16 @@ class Worker:
         """Run an engine, and wait for its result."""
         order = pickle.dumps((engine, given))
         with self._one_at_a_time:
-            process = self._ready()
+            if self._process is not None and self._process.poll() is not None:  # it ended while it had nothing to do
+                self._dispose()
+            process = self._process = self._process or _start()
             if self._closed:  # after the process is known: whichever comes later, this or `close`, ends it
                 self._dispose()
                 raise TaskFailure(f"the engine {name_of(engine)} was stopped")
-            answer, exceeded = _answer(process, order, engine)
-            if answer is None or exceeded:
+            answer = _answer(process, order, engine)
+            if isinstance(answer, str):
                 self._dispose()
-            if answer is None:
-                raise TaskFailure(f"the engine {name_of(engine)} {exceeded or _end_of(process)}")
+                raise TaskFailure(f"the engine {name_of(engine)} {answer}")
         if isinstance(answer, TaskFailure):
             raise answer
         return answer
@@ -66,12 +68,6 @@ class Worker:
         with self._one_at_a_time:
             self._dispose()
 
-    def _ready(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is not None:  # it ended while it had nothing to do
-            self._dispose()
-        self._process = self._process or _start()
-        return self._process
-
     def _dispose(self) -> None:
         process, self._process = self._process, None
         if process is not None:
@@ -80,30 +76,30 @@ class Worker:
                 process.communicate()
 
 
-def _answer(process: subprocess.Popen[bytes], order: bytes, engine: Engine) -> tuple[Answer, str]:
-    """Return the answer to an order, and the limit that was exceeded, after which the process was killed."""
-    limits = limits_of(engine)
-    end, memory = time.monotonic() + limits.seconds, _mebibytes_of(process)
-    answers = queue.SimpleQueue[Answer]()
+def _answer(process: subprocess.Popen[bytes], order: bytes, engine: Engine) -> Answer | str:
+    """Return the answer to an order; in words why there is none."""
+    most_seconds = MOST_SECONDS.get(engine, USUAL_SECONDS)
+    end, memory = time.monotonic() + most_seconds, _mebibytes_of(process)
+    answers = queue.SimpleQueue[Answer | None]()
     threading.Thread(target=_exchange, args=(process, order, answers), name="unitask-sandbox-pipe", daemon=True).start()
     while True:
-        try:
-            return answers.get(timeout=max(0.0, min(POLL_SECONDS, end - time.monotonic()))), ""
-        except queue.Empty:
-            exceeded = ""
+        with suppress(queue.Empty):
+            return answers.get(timeout=max(0.0, min(POLL_SECONDS, end - time.monotonic()))) or _end_of(process)
         if time.monotonic() >= end:
-            exceeded = f"took over {limits.seconds:g} s, its limit of time"
-        elif _mebibytes_of(process) - memory > limits.mebibytes:
-            exceeded = f"took over {limits.mebibytes:g} MiB, its limit of memory"
-        if exceeded:
-            process.kill()
-            return answers.get(), exceeded
+            exceeded = f"took over {most_seconds:g} s, its limit of time"
+        elif _mebibytes_of(process) - memory > MOST_MEBIBYTES:
+            exceeded = f"took over {MOST_MEBIBYTES} MiB, its limit of memory"
+        else:
+            continue
+        process.kill()
+        process.wait()
+        return answers.get() or exceeded
 
 
-def _exchange(process: subprocess.Popen[bytes], order: bytes, answers: queue.SimpleQueue[Answer]) -> None:
+def _exchange(process: subprocess.Popen[bytes], order: bytes, answers: queue.SimpleQueue[Answer | None]) -> None:
     assert process.stdin
     assert process.stdout
-    answer: Answer = None
+    answer: Answer | None = None
     try:
         process.stdin.write(order)
         process.stdin.flush()

@@ -18,7 +18,6 @@ REPLACEMENTS = (
     (r"\bClient\b", "AsyncClient"),  # and httpx.Client
     (r"\bSync", "Async"),
     (r"\b_sync_", "_async_"),
-    (r"\bsync_client\b", "async_client"),  # of llm.py
     (r"\bBaseTransport\b", "AsyncBaseTransport"),
     (r"\bIterator\b", "AsyncIterator"),
     (r"\bOpenAI\b", "AsyncOpenAI"),

@@ -12,12 +12,9 @@ T = TypeVar("T")
 
 
 class Interruption:
-    """A context manager that raises KeyboardInterrupt before the n-th line run in some modules, counted from 0.
+    """Raise KeyboardInterrupt before the n-th line run in some modules, counted from 0; `reached` is whether it ran.
 
     A line with `try:` alone does not count: it has no instruction, so no signal arrives there.
-
-    Attributes:
-        reached: Whether that line was reached.
     """
 
     def __init__(self, line: int, *modules: str) -> None:

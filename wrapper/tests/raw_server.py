@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import parse_headers
 from typing import Any
 
 PIECE = 1 << 16  # bytes
@@ -31,24 +32,15 @@ Respond = Callable[[Received], Iterable[bytes]]
 
 @dataclass
 class RawServer:
-    """What arrived, and how it is answered.
+    """What arrived, and how it is answered."""
 
-    Attributes:
-        respond: Returns the bytes of an answer. The connection stays open after it, unless it raises `Hangup`.
-        pause: Seconds between two pieces of a body that is read.
-        requests: All requests, the first one first.
-        stopped: Set at the end; an answer that drips waits for it.
-        connections: The number that were made.
-        most_open: The most that clients held open at once.
-    """
-
-    respond: Respond
-    pause: float = 0.0
+    respond: Respond  # the connection stays open after an answer, unless this raises `Hangup`
+    pause: float = 0.0  # seconds between two pieces of a body that is read
     requests: list[Received] = field(default_factory=list)
-    stopped: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)  # set at the end; an answer that drips waits
     url: str = ""
-    connections: int = 0
-    most_open: int = 0
+    connections: int = 0  # that were made
+    most_open: int = 0  # at once, by clients
     _sockets: list[socket.socket] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -83,7 +75,7 @@ class RawServer:
             reader = connection.makefile("rb")
             while line := reader.readline():
                 method, path, _ = line.decode().split(" ", 2)
-                headers = dict(_header(line) for line in iter(reader.readline, b"\r\n"))
+                headers = {name.lower(): value for name, value in parse_headers(reader).items()}
                 length = int(headers.get("content-length", 0))
                 body = b""
                 while len(body) < length and (piece := reader.read(min(PIECE, length - len(body)))):
@@ -139,8 +131,3 @@ def _closed_by_peer(connection: socket.socket) -> bool:
         watch.register(connection, select.POLLRDHUP)
         return bool(watch.poll(0))
     return True
-
-
-def _header(line: bytes) -> tuple[str, str]:
-    name, _, value = line.decode("latin-1").partition(":")
-    return name.strip().lower(), value.strip()

@@ -105,8 +105,7 @@ class Played:
 def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseException | None, float]]) -> Played:
     """Drive a flow to its end.
 
-    `respond` returns the reply to a step at a time, and the seconds that it takes: an exception is thrown into the
-    flow, and None lets a sleep pass.
+    `respond` returns the reply to a step, and the seconds that it takes. An exception is thrown into the flow.
     """
     played, now = Played(), 0.0
     try:
@@ -131,20 +130,12 @@ def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseEx
 
 def play(
     flow: Flow[Any],
-    *replies: Response | TransportFailure,
-    took: float = 0.0,
-    interrupted: tuple[int, BaseException] | None = None,
-    dated: bool = False,
+    *replies: Response | TransportFailure,  # to its requests, in order; the last one repeats
+    took: float = 0.0,  # seconds that each request takes
+    interrupted: tuple[int, BaseException] | None = None,  # at which step, and what is thrown into the flow there
+    dated: bool = False,  # whether answers have a Date header
 ) -> Played:
-    """Drive a flow to its end.
-
-    Args:
-        flow: The flow.
-        *replies: The replies to its requests, in order; the last one repeats.
-        took: Seconds that each request takes.
-        interrupted: The number of a step, counted from 0, and what is thrown into the flow there.
-        dated: Whether answers have a Date header.
-    """
+    """Drive a flow to its end."""
     script, steps = itertools.chain(replies, itertools.repeat(replies[-1] if replies else None)), itertools.count()
 
     def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:

@@ -73,10 +73,7 @@ def perform(
     call: Callable[[Any], Any],
     **settings: Any,
 ) -> Any:
-    """Make a call with a client of either kind: "sync" or "async".
-
-    `replies` answers the requests; the URL of a server makes a client that sends over the network in real time.
-    """
+    """Make a call with a client of either kind; the URL of a server makes one that sends over the network."""
     if not isinstance(replies, str):
         is_provider = isinstance(replies, UnitaskProvider)
         clock = settings.get("clock") or (replies.clock if is_provider else instant_clock())

@@ -17,9 +17,10 @@ from typing import IO, Any
 import httpx
 import pytest
 from unitask import cli, errors, tasks
+from unitask._base_client import Defaults
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
-from unitask.testing.patching import use_transport
+from unitask.testing.patching import use
 
 from .pictures import encoded
 from .script import OUTPUT_URL, TASK_ID, answer, seen, task_data
@@ -42,9 +43,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
     def make(*script: Any) -> UnitaskProvider:
         replies = provider(*(reply() if isinstance(reply, type) else reply for reply in script))
-        monkeypatch.setenv("UNITASK_API_KEY", KEY)
-        monkeypatch.setenv("UNITASK_BASE_URL", BASE_URL)
-        use_transport(monkeypatch, replies.transport, replies.clock)
+        clock = replies.clock
+        use(monkeypatch, BASE_URL, KEY, Defaults(replies.transport, clock, clock.sleep, clock.sleep_async))
         for name in ("", "unitask"):  # as in a program that has not configured logging
             monkeypatch.setattr(logging.getLogger(name), "handlers", [])
         return replies

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from starlette.datastructures import UploadFile
 from unitask import media
@@ -108,69 +106,50 @@ def test_address_is_sent_as_given() -> None:
         assert media.measured("seconds", url) is None
 
 
-def test_name_with_quotes_is_a_file_if_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("'b.png'").write_bytes(SHORT)
-
-    assert sent_content("'b.png'") == SHORT
-
-
 # ---- PIL images and arrays
 
 
-@pytest.mark.parametrize(("form", "orientation"), [("JPEG", 6), ("PNG", 3)])
-def test_pil_image_is_sent_upright(form: str, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image = Image.open(io.BytesIO(encoded(30, 20, form, exif=exif.tobytes())))
-    result = decoded(sent_content(image))
+def test_pil_image_is_sent_upright() -> None:
+    for form, orientation in (("JPEG", 6), ("PNG", 3)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image = Image.open(io.BytesIO(encoded(30, 20, form, exif=exif.tobytes())))
+        sent = decoded(sent_content(image))
+        assert sent.tobytes() == ImageOps.exif_transpose(image).convert(sent.mode).tobytes()
+        assert sent.getexif().get(0x0112, 1) == 1
+        image.info["exif"] = b"Exif\0\0II*\0\xff\xff\xff\x7f"  # broken
+        assert decoded(sent_content(image)).size == (30, 20)
 
-    assert result.tobytes() == ImageOps.exif_transpose(image).convert(result.mode).tobytes()
-    assert result.getexif().get(0x0112, 1) == 1
-    image.info["exif"] = b"Exif\0\0II*\0\xff\xff\xff\x7f"  # broken
-    assert decoded(sent_content(image)).size == (30, 20)
+
+SENT_AS = {mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA")}
+SENT_AS |= {"La": "LA", "PA": "RGBA", "RGBa": "RGBA", **dict.fromkeys(("CMYK", "HSV", "LAB", "RGBX", "YCbCr"), "RGB")}
 
 
-@pytest.mark.parametrize("mode", [mode for mode in Image.MODES if mode[0] not in "FI"])
-def test_image_of_any_mode_keeps_colours_and_transparency(mode: str) -> None:
-    if mode == "PA":
-        image = picture(mode="P").convert("PA")
-        image.putalpha(picture(mode="LA").getchannel("A"))
-        expected = image.convert("RGBA")
-    elif mode == "P":
-        image = expected = picture(mode="P")
+@pytest.mark.parametrize(("mode", "sent_as"), SENT_AS.items())
+def test_image_of_any_mode_keeps_colours_and_transparency(mode: str, sent_as: str) -> None:
+    image = picture(mode=sent_as).convert(mode)
+    if mode == "P":
         image.info["transparency"] = image.getpixel((0, 0))
-    else:
-        image = picture(mode={"La": "LA", "RGBa": "RGBA"}.get(mode, "RGB" if mode == "LAB" else mode)).convert(mode)
-        expected = image.convert({"La": "LA", "RGBa": "RGBA", "LAB": "RGB"}.get(mode, mode))
     before = (image.mode, image.size, image.tobytes())
-    content = sent_content(image)
+    sent = decoded(sent_content(image))
 
-    assert decoded(content, "RGBA").tobytes() == expected.convert("RGBA").tobytes()
-    assert decoded(content).mode == (mode if mode in ("1", "L", "LA", "P", "RGB", "RGBA") else decoded(content).mode)
+    assert sent.mode == sent_as
+    assert sent.convert("RGBA").tobytes() == image.convert(sent_as).convert("RGBA").tobytes()
     assert (image.mode, image.size, image.tobytes()) == before
-
-
-def only_interface(array: Any, **changes: Any) -> Any:
-    """An object that has nothing but `__array_interface__`."""
-    return SimpleNamespace(__array_interface__={**array.__array_interface__, **changes})
 
 
 rows, columns = np.mgrid[0:7, 0:5]
 colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-1).astype(np.uint8)
 
 
-@pytest.mark.parametrize(
-    "array", [colours[..., 0].T, colours, np.asfortranarray(colours[..., :3])], ids=["L", "RGBA", "RGB"]
-)
-def test_array_keeps_its_pixels(array: Any) -> None:
-    assert np.array_equal(np.asarray(decoded(sent_content(array))), array)
-    assert sent_content(only_interface(array)) == sent_content(array)
+def test_array_keeps_its_pixels() -> None:
+    for array in (colours[..., 0].T, colours, np.asfortranarray(colours[..., :3])):
+        assert np.array_equal(np.asarray(decoded(sent_content(array))), array)
 
 
 NO_PICTURES: list[Any] = [
     *(colours.astype(np.float32), colours.astype(np.int8), colours[..., :2], colours[0, 0], colours[None], colours[:0]),
-    *(only_interface(colours, data=data, strides=None) for data in (b"123", memoryview(bytes(10_000)))),
+    SimpleNamespace(__array_interface__=colours.__array_interface__),  # without the bytes
     *(picture(mode="L").convert(mode) for mode in ("F", "I", "I;16", "I;16B")),  # the level of white is not known
 ]
 
@@ -189,7 +168,6 @@ CLOSED.close()
 UNREADABLE: list[tuple[Any, str]] = [
     (7, "int"),
     ("missing.png", "'missing.png' cannot be read"),
-    ("R0lG/x", "'R0lG/x' cannot be read"),
     (".", "Is a directory"),
     ("a\0b", r"'a\x00b' cannot be read"),
     ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read"),
@@ -197,19 +175,16 @@ UNREADABLE: list[tuple[Any, str]] = [
     ("data:image/png,raw", "data:image/png;base64,"),
     ("data:image/\npng;base64,AAAA", "data:image/png;base64,"),
     ("data:image/png;base64,A_-=", "base64 is broken"),
-    ("data:image/png;base64,AA__AA==", "base64 is broken"),
     ("A" * 257, "base64 is broken"),
     ("!" * 5_000_000, "too long"),
     ("file://server/share/a.png", "file URL"),
-    ("file:a.png", "file URL"),
     ("s3://bucket/a.png", "s3 address"),
-    ("GS://bucket/a.png", "GS address"),
     (io.StringIO("text"), "'rb'"),
     (SimpleNamespace(read=lambda: None), "SimpleNamespace gives NoneType"),
     (SimpleNamespace(read=read_async, file="a.png"), "SimpleNamespace is async"),
     (SimpleNamespace(read=lambda: read_async()), "gives coroutine, not bytes"),  # and it is closed: else Python warns
     (at_position(5 + len(PNG)), f"{5 + len(PNG)} bytes: seek(0) first"),
-    (CLOSED, "cannot be read"),
+    (CLOSED, "closed file"),
     (Image.open(io.BytesIO(encoded(200, 200)[:5000])), "OSError"),
 ]
 
@@ -277,27 +252,6 @@ def test_format_that_is_not_taken_is_named() -> None:
     for name, content in others.items():
         assert inspect_picture(content) == PictureInfo(name)
         assert f" {name} " in problems("", content)[0]
-
-
-heads = st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBPVP8 ", b"GIF89a", b"BM"])
-damaged = st.builds(
-    lambda content, place, byte, length: (content[:place] + byte + content[place + 1 :])[:length],
-    st.sampled_from(list(VARIANTS.values())),
-    st.integers(0, 120),
-    st.binary(min_size=1, max_size=4),
-    st.integers(0, 2000),
-)
-
-
-@settings(max_examples=300)
-@given(st.builds(bytes.__add__, heads, st.binary(max_size=60)) | damaged)
-def test_any_bytes_are_a_picture_or_a_value_error(content: bytes) -> None:
-    try:
-        info = inspect_picture(content)
-    except ValueError:
-        return
-
-    assert info.format
 
 
 # ---- what a field takes

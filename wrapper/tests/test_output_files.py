@@ -36,14 +36,6 @@ def test_url_in_two_places_is_one_file_of_the_better_role_with_what_both_say() -
     assert (named.width, named.duration_s, named.watermark) == (720, 1.5, False)
 
 
-def test_role_depends_on_the_field_and_on_what_is_beside_it() -> None:
-    given_picture = {"prompt_img_url": B, "video_url": A, "cover_url": D}
-
-    assert shown({"video": None, "video_raw": {"url": D}}, tasks.LumaOutput) == [(D, "video", "result")]
-    assert [role for *_, role in shown(given_picture, tasks.HailuoVideoOutput)] == ["result", "preview", "input"]
-    assert files({"songs": [{"prompt": A, "title": B, "tags": [C]}]}, tasks.UdioMusicOutput) == []
-
-
 def test_picture_in_base64_is_a_data_uri() -> None:
     (file,) = files({"image": f"{PNG64[:60]}\n{PNG64[60:]}"}, tasks.LegacyFaceSwapOutput)
 
@@ -53,7 +45,7 @@ def test_picture_in_base64_is_a_data_uri() -> None:
         assert files({"image": text, "image_base64": text}, tasks.LegacyFaceSwapOutput) == []
 
 
-def test_undocumented_fields_are_searched() -> None:
+def test_undocumented_fields_are_searched_and_documented_texts_are_not() -> None:
     output = {"z": [{"deep": A}, [C]], "a": {"b": D}, "n": 7, "t": f"see {B}", "again": A, "model": f"{B}?x=.glb"}
 
     assert shown(output) == [
@@ -65,6 +57,8 @@ def test_undocumented_fields_are_searched() -> None:
     assert [file.place for file in files(output)] == ["z[0].deep", "z[1][0]", "a.b", "model"]
     assert not any(file.documented for file in files(output))
     assert shown({"image_url": B, "image_4k": A}, tasks.FaceSwapOutput)[1] == (A, "video", "result")
+    assert shown({"video": None, "video_raw": {"url": D}}, tasks.LumaOutput) == [(D, "video", "result")]
+    assert files({"songs": [{"prompt": A, "title": B, "tags": [C]}]}, tasks.UdioMusicOutput) == []
     assert shown({"works": [{"cover": {"tiny": {"url": D}}}]}, tasks.KlingOutput) == [(D, None, "preview")]
 
 

@@ -29,6 +29,7 @@ from .script import (
     task_data,
 )
 
+CLIENT = recovery.ClientIdentity()
 FOUND, ABSENT, UNCLEAR = Outcome.FOUND, Outcome.ABSENT, Outcome.UNCLEAR
 INPUT = {"prompt": "a red fox", "steps": 4, "image": "https://me.test/a.jpg"}
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": INPUT}
@@ -74,25 +75,15 @@ def with_hook(endpoint: str, task_id: str = TASK_ID) -> Response:
 
 
 def search(
-    *pages: Any,
-    newest: Any = None,
-    polled: Any = None,
-    own: tuple[str, ...] = (),
+    *pages: Any,  # of the history of that time; the last one repeats
+    newest: Any = None,  # the first page of the history of all times, if it is another one
+    polled: Any = None,  # the answer to the poll of a task, or a function of its id; None: it has another model
+    own: tuple[str, ...] = (),  # ids of tasks of other submissions
     body: dict[str, Any] = MARKED,
-    named: str | None = None,
-    **identity: Any,
+    named: str | None = None,  # the id that an answer to the submission named
+    **identity: Any,  # what its error has instead
 ) -> Recovery:
-    """Read the history once, so late that it has settled.
-
-    Args:
-        *pages: The pages of the history of that time; the last one repeats.
-        newest: The first page of the history of all times, if it is another one.
-        polled: The answer to the poll of a task, or a function of its id; None for a task of another model.
-        own: Ids of tasks of other submissions.
-        body: The body of the submission.
-        named: The id that an answer to it named.
-        **identity: What its error has instead.
-    """
+    """Read the history once, so late that it has settled."""
     error = uncertain(body, LATE)
     error.task_id, error.identity = named, replace(error.identity, **identity)
 
@@ -110,7 +101,7 @@ def search(
         return reply, 0.0
 
     others = dict.fromkeys(own, "another")
-    result = drive(recovery.find(error, others, limits(timeout=0.0)), respond).result
+    result = drive(recovery.find(error, others, limits(timeout=0.0), CLIENT), respond).result
     assert isinstance(result, Recovery)
     return result
 
@@ -221,9 +212,9 @@ def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
 def test_named_task_is_polled_first_by_its_own_protocol() -> None:
     error, legacy = uncertain(BODY), uncertain(LEGACY)
     error.task_id = legacy.task_id = TASK_ID
-    played = play(recovery.find(error, {}, limits(timeout=0.0)), task(input=None))
+    played = play(recovery.find(error, {}, limits(timeout=0.0), CLIENT), task(input=None))
     shown = answer(200, {"task_id": TASK_ID, "status": "processing"})
-    legacy_played = play(recovery.find(legacy, {}, limits(timeout=0.0)), shown)
+    legacy_played = play(recovery.find(legacy, {}, limits(timeout=0.0), CLIENT), shown)
 
     assert played.result.outcome is legacy_played.result.outcome is FOUND
     assert TASK_ID in played.result.reason
@@ -234,7 +225,7 @@ def test_named_task_is_polled_first_by_its_own_protocol() -> None:
 
 def find_now(*replies: Response | TransportFailure, timeout: float | None, took: float = 0.0) -> Played:
     """A search that begins right after the submission."""
-    return play(recovery.find(uncertain(), {}, limits(timeout=timeout)), *replies, took=took, dated=True)
+    return play(recovery.find(uncertain(), {}, limits(timeout=timeout), CLIENT), *replies, took=took, dated=True)
 
 
 def test_history_is_read_again_until_the_task_is_there_or_it_has_settled() -> None:
@@ -261,7 +252,7 @@ def test_search_ends_when_time_is_up() -> None:
 
 
 def test_search_ends_though_the_clocks_stand_still() -> None:
-    flow, page = recovery.find(uncertain(), {}, limits(timeout=None)), history()
+    flow, page = recovery.find(uncertain(), {}, limits(timeout=None), CLIENT), history()
     now, step = Timestamp(TICKS, UNIX), next(flow)
     try:
         for _ in range(1000):

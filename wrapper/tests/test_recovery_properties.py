@@ -1,6 +1,6 @@
 """`find` and `history` against a provider whose tasks, clocks and pages change: no outcome is false, no row is lost.
 
-test_recovery.py has the odd rows, echoes and totals.
+test_recovery.py has the odd rows, echoes, totals and failures.
 """
 
 import contextlib
@@ -47,8 +47,6 @@ class World:
     crowd: int = 40  # tasks after which no others are created
     most: int = 100  # rows on a page, whatever is requested
     total: str = "exact"
-    endpoint: str = "whole"  # of the webhook, in an echo
-    trouble: float = 0.0  # share of polls and pages that fail
     other: dict[str, Any] = field(default_factory=lambda: OTHERS[0])  # what other programs submit
     lag: float = 0.0
     listed_at: dict[str, float] = field(default_factory=dict)  # when a task comes into the history
@@ -72,8 +70,6 @@ class World:
                 self.make_other()
         if request.method == "POST":
             return self._create(request)
-        if self.draw.random() < self.trouble:
-            return httpx.Response(self.draw.choice([404, 502, 500]), json={"code": 500, "message": "no", "data": None})
         page = request.url.params
         if "page" in page:  # all rows, so that those can be left out that the history does not list yet
             request = httpx.Request("GET", request.url.copy_merge_params({"page": 1, "page_size": 1_000_000}))
@@ -81,10 +77,6 @@ class World:
         body = response.json()
         if "page" in page:
             body["data"] = self._page(body["data"]["data"], int(page["page"]), int(page["page_size"]))
-        elif body["data"]:
-            webhook = body["data"]["config"]["webhook_config"]
-            whole = webhook["endpoint"]
-            webhook["endpoint"] = {"cut": whole[:-5], "stripped": whole.partition("?")[0]}.get(self.endpoint, whole)
         headers = {"date": response.headers["date"]} if self.is_dated and "date" in response.headers else {}
         return httpx.Response(response.status_code, headers=headers, json=body)
 
@@ -122,8 +114,6 @@ def drawn(seed: int) -> World:
     world.rush = draw.choice([0.0, 0.3, 2.0])
     world.most = draw.choice([100, 10, 3])
     world.total = draw.choice(["exact", "exact", "none", "of the page"])
-    world.endpoint = draw.choice(["whole", "cut", "stripped"])
-    world.trouble = draw.choice([0.0, 0.0, 0.05])
     world.other = draw.choice(OTHERS)
     return world
 

@@ -32,16 +32,13 @@ class BoundedTransport(httpx.HTTPTransport):
         super().__init__(**settings)
         # httpcore's hook for this is the network backend, which httpx does not pass on
         pool: Any = self._pool
-        pool._network_backend = _BoundedBackend(pool._network_backend)  # noqa: SLF001
+        pool._network_backend = _BoundedBackend()  # noqa: SLF001
         # httpcore enters its lock in Python code, where an interruption leaves it locked. An RLock is entered in one
         # operation of the interpreter.
         pool._optional_thread_lock = threading.RLock()  # noqa: SLF001
 
 
-class _BoundedBackend(httpcore.NetworkBackend):
-    def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        self._backend = backend
-
+class _BoundedBackend(httpcore.SyncBackend):
     def connect_tcp(
         self,
         host: str,
@@ -51,10 +48,7 @@ class _BoundedBackend(httpcore.NetworkBackend):
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _BoundedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
-
-    def sleep(self, seconds: float) -> None:
-        self._backend.sleep(seconds)
+        return _BoundedStream(super().connect_tcp(host, port, left, local_address, socket_options))
 
 
 class _BoundedStream(httpcore.NetworkStream):

@@ -4,8 +4,6 @@ Rules of this file: nothing is read at import; a value that cannot be used raise
 or argument; no password of a proxy is shown; a proxy of the environment is not used for this machine.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import re
@@ -15,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 from urllib.request import getproxies
 
 import httpx
@@ -29,7 +27,6 @@ USER_AGENT = f"unitask/{__version__}"
 PORTS = range(1, 1 << 16)
 _USERINFO = re.compile(r"^(\w[\w+.-]*://)?.*@", re.DOTALL)
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Settings:
 
     verify: ssl.SSLContext = field(repr=False)
     _proxies: dict[str, str] = field(repr=False)  # by scheme; they may have passwords
-    _excepted: tuple[_Exception, ...] = ()
+    _excepted: tuple[str, ...] = ()  # hosts, host:port and networks of NO_PROXY
     _is_given: bool = False  # by the user, for every request
 
     def proxy_url_for(self, url: str | httpx.URL) -> str | None:
@@ -51,7 +48,7 @@ class Settings:
         proxy = self._proxies.get(target.scheme) or self._proxies.get("all")
         if self._is_given or proxy is None:
             return proxy
-        is_direct = _is_this_machine(target) or any(each.holds(target) for each in self._excepted)
+        is_direct = _is_this_machine(target) or any(_is_named(target, entry) for entry in self._excepted)
         return None if is_direct else proxy
 
 
@@ -67,10 +64,10 @@ def transport_settings(proxy: str | None = None) -> Settings:
     if proxy is not None:
         return Settings(_certificates(), {"all": _checked_proxy("proxy", "http", proxy)}, _is_given=True)
     found = getproxies()
-    excepted = re.split(r"[\s,]+", found.get("no", ""))
+    excepted = re.split(r"[\s,]+", found.get("no", "").lower())
     schemes = [scheme for scheme in ("http", "https", "all") if found.get(scheme) and "*" not in excepted]
     proxies = {scheme: _checked_proxy(_variable(scheme), scheme, found[scheme]) for scheme in schemes}
-    return Settings(_certificates(), proxies, tuple(map(_exception, excepted)))
+    return Settings(_certificates(), proxies, tuple(excepted))
 
 
 def checked_base_url(given: str | None) -> str:
@@ -112,36 +109,17 @@ def through_proxy(request: httpx.Request) -> httpx.Request:
     return request
 
 
-class _Exception(NamedTuple):
-    """An entry of NO_PROXY: a host with its subdomains, or addresses; with or without a port."""
-
-    host: str
-    network: _Network | None
-    port: int | None
-
-    def holds(self, url: httpx.URL) -> bool:
-        host = _host(url)
-        if self.port not in (None, url.port or {"http": 80, "https": 443}.get(url.scheme)):
-            return False
-        if self.network is not None:
-            address = _address(host)
-            return address is not None and address in self.network
-        return bool(self.host) and (host == self.host or host.endswith(f".{self.host}"))
-
-
-def _exception(text: str) -> _Exception:
-    host, port = text, ""
-    if _network(text) is None and (found := re.fullmatch(r"(.*):(\d{1,5})", text, re.DOTALL)):
-        host, port = found.groups()
-    host = host.strip("[]")
-    return _Exception(host.removeprefix("*").strip(".").lower(), _network(host), int(port) if port else None)
-
-
-def _network(text: str) -> _Network | None:
+def _is_named(url: httpx.URL, entry: str) -> bool:
+    """Return whether an entry of NO_PROXY names the host of a URL, or the network of its address."""
+    host, port = _host(url), url.port or {"http": 80, "https": 443}.get(url.scheme)
     try:
-        return ipaddress.ip_network(text, strict=False)
+        network = ipaddress.ip_network(entry, strict=False)
     except ValueError:
-        return None
+        host = f"[{host}]" if ":" in host else host
+        end = f".{entry.removeprefix('*').strip('.')}"
+        return f".{host}".endswith(end) or f".{host}:{port}".endswith(end)
+    address = _address(host)
+    return address is not None and address in network
 
 
 def _variable(scheme: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unitask_sandbox import audio, speech
-from unitask_sandbox.engines.registry import EngineResult, Limits, engine
+from unitask_sandbox.engines.registry import EngineResult, engine
 from unitask_sandbox.faces.swap import swap_largest, swap_numbered
 from unitask_sandbox.pictures.matting import remove_background
 from unitask_sandbox.pictures.segmenting import segment
@@ -22,8 +22,6 @@ SWAP_FRAMES = 1, 600  # piapi.ai, "Video Faceswap", 2025
 UPSCALE_FRAMES = 10, 240  # piapi.ai, product page of the video upscaler, 2025
 SPEECH_MARK = "synthetic: speech made by the unitask sandbox"
 SPEECH_META = {"voice_cloned": False, "voice": "hibari-tts, heart; pitch pulled towards ref_audio"}
-
-_LONG = Limits(seconds=900.0)
 
 
 @engine(PICTURES, "face-swap")
@@ -66,7 +64,7 @@ def _picture(picture: bytes, method: str, notes: list[str]) -> EngineResult:
     return EngineResult({"image_url": (picture, "png")}, {"method": method, **({"notes": notes} if notes else {})})
 
 
-@engine(VIDEOS, "face-swap", _LONG)
+@engine(VIDEOS, "face-swap", most_seconds=900.0)
 def video_face_swap(given: Mapping[str, Any]) -> EngineResult:
     """Put faces of swap_image onto faces of target_video."""
     clip = read_clip(given["target_video"], "target_video", *SWAP_FRAMES)
@@ -75,7 +73,7 @@ def video_face_swap(given: Mapping[str, Any]) -> EngineResult:
     return EngineResult({"video_url": (video, "mp4")}, {"frames": clip.frames, "frames_swapped": swapped})
 
 
-@engine(VIDEOS, "upscale", _LONG)
+@engine(VIDEOS, "upscale", most_seconds=900.0)
 def video_upscale(given: Mapping[str, Any]) -> EngineResult:
     """Make a video twice as large."""
     clip = read_clip(given["video"], "video", *UPSCALE_FRAMES)
@@ -83,7 +81,7 @@ def video_upscale(given: Mapping[str, Any]) -> EngineResult:
     return EngineResult({"video_url": (enlarged(clip), "mp4")}, meta)
 
 
-@engine("Qubico/tts", "zero-shot", Limits(seconds=300.0))
+@engine("Qubico/tts", "zero-shot", most_seconds=300.0)
 def zero_shot(given: Mapping[str, Any]) -> EngineResult:
     """Read gen_text in one English voice that is pulled towards ref_audio."""
     samples = speech.speak(given["gen_text"], speech.read_recording(given["ref_audio"], "ref_audio"))

@@ -20,33 +20,21 @@ class EngineResult:
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])  # joined to the task's meta
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one task may take in the worker process."""
-
-    seconds: float = 120.0
-    mebibytes: float = 2048.0  # by how much the process may grow; checked where there is a /proc (on Linux)
-
-
 Engine = Callable[[Mapping[str, Any]], EngineResult]
 ENGINES: dict[tuple[str, str], Engine] = {}
-_LIMITS: dict[Engine, Limits] = {}
+MOST_SECONDS: dict[Engine, float] = {}  # that one task of an engine may take in the worker process
+USUAL_SECONDS = 120.0
 
 
-def engine(model: str, task_type: str, limits: Limits | None = None) -> Callable[[Engine], Engine]:
+def engine(model: str, task_type: str, most_seconds: float = USUAL_SECONDS) -> Callable[[Engine], Engine]:
     """Register the decorated function as the engine of a task type."""
 
     def register(function: Engine) -> Engine:
         ENGINES[model, task_type] = function
-        _LIMITS[function] = limits or Limits()
+        MOST_SECONDS[function] = most_seconds
         return function
 
     return register
-
-
-def limits_of(function: Engine) -> Limits:
-    """Return what a task of an engine may take."""
-    return _LIMITS.get(function, Limits())
 
 
 def run(function: Engine, given: Mapping[str, Any]) -> EngineResult:

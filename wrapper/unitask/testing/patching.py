@@ -8,25 +8,19 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from .._base_client import BaseClient, Defaults
-from .clock import InstantClock
 
 SANDBOX_MISSING = "the fixture unitask_sandbox needs the local provider: pip install 'unitask[sandbox]' ({})"
 LONGEST_SLEEP = 0.02  # seconds
 
 
-def set_environment(patch: pytest.MonkeyPatch, url: str, key: str) -> None:
-    """Set base URL and key of the provider."""
+def use(patch: pytest.MonkeyPatch, url: str, key: str, defaults: Defaults) -> None:
+    """Make the clients use this provider."""
     patch.setenv("UNITASK_BASE_URL", url)
     patch.setenv("UNITASK_API_KEY", key)
-
-
-def use_transport(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: InstantClock) -> None:
-    """Make the clients use this transport and this clock."""
-    patch.setattr(BaseClient, "defaults", Defaults(transport, clock, clock.sleep, clock.sleep_async))
+    patch.setattr(BaseClient, "defaults", defaults)
 
 
 @contextmanager
@@ -44,6 +38,5 @@ def running_sandbox() -> Generator[str]:
         await asyncio.sleep(min(seconds, LONGEST_SLEEP))
 
     with running(Settings()) as url, pytest.MonkeyPatch.context() as patch:
-        set_environment(patch, url, "sandbox")
-        patch.setattr(BaseClient, "defaults", Defaults(sleep=sleep, sleep_async=sleep_async))
+        use(patch, url, "sandbox", Defaults(sleep=sleep, sleep_async=sleep_async))
         yield url

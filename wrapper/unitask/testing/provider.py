@@ -19,8 +19,8 @@ import pytest
 from unitask_api import contract
 from unitask_api.states import State, state_of
 
+from .._base_client import Defaults
 from .._model._json import as_object
-from ..inputs import TaskInput
 from . import patching, responses, samples
 from .clock import InstantClock
 from .responses import NOT_YET, Kind, KnownTask, Plan, ReceivedRequest, ReceivedTask, Reply
@@ -36,8 +36,8 @@ class UnitaskProvider:
     Every `Client()` and `AsyncClient()` that is made inside the `with` block sends its requests to this provider. No
     request leaves the process, a wait of hours takes no time, and UNITASK_BASE_URL and UNITASK_API_KEY are set.
 
-    By default a submission is accepted, and the first poll returns the completed task with a documented output, or one
-    made from the schema. Output files can be downloaded. Cancel, history, account and uploads are answered too.
+    By default a submission is accepted, and the first poll returns the completed task with an output made from the
+    schema. Output files can be downloaded. Cancel, history, account and uploads are answered too.
 
     Each scripting method applies to one task type, or to all types if none is given:
 
@@ -73,8 +73,8 @@ class UnitaskProvider:
         self._patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> Self:
-        patching.set_environment(self._patch, URL, KEY)
-        patching.use_transport(self._patch, self.transport, self.clock)
+        clock = self.clock
+        patching.use(self._patch, URL, KEY, Defaults(self.transport, clock, clock.sleep, clock.sleep_async))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,9 +102,7 @@ class UnitaskProvider:
             times: The number of submissions; None for all later ones.
             **output: The fields of the output; bytes become a file with a URL. Without fields, the default output.
         """
-        _check_kind(kind)
-        _check_fields(kind, output)
-        self._script(Plan(kind, _check_statuses(statuses), output or None), times)
+        self._script(Plan(kind, statuses, output or None), times)
 
     def fails(
         self,
@@ -124,8 +122,7 @@ class UnitaskProvider:
             statuses: As for `completes`.
             times: The number of submissions; None for all later ones.
         """
-        _check_kind(kind)
-        self._script(Plan(kind, _check_statuses(statuses), failure=message, code=code), times)
+        self._script(Plan(kind, statuses, failure=message, code=code), times)
 
     def refuses(
         self,
@@ -145,7 +142,6 @@ class UnitaskProvider:
             headers: Headers of the answer, such as {"retry-after": "30"}.
             times: The number of submissions; None for all later ones.
         """
-        _check_kind(kind)
         words = message or httpx.codes.get_reason_phrase(status).lower() or "refused"
         self._script(Plan(kind, instead=_refusal(status, words, headers), accepted=False), times)
 
@@ -157,7 +153,6 @@ class UnitaskProvider:
             accepted: Whether the task was created; `Client.find` then finds it.
             times: The number of submissions; None for all later ones.
         """
-        _check_kind(kind)
         self._script(Plan(kind, instead=httpx.ReadTimeout("the answer is lost"), accepted=accepted), times)
 
     def answers(self, *replies: Reply) -> None:
@@ -178,10 +173,10 @@ class UnitaskProvider:
             reply = self._reply(request, body)
         if isinstance(reply, BaseException):
             raise reply.with_traceback(None)  # it may be raised again
+        if isinstance(reply, httpx.Response) and reply.is_stream_consumed:  # to give it again
+            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
         if isinstance(reply, httpx.Response):
-            if not reply.is_stream_consumed:
-                return reply
-            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)  # to give it again
+            return reply
         content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
         date = formatdate(self.clock().unix, usegmt=True)  # `find` compares times with it
         return httpx.Response(200, headers={"date": date, "content-type": "application/json"}, content=content)
@@ -198,7 +193,7 @@ class UnitaskProvider:
             if created:
                 self.tasks.append(created)
             if isinstance(reply, Mapping):
-                samples.with_files(reply, "", FILES, self.files, renamed=False)
+                samples.add_files(reply, self.files)
             return reply
         assert not self._strict, f"{request.method} {url} is not in the script"
         if created:
@@ -235,10 +230,8 @@ class UnitaskProvider:
         received = replace(received, id=str(uuid.UUID(int=len(self._known) + 1)))
         self.tasks.append(received)
         entry = responses.entry_of(received.kind)
-        output = plan.output or (samples.output_of(entry.output) if entry else {})
-        output = samples.with_files(
-            output, entry.output if entry else "", f"{FILES}/{received.id}", self.files, renamed=not plan.output
-        )
+        output = plan.output or (samples.output_of(contract.components()[entry.output]) if entry else {})
+        output = samples.with_files(output, f"{FILES}/{received.id}", self.files)
         task = KnownTask(received, plan, self.clock(), output, as_object(body.get("config")))
         self._known[received.id] = task
         response = self._task_response(task)
@@ -266,10 +259,9 @@ class UnitaskProvider:
 
     def _history(self, params: httpx.QueryParams) -> Reply:
         """Return a page of the tasks, the newest first; the filter by model is ignored."""
-        first, last = (float(params.get(name, usual)) for name, usual in (("start_time", 0), ("end_time", "inf")))
-        rows = [responses.history_row(task) for task in self._known.values() if first <= task.created.unix <= last][
-            ::-1
-        ]
+        first, last = float(params.get("start_time", 0)), float(params.get("end_time", "inf"))
+        tasks = [task for task in reversed(self._known.values()) if first <= task.created.unix <= last]
+        rows = [responses.history_row(task) for task in tasks]
         page, size = int(params.get("page", 1)), int(params.get("page_size", 10))
         data = {"data": rows[(page - 1) * size : page * size], "page": page, "size": size, "total": len(rows)}
         return {"code": 200, "data": data}
@@ -285,26 +277,6 @@ class UnitaskProvider:
             if plan.kind in (None, kind):
                 return self._next.pop(place)
         return self._lasting.get(kind) or self._lasting.get(None) or Plan()
-
-
-def _check_kind(kind: object) -> None:
-    if kind is not None and not (isinstance(kind, type) and issubclass(kind, TaskInput)):
-        raise TypeError(f"{kind!r} is not a class of unitask.tasks, such as tasks.FaceSwap")
-
-
-def _check_fields(kind: Kind | None, output: Mapping[str, Any]) -> None:
-    entry = responses.entry_of(kind) if kind else None
-    if not entry:
-        return
-    known: dict[str, Any] = contract.components()[entry.output].get("properties", {})
-    if unknown := sorted(output.keys() - known.keys()):
-        raise TypeError(f"the output of {entry.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
-
-
-def _check_statuses(statuses: Sequence[str | Reply]) -> tuple[str | Reply, ...]:
-    if isinstance(statuses, str | bytes) or not statuses:
-        raise TypeError(f"statuses is {statuses!r}: give a list of words, such as ['pending', 'completed']")
-    return tuple(statuses)
 
 
 def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> httpx.Response:

@@ -1,9 +1,9 @@
 """Requests that arrived, and the responses of the provider in the form of each protocol."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from urllib.parse import unquote
 
 import httpx
@@ -68,12 +68,23 @@ class Plan:
     """The script of a submission: `statuses` for its answer and each poll, `instead` in place of its answer."""
 
     kind: Kind | None = None
-    statuses: tuple[str | Reply, ...] = ("pending", "completed")
+    statuses: Sequence[str | Reply] = ("pending", "completed")
     output: Mapping[str, Any] | None = None
     failure: str = ""
     code: int = 0
     instead: Reply | None = None
     accepted: bool = True
+
+    def __post_init__(self) -> None:
+        kind = cast("object", self.kind)
+        if kind is not None and not (isinstance(kind, type) and issubclass(kind, TaskInput)):
+            raise TypeError(f"{kind!r} is not a class of unitask.tasks, such as tasks.FaceSwap")
+        if isinstance(self.statuses, str | bytes) or not self.statuses:
+            raise TypeError(f"statuses is {self.statuses!r}: give a list of words, such as ['pending', 'completed']")
+        if entry := entry_of(self.kind) if self.kind else None:
+            known: dict[str, Any] = contract.components()[entry.output].get("properties", {})
+            if unknown := sorted((self.output or {}).keys() - known.keys()):
+                raise TypeError(f"the output of {entry.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
 
 
 @dataclass(slots=True)

@@ -12,11 +12,11 @@ from unitask_api import contract
 from unitask_api.contract import TaskType
 
 from unitask_sandbox.engines.registry import EngineResult
-from unitask_sandbox.engines.simulated.files import Scene, picture
-from unitask_sandbox.engines.simulated.outputs import MARK, UNDOCUMENTED, Files, main_kind, output
+from unitask_sandbox.engines.simulated.files import picture
+from unitask_sandbox.engines.simulated.outputs import MARK, UNDOCUMENTED, main_kind, output
 from unitask_sandbox.engines.simulated.requested_media import LARGEST_SIDE, Size, read_request, within
 from unitask_sandbox.faces.pictures import picture_size, unreadable
-from unitask_sandbox.inputs import read_media
+from unitask_sandbox.inputs import is_address, read_media
 
 NO_ENGINE = "SIMULATED: the sandbox has no engine for this task type"
 SIDE = 512
@@ -33,35 +33,32 @@ def simulate(task_type: TaskType, given: Mapping[str, Any], own: Own = lambda _u
     meta = {"simulated": NO_ENGINE}
     if task_type.output in UNDOCUMENTED:
         meta["simulated_output"] = f"no page shows this output; {UNDOCUMENTED[task_type.output][0]} is a guess"
-    return EngineResult(output(task_type, Files(task_type, given, requested)), meta)
+    return EngineResult(output(task_type, given, requested), meta)
 
 
-def simulated_picture(
-    width: int = SIDE, height: int = SIDE, extension: str = "png", title: str = "", prompt: str = ""
-) -> bytes:
-    """Return a picture that shows a title and a prompt, of the nearest size that is neither too large nor too small."""
-    seed = int(hashlib.sha256(f"{title}\n{prompt}".encode()).hexdigest()[:16], 16)
-    return picture(Scene(seed, title, prompt, MARK), within((width, height), LARGEST_SIDE), extension)
+def simulated_picture(of: str, width: int = SIDE, height: int = SIDE, extension: str = "png") -> bytes:
+    """Return a picture for a text, of the nearest size that is neither too large nor too small."""
+    seed = int(hashlib.sha256(of.encode()).hexdigest()[:16], 16)
+    return picture(seed, f"{MARK}: {seed:016x}", within((width, height), LARGEST_SIDE), extension)
 
 
 def _input_size(task_type: TaskType, given: Mapping[str, Any], own: Own) -> Size | None:
     """Return the size of the first picture of the input that needs no request; each of them must be readable."""
     sizes: list[Size] = []
     for name, text in _pictures(task_type, given):
-        is_address = text[:8].lower().startswith(("http://", "https://"))
-        data = own(text) if is_address else read_media({name: text}, {name: "image"}, lambda _url: b"")[name]
+        data = own(text) if is_address(text) else read_media({name: text}, {name: "image"}, lambda _url: b"")[name]
         if data is not None:
             size = picture_size(data)
             if size is None:
                 raise unreadable(name)
             sizes.append(size)
-    return next(iter(sizes), None)
+    return sizes[0] if sizes else None
 
 
 def _pictures(task_type: TaskType, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, rule in contract.component(task_type.input).get("properties", {}).items():
         kinds = [each.get("x-media", {}).get("kind") for each in (rule, rule.get("items", {}))]
-        if "image" in kinds and given.get(name):
-            value: Any = given[name]
+        if "image" in kinds:
+            value: Any = given.get(name)
             several = cast("list[object]", value if isinstance(value, list) else [value])
             yield from ((name, text) for text in several if isinstance(text, str) and text)

@@ -6,12 +6,8 @@ Each says SIMULATED in its content (a sound in Morse code) and in its metadata. 
 import base64
 import io
 import json
-import random
 import struct
-import textwrap
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +20,6 @@ from unitask_sandbox.audio import encode_audio
 from unitask_sandbox.engines.simulated.requested_media import Size
 from unitask_sandbox.faces.arrays import as_floats
 from unitask_sandbox.faces.pictures import encode
-
-SMALLEST_WITH_CAPTION: Final = 96  # pixels a side
 
 FRAMES_A_SECOND: Final = 4
 MOST_FRAMES: Final = 40  # a longer film has fewer a second
@@ -42,53 +36,28 @@ _PLAQUE: Final = Path(__file__).with_name("plaque.gltf")  # a box of 1 x 1 x 0.2
 _TEXTURE: Final = (256, 256)
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What a file shows."""
-
-    seed: int  # decides the colours
-    title: str  # model and task type
-    prompt: str
-    mark: str  # for the metadata
+def picture(seed: int, mark: str, size: Size, extension: str) -> bytes:
+    """Return a picture with the word as a PNG, JPEG or WebP file, by its extension; the seed decides the colour."""
+    return encode(_drawn(seed, size), mark, extension)
 
 
-def picture(scene: Scene, size: Size, extension: str) -> bytes:
-    """Return a picture as a PNG, JPEG or WebP file, by its extension."""
-    return encode(drawn(scene, size), scene.mark, extension)
-
-
-def drawn(scene: Scene, size: Size) -> Image.Image:
-    """Return a picture of discs with the word, the title and the prompt."""
-    draw = random.Random(scene.seed)  # noqa: S311 - the same seed draws the same picture
-    hue, (width, height) = draw.randrange(360), size
-    image = Image.new("RGB", size, f"hsl({hue}, 45%, 22%)")
-    canvas = ImageDraw.Draw(image)
-    for lightness in range(24, 36, 2):
-        x, y, radius = draw.random() * width, draw.random() * height, max(size) * draw.uniform(0.05, 0.2)
-        canvas.ellipse((x - radius, y - radius, x + radius, y + radius), f"hsl({hue}, 45%, {lightness}%)")
-    canvas.text((width / 2, height / 2), "SIMULATED", "white", _font(int(min(width / 7, height / 3))), "mm")
-    if min(size) >= SMALLEST_WITH_CAPTION:
-        small = max(8, min(size) // 28)
-        letters = max(8, width // small * 3 // 2)
-        lines = [scene.title[:letters], *textwrap.wrap(scene.prompt[:400], letters, max_lines=2, placeholder=" ...")]
-        canvas.multiline_text((width / 2, height * 0.68), "\n".join(lines), "lightgrey", _font(small), "ma")
+def _drawn(seed: int, size: Size) -> Image.Image:
+    width, height = size
+    image = Image.new("RGB", size, f"hsl({seed % 360}, 45%, 22%)")
+    font = ImageFont.load_default(max(1, int(min(width / 7, height / 3))))
+    ImageDraw.Draw(image).text((width / 2, height / 2), "SIMULATED", "white", font, "mm")
     return image
 
 
-@lru_cache(16)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(max(size, 1))
-
-
-def film(scene: Scene, size: Size, seconds: float) -> bytes:
+def film(seed: int, mark: str, size: Size, seconds: float) -> bytes:
     """Return a silent MP4 (H.264) of an even size, exact to the millisecond: a picture, and a bar that grows."""
     count = min(MOST_FRAMES, max(2, round(seconds * FRAMES_A_SECOND)))
     starts = [round(seconds * number / count / _TICK) for number in range(count + 1)]
-    still = drawn(scene, size)
+    still = _drawn(seed, size)
     target = io.BytesIO()
     file: Any = av.open(target, "w", format="mp4", options={"fflags": "+bitexact"})  # without FFmpeg's version
     with file:
-        file.metadata["comment"] = scene.mark
+        file.metadata["comment"] = mark
         stream = file.add_stream("libx264", rate=FRAMES_A_SECOND, options=_ENCODER)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
@@ -105,7 +74,7 @@ def film(scene: Scene, size: Size, seconds: float) -> bytes:
     return target.getvalue()
 
 
-def sound(seed: int, seconds: float, extension: str, mark: str) -> bytes:
+def sound(seed: int, mark: str, seconds: float, extension: str) -> bytes:
     """Return a sound: the word in Morse code, as a soft tone, repeated to the length."""
     letters = ("0".join({".": "1", "-": "111"}[sign] for sign in _MORSE[letter]) for letter in "SIMULATED")
     units = [unit == "1" for unit in "000".join(letters) + "0000000"]  # a dot is one unit, a dash three
@@ -116,11 +85,11 @@ def sound(seed: int, seconds: float, extension: str, mark: str) -> bytes:
     return encode_audio(np.resize(word, round(seconds * RATE)), RATE, extension, mark)
 
 
-def plaque(scene: Scene) -> bytes:
+def plaque(seed: int, mark: str) -> bytes:
     """Return a binary glTF 2.0 (Khronos, 4.4) of one chunk: the model of plaque.gltf with a picture as its texture."""
     model: dict[str, Any] = json.loads(_PLAQUE.read_bytes())
-    model["asset"]["generator"] = scene.mark
-    model["images"][0]["uri"] += base64.b64encode(picture(scene, _TEXTURE, "png")).decode()
+    model["asset"]["generator"] = mark
+    model["images"][0]["uri"] += base64.b64encode(picture(seed, mark, _TEXTURE, "png")).decode()
     text = json.dumps(model, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     return struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") + text

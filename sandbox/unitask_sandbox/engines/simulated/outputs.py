@@ -7,25 +7,23 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, cast
 
 from unitask_api import contract
 from unitask_api.contract import TaskType
 
-from unitask_sandbox.engines.simulated.files import Scene, film, picture, plaque, sound
-from unitask_sandbox.engines.simulated.requested_media import RequestedMedia, Size
+from unitask_sandbox.engines.simulated.files import film, picture, plaque, sound
+from unitask_sandbox.engines.simulated.requested_media import RequestedMedia
 
 MARK = "SIMULATED by the unitask sandbox"
 
-# The fields whose words are shown, the first that has any
+# The fields whose words are repeated in texts, the first that has any
 PROMPTS = ("prompt", "gen_text", "tts_text", "gpt_description_prompt", "style_prompt", "lyrics", "title")
 LONGEST_PROMPT = 1000  # letters that are used of it
 
-KINDS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}  # the usual extension of each kind of file
+KINDS = {"image": "png", "video": "mp4", "audio": "mp3", "model": "glb"}  # the usual extension of each kind of file
 
-# Outputs without a documented field: under which name the sandbox gives a file of which kind
 UNDOCUMENTED = {
     "KlingSoundOutput": ("audio_url", "audio"),
     "OmniHumanOutput": ("video", "video"),
@@ -44,91 +42,24 @@ _NOTHING: Final = object()  # in place of a sample
 Rule = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A file, its size in pixels and its length in seconds; None where its kind has none."""
-
-    data: bytes
-    extension: str
-    size: Size | None = None
-    seconds: float | None = None
-
-    @property
-    def facts(self) -> dict[str, float]:
-        """What an output says of the file, by the names of x-media."""
-        facts: dict[str, float] = {}
-        if self.size is not None:
-            facts |= {"width": self.size[0], "height": self.size[1]}
-        if self.seconds is not None:
-            facts |= {"duration_s": self.seconds, "duration_ms": round(self.seconds * 1000)}
-        return facts
-
-
-class Files:
-    """The files and texts of one task, each made once."""
-
-    def __init__(self, task_type: TaskType, given: Mapping[str, Any], requested: RequestedMedia) -> None:
-        # The order of the fields makes no difference.
-        whole = json.dumps([task_type.model, task_type.task_type, given], sort_keys=True, separators=(",", ":"))
-        self.identity = hashlib.sha256(whole.encode()).hexdigest()
-        self.requested = requested
-        self._seed = int(self.identity[:16], 16)
-        texts = (given.get(name) for name in PROMPTS)
-        self._prompt = next((text for text in texts if isinstance(text, str) and text.strip()), "")[:LONGEST_PROMPT]
-        self._title = f"{task_type.model} {task_type.task_type}"
-        self._made: dict[tuple[str, str, int], Made] = {}
-
-    def file(self, kind: str, extension: str, index: int) -> Made:
-        """Return a file of a kind, for the result of an index."""
-        key = kind, extension, index
-        if key not in self._made:
-            self._made[key] = self._new(*key)
-        return self._made[key]
-
-    def text(self, name: str, index: int) -> str:
-        """Return a text for a field of this name."""
-        match name:
-            case "seed":
-                return str(self._seed % 2**32)
-            case "prompt":
-                return self._prompt
-            case _:
-                return f"[{MARK}]\n{self._prompt} {index + 1}"
-
-    def _new(self, kind: str, extension: str, index: int) -> Made:
-        requested, seed = self.requested, self._seed + index
-        scene = Scene(seed, self._title, self._prompt, f"{MARK}: {self._title}, {seed:016x}")
-        match kind:
-            case "image":
-                return Made(picture(scene, requested.size, extension), extension, requested.size)
-            case "video":
-                seconds = requested.seconds["video"]
-                return Made(film(scene, requested.film_size, seconds), "mp4", requested.film_size, seconds)
-            case "audio":
-                seconds = requested.seconds["audio"]
-                return Made(sound(seed, seconds, extension, scene.mark), extension, None, seconds)
-            case "model":
-                return Made(plaque(scene), "glb")
-            case _:
-                return Made(f"{scene.mark}\n{self._prompt}\n".encode(), "txt")
-
-
-def output(task_type: TaskType, files: Files) -> dict[str, Any]:
+def output(task_type: TaskType, given: Mapping[str, Any], requested: RequestedMedia) -> dict[str, Any]:
     """Return the output of a task, with a tuple of bytes and extension in the place of each file's address."""
-    if task_type.output in UNDOCUMENTED:
-        name, kind = UNDOCUMENTED[task_type.output]
-        made = files.file(kind, files.requested.extension(kind, KINDS[kind]), 0)
-        return {name: (made.data, made.extension)}
-    filled: dict[str, Any] = _Filler(files).value(contract.component(task_type.output), _sample(task_type), "", 0)
+    filler = _Filler(task_type, given, requested)
+    filled: dict[str, Any] = filler.value(_output_rule(task_type.output), _sample(task_type), "", 0)
     return filled
+
+
+def _output_rule(component: str) -> Rule:
+    if component not in UNDOCUMENTED:
+        return contract.component(component)
+    name, kind = UNDOCUMENTED[component]
+    return {"type": "object", "properties": {name: {"x-media": {"kind": kind}}}}
 
 
 @cache
 def main_kind(component: str) -> str:
     """Return the kind of the first file of an output; "text" when it has none."""
-    if component in UNDOCUMENTED:
-        return UNDOCUMENTED[component][1]
-    return _first_kind(contract.component(component)) or "text"
+    return _first_kind(_output_rule(component)) or "text"
 
 
 def _first_kind(rule: Rule) -> str | None:
@@ -178,11 +109,18 @@ def _sample(task_type: TaskType) -> Any:
     return next((_samples()[name] for name in names if name in _samples()), _NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
 class _Filler:
     """Fills places of an output: a rule, the sample's value or _NOTHING, the name, the index of the result."""
 
-    files: Files
+    def __init__(self, task_type: TaskType, given: Mapping[str, Any], requested: RequestedMedia) -> None:
+        # The order of the fields makes no difference.
+        whole = json.dumps([task_type.model, task_type.task_type, given], sort_keys=True, separators=(",", ":"))
+        self.identity = hashlib.sha256(whole.encode()).hexdigest()
+        self.requested = requested
+        self._seed = int(self.identity[:16], 16)
+        texts = (given.get(name) for name in PROMPTS)
+        self._prompt = next((text for text in texts if isinstance(text, str) and text.strip()), "")[:LONGEST_PROMPT]
+        self._title = f"{task_type.model} {task_type.task_type}"
 
     def value(self, rule: Rule, sample: Any, name: str, index: int) -> Any:
         rule = _resolved(rule)
@@ -192,8 +130,7 @@ class _Filler:
         if kind := media.get("kind"):
             if "url" not in media.get("holds", ["url"]):
                 return ""
-            made = self.files.file(kind, self.files.requested.extension(kind, _extension(rule, kind, sample)), index)
-            return made.data, made.extension
+            return self._file(kind, self.requested.extension(kind, _extension(kind, sample)), index)
         types = rule.get("type", "null")
         match types if isinstance(types, str) else types[0]:
             case "object":
@@ -203,6 +140,39 @@ class _Filler:
             case one:
                 return self._scalar(rule, sample, name, index, one)
 
+    def _file(self, kind: str, extension: str, index: int) -> tuple[bytes, str]:
+        requested, seed = self.requested, self._seed + index
+        mark = f"{MARK}: {self._title}, {seed:016x}"
+        match kind:
+            case "image":
+                return picture(seed, mark, requested.size, extension), extension
+            case "video":
+                return film(seed, mark, requested.film_size, requested.seconds["video"]), "mp4"
+            case "audio":
+                return sound(seed, mark, requested.seconds["audio"], extension), extension
+            case "model":
+                return plaque(seed, mark), "glb"
+            case _:
+                return f"{mark}\n{self._prompt}\n".encode(), "txt"
+
+    def _facts(self, kind: str) -> dict[str, float]:
+        """Return what an output says of a file, by the names of x-media."""
+        facts: dict[str, float] = {}
+        if kind in ("image", "video"):
+            facts["width"], facts["height"] = self.requested.size if kind == "image" else self.requested.film_size
+        if seconds := self.requested.seconds.get(kind):
+            facts |= {"duration_s": seconds, "duration_ms": round(seconds * 1000)}
+        return facts
+
+    def _text(self, name: str, index: int) -> str:
+        match name:
+            case "seed":
+                return str(self._seed % 2**32)
+            case "prompt":
+                return self._prompt
+            case _:
+                return f"[{MARK}]\n{self._prompt} {index + 1}"
+
     def _object(self, rule: Rule, sample: Any, place: str, index: int) -> dict[str, Any]:
         rules: dict[str, Rule] = rule.get("properties", {})
         if isinstance(more := rule.get("additionalProperties"), dict):
@@ -210,13 +180,13 @@ class _Filler:
         samples = cast("dict[str, Any] | None", sample if isinstance(sample, dict) else None)
         filled = dict(samples or {})
         for name, part in rules.items():
-            if samples is None or name in samples or (self.files.requested.count > 1 and _is_list_of_files(part)):
+            if samples is None or name in samples or (self.requested.count > 1 and _is_list_of_files(part)):
                 given = _NOTHING if samples is None else samples.get(name, _NOTHING)
                 filled[name] = self.value(part, given, name, index)
         self._leave_one_or_several(rules, filled, has_sample=sample is not _NOTHING)
         for name, part in rules.items():
             if isinstance(filled.get(name), tuple):
-                self._state_facts(part["x-media"], filled, cast("tuple[bytes, str]", filled[name])[1], index)
+                self._state_facts(part["x-media"], filled)
         return filled
 
     def _map(self, rule: Rule, sample: Any, place: str) -> dict[str, Any]:
@@ -229,8 +199,8 @@ class _Filler:
     def _array(self, rule: Rule, sample: Any, place: str) -> list[Any]:
         samples: list[Any] = cast("list[object]", sample if isinstance(sample, list) else [])
         count = len(samples) or _SEVERAL.get(place, 1)
-        if _first_kind(rule) and self.files.requested.count > 1:
-            count = self.files.requested.count
+        if _first_kind(rule) and self.requested.count > 1:
+            count = self.requested.count
         shown = samples or [_NOTHING]
         return [self.value(rule, shown[min(at, len(shown) - 1)], place, at) for at in range(count)]
 
@@ -238,14 +208,14 @@ class _Filler:
         """Where a picture has a field for one and a list for several, leave one of both filled."""
         lists = [name for name, rule in rules.items() if _is_list_of_files(rule) and filled.get(name)]
         ones = [name for name in rules if isinstance(filled.get(name), tuple)]
-        if lists and ones and self.files.requested.count > 1:
+        if lists and ones and self.requested.count > 1:
             filled.update(dict.fromkeys(ones))
         elif lists and ones and not has_sample:
             filled.update(dict.fromkeys(lists))
 
-    def _state_facts(self, media: Mapping[str, Any], filled: dict[str, Any], extension: str, index: int) -> None:
+    def _state_facts(self, media: Mapping[str, Any], filled: dict[str, Any]) -> None:
         """Write the size and the length of a file where its x-media says that they stand."""
-        facts = self.files.file(media["kind"], extension, index).facts
+        facts = self._facts(media["kind"])
         for fact in facts.keys() & media.keys():
             *way, last = media[fact].split(".")
             target: Any = filled
@@ -264,7 +234,7 @@ class _Filler:
         match kind:
             case "string":
                 is_id = name == "id" or name.endswith("_id")
-                return self._id(f"{name} {index}") if is_id else self.files.text(name, index)
+                return self._id(f"{name} {index}") if is_id else self._text(name, index)
             case "integer" | "number":
                 return rule.get("minimum", 0)
             case "boolean":
@@ -273,16 +243,13 @@ class _Filler:
                 return None
 
     def _id(self, of: str) -> str:
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.files.identity} {of}"))
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.identity} {of}"))
 
 
-def _extension(rule: Rule, kind: str, sample: Any) -> str:
-    """Return the extension of the sample's address, or of the description, or the usual one."""
-    if isinstance(sample, str):
-        ending = sample.partition("?")[0].rpartition(".")[2]
-        if ending in ("png", "jpg", "jpeg", "webp", "mp4", "mp3", "wav", "glb"):
-            return ending
-    return "mp3" if "MP3" in rule.get("description", "") else KINDS.get(kind, "txt")
+def _extension(kind: str, sample: Any) -> str:
+    """Return the extension of the sample's address, or the usual one."""
+    ending = sample.partition("?")[0].rpartition(".")[2] if isinstance(sample, str) else ""
+    return ending if ending in ("png", "jpg", "jpeg", "webp", "mp4", "mp3", "wav", "glb") else KINDS.get(kind, "txt")
 
 
 def _is_list_of_files(rule: Rule) -> bool:

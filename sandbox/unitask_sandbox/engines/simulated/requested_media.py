@@ -5,9 +5,9 @@ can hold raises, or makes anything large.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from unitask_api import contract
 from unitask_api.contract import TaskType
@@ -19,7 +19,6 @@ LONGEST = {"video": 60.0, "audio": 300.0}  # seconds
 USUAL_SECONDS = {"audio": 30.0}  # where the result is first of all a sound, and neither the input nor a page says
 USUAL_FILM = 5.0  # seconds
 MOST_FILES = 8
-WORDS_A_SECOND = 2.5  # of speech
 
 # The fields that decide what is made
 READ = frozenset({"aspect_ratio", "batch_size", "duration", "height", "output_format", "resolution", "size", "width"})
@@ -58,7 +57,7 @@ def read_request(
     return RequestedMedia(
         size=within(wanted, LARGEST_SIDE),
         film_size=(film_width // 2 * 2, film_height // 2 * 2),  # H.264 demands even sides
-        seconds=_lengths(task_type, fields, kind),
+        seconds=_lengths(fields, kind),
         count=min(max(1, int(_number(fields.get("batch_size")) or 1)), MOST_FILES),
         format=wanted_format if any(wanted_format in formats for formats in _FORMATS.values()) else None,
     )
@@ -117,21 +116,8 @@ def within(size: Size, largest: int) -> Size:
     return width, height
 
 
-def _lengths(task_type: TaskType, fields: Mapping[str, Any], kind: str) -> dict[str, float]:
-    shots = list(_shots(task_type, fields))
-    wanted = sum(shots) if shots else _number(fields.get("duration"))
-    if wanted is None and isinstance(text := fields.get("gen_text"), str):
-        wanted = len(text.split()) / WORDS_A_SECOND
+def _lengths(fields: Mapping[str, Any], kind: str) -> dict[str, float]:
+    wanted = _number(fields.get("duration"))
     if wanted is None:
         wanted = USUAL_SECONDS.get(kind, USUAL_FILM)
     return {name: min(longest, max(1.0, wanted)) for name, longest in LONGEST.items()}
-
-
-def _shots(task_type: TaskType, fields: Mapping[str, Any]) -> Iterator[float]:
-    """Yield the lengths of the parts that a film is put together from, where the input lists such."""
-    for name, rule in contract.component(task_type.input).get("properties", {}).items():
-        part = rule.get("items", {}).get("$ref", "").rpartition("/")[2]
-        if part and "duration" in contract.component(part).get("properties", {}):
-            usual = _defaults(part).get("duration")
-            for shot in cast("list[dict[str, Any]]", fields.get(name, [])):
-                yield _number(shot.get("duration", usual)) or 0.0
