@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from hypothesis.errors import Flaky
@@ -112,15 +112,14 @@ def _outcome(provider: Provider, check: Check, name: str) -> tuple[Outcome, str]
         check.run(provider, *([name] if name else []))
     except LeftOut as reason:
         return Outcome.LEFT_OUT, str(reason)
-    except (Exception, BaseExceptionGroup) as raised:
-        error: Any = raised
-        while isinstance(error, BaseExceptionGroup):  # of generated requests
-            error = error.exceptions[0]
+    except (Exception, BaseExceptionGroup) as error:
         return _failure(error)
     return Outcome.KEPT, ""
 
 
 def _failure(error: BaseException) -> tuple[Outcome, str]:
+    if isinstance(error, BaseExceptionGroup):  # of generated requests
+        return _failure(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     if isinstance(error, _UNUSABLE):
         return Outcome.BROKEN, _with_request(error)
     if isinstance(error, _NO_ANSWER):
