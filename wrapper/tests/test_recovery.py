@@ -3,13 +3,12 @@
 import pickle
 from dataclasses import replace
 from datetime import timedelta
-from email.utils import formatdate
 from typing import Any
 
 import pytest
 from unitask import Outcome, Output, Recovery, Timestamp, errors
 from unitask._core import flows, recovery
-from unitask._core.effects import Flow, Response, Resumed, SendRequest, Sleep, Step, TransportFailure
+from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
 
 from .script import (
     CUT_OFF,
@@ -22,7 +21,7 @@ from .script import (
     UNIX,
     Played,
     answer,
-    drive,
+    history_page,
     limits,
     play,
     refused,
@@ -55,8 +54,7 @@ def uncertain(body: dict[str, Any] = MARKED, ago: float = 0.0) -> errors.Submiss
 
 def rows(*found: dict[str, Any], total: int | None = None) -> Response:
     """A page of the history."""
-    page = {"data": found, "page": 1, "size": 100, "total": len(found) if total is None else total}
-    return answer(200, {"code": 200, "data": page, "message": "success"})
+    return history_page(*found, total=len(found) if total is None else total)
 
 
 def history(*task_ids: str, total: int | None = None) -> Response:
@@ -87,21 +85,15 @@ def search(
     error = uncertain(body, LATE)
     error.task_id, error.identity = named, replace(error.identity, **identity)
 
-    def respond(step: Step, now: float) -> tuple[Any, float]:
-        if not isinstance(step, SendRequest):
-            return None, step.seconds if isinstance(step, Sleep) else 0.0
+    def respond(step: SendRequest) -> Any:
         if "page" in step.params:
             page = pages[min(int(step.params["page"]), len(pages)) - 1]
-            reply = newest if newest and "start_time" not in step.params else page
-        else:
-            task_id = step.path.rpartition("/")[2]
-            reply = polled(task_id) if callable(polled) else polled or task(task_id, model="kling")
-        if isinstance(reply, Response):
-            reply = replace(reply, headers={"date": formatdate(UNIX + now, usegmt=True), **reply.headers})
-        return reply, 0.0
+            return newest if newest and "start_time" not in step.params else page
+        task_id = step.path.rpartition("/")[2]
+        return polled(task_id) if callable(polled) else polled or task(task_id, model="kling")
 
-    others = dict.fromkeys(own, "another")
-    result = drive(recovery.find(error, others, limits(timeout=0.0), CLIENT), respond).result
+    flow = recovery.find(error, dict.fromkeys(own, "another"), limits(timeout=0.0), CLIENT)
+    result = play(flow, respond, dated=True).result
     assert isinstance(result, Recovery)
     return result
 
