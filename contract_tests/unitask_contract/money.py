@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from unitask_contract import bundle, prices
+from unitask_api import contract
+from unitask_contract import prices
 from unitask_contract.bundle import fields
 
 CHAT_USD = 0.001  # held for a chat of a word; the true price is far below
@@ -56,6 +57,6 @@ def price_of_post(path: str, body: Any) -> tuple[str, float | None]:
     task = fields(body)
     named = (task.get("model"), task.get("task_type"))
     name = " ".join(map(str, named))
-    if not bundle.entries_of(*named) or not fields(task.get("input")):
+    if not contract.named(*named) or not fields(task.get("input")):
         return name, 0.0  # it cannot become a task
     return name, prices.usd_of(task)
