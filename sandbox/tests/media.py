@@ -2,9 +2,9 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -89,24 +89,11 @@ def clip(
     return target.getvalue()
 
 
-@dataclass(frozen=True)
-class Watched:
+def watched(data: bytes) -> Any:
     """The content of an MP4 file."""
-
-    pictures: list[Picture]
-    times: list[tuple[Fraction, Fraction]]  # when each frame is shown and for how long, in seconds
-    sound: list[tuple[int, Fraction, bytes]]  # the packets: track, time in seconds, bytes
-    seconds: float
-    rate: Fraction
-    codec: str
-    colours: int
-    comment: str
-
-
-def watched(data: bytes) -> Watched:
     pictures: list[Picture] = []
-    times: list[tuple[Fraction, Fraction]] = []
-    sound: list[tuple[int, Fraction, bytes]] = []
+    times: list[tuple[Fraction, Fraction]] = []  # when each frame is shown and for how long, in seconds
+    sound: list[tuple[int, Fraction, bytes]] = []  # the packets: track, time in seconds, bytes
     with av.open(io.BytesIO(data), "r", format="mp4") as source:
         stream: Any = source.streams.video[0]
         packet: Any
@@ -117,14 +104,11 @@ def watched(data: bytes) -> Watched:
                     times.append((frame.pts * frame.time_base, frame.duration * frame.time_base))
             elif packet.size:
                 sound.append((packet.stream.index, packet.pts * packet.time_base, bytes(packet)))
-        return Watched(
-            pictures,
-            times,
-            sound,
-            seconds=(source.duration or 0) / av.time_base,
-            rate=stream.average_rate,
-            codec=stream.codec_context.name,
-            colours=stream.codec_context.colorspace,
+        return SimpleNamespace(
+            pictures=pictures,
+            times=times,
+            sound=sound,
+            facts=(source.duration, stream.average_rate, stream.codec_context.name, stream.codec_context.colorspace),
             comment=source.metadata.get("comment", ""),
         )
 

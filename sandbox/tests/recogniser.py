@@ -7,7 +7,6 @@ Measured: one man in two videos 0.26, pairs of different people 0.73 to 1.01.
 """
 
 import math
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,45 +25,23 @@ Picture = NDArray[np.uint8]
 Row = NDArray[np.float32]  # YuNet's: box, five points, score
 
 
-@dataclass(frozen=True)
-class Verdict:
-    reason: str  # what is wrong; empty when the swap is accepted
-    distance_to_source: float  # of the face in the result; infinite if there is none
-    distance_before: float  # of the target's own face
-
-    @property
-    def accepted(self) -> bool:
-        return not self.reason
-
-
-def judge(target: bytes, result: bytes, source: bytes, *, exact: bool = False) -> Verdict:
-    """Return whether ``result`` is ``target`` with the face of ``source`` on its largest face.
+def judge(target: bytes, result: bytes, source: bytes, *, exact: bool = False) -> float:
+    """Fail unless ``result`` is ``target`` with the face of ``source`` on its largest face; return the distance to it.
 
     `exact` also demands identical pixels outside the face, as a lossless result can give.
     """
     before, after, giver = (_decoded(data) for data in (target, result, source))
+    assert before.shape == after.shape, "the result has another size than the target"
     face, wanted = _largest(before), _largest(giver)
-    own = _distance(before, face, giver, wanted)
-    shown = _nearest(after, face)
-    distance = math.inf if shown is None else _distance(after, shown, giver, wanted)
-    if before.shape != after.shape:
-        return Verdict("the result has another size than the target", distance, own)
     change = cv2.absdiff(before, after)[_outside(before, face)]
-    return Verdict(_objection(distance, own, float(change.mean()), exact and change.any()), distance, own)
-
-
-def _objection(after: float, before: float, change: float, unclean: bool) -> str:
-    if change >= MOST_CHANGE_OUTSIDE:
-        return f"the picture outside the face changed by {change:.2f} levels"
-    if unclean:
-        return "pixels outside the face changed"
-    if math.isinf(after):
-        return "no face in the place of the target's"
-    if after >= SAME_PERSON:
-        return f"the face is not the source's: distance {after:.3f}"
-    if after > before - LEAST_GAIN:
-        return f"the face is hardly nearer to the source: {before:.3f} before, {after:.3f} after"
-    return ""
+    assert change.mean() < MOST_CHANGE_OUTSIDE, f"the picture outside the face changed by {change.mean():.2f} levels"
+    assert not (exact and change.any()), "pixels outside the face changed"
+    near = [row for row in _faces(after) if np.linalg.norm(_centre(row) - _centre(face)) < max(face[2:4]) / 2]
+    assert near, "no face in the place of the target's"
+    own, distance = _distance(before, face, giver, wanted), _distance(after, near[0], giver, wanted)
+    assert distance < SAME_PERSON, f"the face is not the source's: distance {distance:.3f}"
+    assert distance < own - LEAST_GAIN, f"the face is hardly nearer to the source: {own:.3f}, then {distance:.3f}"
+    return distance
 
 
 def face_distance(one: bytes, other: bytes) -> float:
@@ -81,13 +58,6 @@ def _largest(picture: Picture) -> Row:
     faces = _faces(picture)
     assert faces, "no face in the picture"
     return max(faces, key=lambda row: row[2] * row[3])
-
-
-def _nearest(picture: Picture, face: Row) -> Row | None:
-    """Return the face that is where the other one was, within the other one's size."""
-    distances = {float(np.linalg.norm(_centre(row) - _centre(face))): row for row in _faces(picture)}
-    nearest = min(distances, default=math.inf)
-    return distances[nearest] if nearest < max(face[2:4]) / 2 else None
 
 
 def _centre(face: Row) -> NDArray[np.float32]:

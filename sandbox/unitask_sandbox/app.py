@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             # one route for each path, so that a wrong method is answered with every right one in Allow
             *(Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()),
             Route("/files/{name:path}", _file),
-            Route("/openapi.json", _openapi),
+            Route("/openapi.json", lambda _request: JSONResponse(contract.document())),
             *page.ROUTES,
             Route("/", _about),
         ],
@@ -70,7 +70,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Middleware(_Logging),
             Middleware(Guard, refuse=_refusal, allowed_hosts=settings.allowed_hosts),
         ],
-        exception_handlers=dict.fromkeys((Refusal, HTTPException, sqlite3.Error, OSError, Exception), _failed),
+        exception_handlers=dict.fromkeys(
+            (Refusal, HTTPException, ClientDisconnect, sqlite3.Error, OSError, Exception), _failed
+        ),
     )
     app.router.redirect_slashes = False  # a path that is not in the spec is 404
     app.state.sandbox = Sandbox(settings)
@@ -125,6 +127,8 @@ async def _failed(request: Request, error: Exception) -> Response:
             return _refusal(request, error)
         case HTTPException():
             return _refusal(request, Refusal(error.status_code, error.detail.lower()), error.headers)
+        case ClientDisconnect():
+            return _refusal(request, Refusal(400, "the request ended early"))
         case sqlite3.Error() | OSError():
             _log.error("%s %s was not carried out: %s", request.method, request.url.path[:PATH_NOTED], error)
             reason = getattr(error, "strerror", None) or error  # without the path of a file
@@ -179,10 +183,8 @@ class _Logging:
             scope = {**scope, "extensions": {**extensions, CLOSE: closing}}
         try:
             await self._app(scope, receive, watched)
-        except AnswerLost:
-            raise
-        except Exception:
-            log(500)
+        except Exception as error:
+            log(None if isinstance(error, AnswerLost) else 500)
             raise
         finally:
             log(None)
@@ -202,10 +204,6 @@ async def _file(request: Request) -> Response:
         )
 
     return await _injected(FILE, request, served)
-
-
-async def _openapi(_request: Request) -> Response:
-    return JSONResponse(contract.document())
 
 
 async def _about(request: Request) -> Response:

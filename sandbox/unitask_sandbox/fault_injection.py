@@ -8,7 +8,9 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
+from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -33,44 +35,54 @@ async def injected(fault: Fault, perform: Callable[[], Awaitable[Response]], sle
     return _Faulty(answer, fault, sleep)
 
 
+@dataclass(eq=False)
 class _Faulty(Response):
     """An answer that is sent with a fault."""
 
-    def __init__(self, whole: Response, fault: Fault, sleep: Sleep) -> None:
-        super().__init__()
-        self._whole = whole
-        self._fault = fault
-        self._sleep = sleep
+    whole: Response
+    fault: Fault
+    sleep: Sleep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        fault, answer = self._fault, self._whole
+        fault = self.fault
         await self._pause(fault.delay, receive)
         if fault.kind in ("lose", "drop"):
             await _hang_up(scope, receive)
             return
-        if fault.kind in ("cut", "short"):
-            await (_send_half if fault.kind == "cut" else _send_short)(answer, scope, receive, send)
-            return
+        start, body = await self._gathered(scope, receive)
+        headers = MutableHeaders(raw=start["headers"])
         if fault.kind == "edit":
-            answer = await _edited(answer, fault, scope, receive)
-        await answer(scope, receive, self._dripping(receive, send) if fault.drip else send)
+            headers.update(fault.headers)
+            with suppress(ValueError):  # a stream or a picture stays as it is
+                body = json.dumps(fault.edited(json.loads(body)), ensure_ascii=False).encode()
+        if fault.kind in ("edit", "short"):
+            headers["content-length"] = str(len(body) + (TOO_MANY if fault.kind == "short" else 0))
+        await send(start)
+        sent = body[: len(body) // 2] if fault.kind == "cut" else body
+        size = len(sent) // PIECES + 1 if fault.drip else len(sent) or 1
+        for place in range(0, len(sent), size):
+            await self._pause(fault.drip / PIECES, receive)
+            await send({"type": "http.response.body", "body": sent[place : place + size], "more_body": True})
+        if fault.kind in ("cut", "short"):
+            await _hang_up(scope, receive)
+        else:
+            await send({"type": "http.response.body"})
 
-    def _dripping(self, receive: Receive, send: Send) -> Send:
-        async def send_slowly(message: Message) -> None:
-            body: bytes = message.get("body", b"")
-            size = len(body) // PIECES + 1
-            for start in range(0, len(body), size):
-                await self._pause(self._fault.drip / PIECES, receive)
-                await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
-            await send({**message, "body": b""} if body else message)
+    async def _gathered(self, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
+        """Return the first message of the whole answer, with status and headers, and the body."""
+        messages: list[Message] = []
 
-        return send_slowly
+        async def gather(message: Message) -> None:
+            messages.append(message)
+
+        await self.whole(scope, receive, gather)
+        return messages[0], b"".join(message.get("body", b"") for message in messages[1:])
 
     async def _pause(self, seconds: float, receive: Receive) -> None:
         """Wait; a client that disconnects ends the wait."""
         if not seconds:
             return
-        waits = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(_disconnected(receive))]
+        waits = [asyncio.ensure_future(self.sleep(seconds)), asyncio.ensure_future(_disconnected(receive))]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -78,59 +90,6 @@ class _Faulty(Response):
                 wait.cancel()
         for wait in done:
             wait.result()  # what the sleep raised
-
-
-async def _send_half(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send status, headers and half of the first piece, and close the connection."""
-
-    async def send_half(message: Message) -> None:
-        if message["type"] != "http.response.body":
-            await send(message)
-        elif piece := message.get("body", b""):
-            await send({"type": "http.response.body", "body": piece[: len(piece) // 2], "more_body": True})
-            raise AnswerLost("the answer was cut")
-
-    try:
-        await answer(scope, receive, send_half)
-    except AnswerLost:
-        await _hang_up(scope, receive)
-
-
-async def _send_short(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send the whole answer, announce more, and close the connection."""
-
-    async def send_on(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            lengths = [int(value) for name, value in message["headers"] if name == b"content-length"]
-            others = [header for header in message["headers"] if header[0] != b"content-length"]
-            announced = str(sum(lengths) + TOO_MANY).encode()
-            await send({**message, "headers": [*others, (b"content-length", announced)]})
-        else:
-            await send({**message, "more_body": True})
-
-    await answer(scope, receive, send_on)
-    await _hang_up(scope, receive)
-
-
-async def _edited(answer: Response, fault: Fault, scope: Scope, receive: Receive) -> Response:
-    status, content = 200, bytearray()
-    headers: dict[str, str] = {}
-
-    async def gather(message: Message) -> None:
-        nonlocal status, headers
-        if message["type"] == "http.response.start":
-            status = message["status"]
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
-        else:
-            content.extend(message.get("body", b""))
-
-    await answer(scope, receive, gather)
-    headers.pop("content-length", None)
-    body = bytes(content)
-    if fault.changes or fault.without or fault.part:
-        with suppress(ValueError):  # a stream or a picture stays as it is
-            body = json.dumps(fault.edited(json.loads(body)), ensure_ascii=False).encode()
-    return Response(body, status, {**headers, **fault.headers})
 
 
 async def _disconnected(receive: Receive) -> None:

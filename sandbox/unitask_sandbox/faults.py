@@ -61,14 +61,9 @@ class Fault:
     Attributes:
         operation: The operationId of the spec: "create_task", "get_task", ...; or "get_file", the download of an
             output; "send_webhook", the notification of a task; "run_task", the work on a task.
-        kind: Of a request: "refuse" and "drop": nothing is done, and status, headers and body are the answer, or the
-            connection is closed. All others: it is done. "replace": status, headers and body are the answer. "edit":
-            the answer has the changes of `headers`, `changes`, `without` and `part`. "slow": it takes `delay` and
-            `drip`. "cut", "short", "lose": the connection is closed in the middle of the body, after less than was
-            announced, or without an answer. Of a webhook: "lose", "edit"; "slow": it is sent later; "repeat": it is
-            sent, and at once again, with the changes. Of a task: "fail": it fails, with the body as its error.
+        kind: What happens; docs/faults.md describes each kind.
         status: The HTTP status of the answer.
-        body: The body of the answer; JSON, unless `headers` have another content-type.
+        body: The body of the answer; JSON, unless `headers` have another content-type. Of a failed task: its error.
         headers: The headers of the answer; with "edit", the headers that are replaced.
         times: How many times it happens; None until it is cleared.
         changes: New values of fields by their path: {"data.status": "Completed"}.

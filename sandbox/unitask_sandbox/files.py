@@ -9,6 +9,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,42 +22,40 @@ _log = logging.getLogger("unitask_sandbox")
 _OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+(\.part)?")
 
 
+@dataclass(eq=False)
 class Files:
     """The files of a sandbox."""
 
-    def __init__(
-        self,
-        folder: Path,
-        store: Store,
-        clock: Callable[[], float],
-        fetch: Callable[[str], bytes],
-        *,
-        durable: bool = True,
-    ) -> None:
-        self._folder = folder
-        self._store = store
-        self._clock = clock
-        self._elsewhere = fetch
-        self._durable = durable
-        folder.mkdir(parents=True, exist_ok=True)
-        self._forget_unlisted()
+    folder: Path
+    store: Store
+    clock: Callable[[], float]
+    elsewhere: Callable[[str], bytes]  # fetches what is behind an address of another server
+    durable: bool
+
+    def __post_init__(self) -> None:
+        """Make the folder, and remove files that were not listed before the process was killed; other names stay."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        listed = self.store.files()
+        for path in [*self.folder.glob("*"), *self.folder.glob("ephemeral/*")]:
+            if _OURS.fullmatch(path.name) and path.relative_to(self.folder).as_posix() not in listed:
+                path.unlink()
 
     def path(self, name: str) -> Path:
         """Return the path of a file."""
-        if not self._store.file_is_kept(name, self._clock()):
+        if not self.store.file_is_kept(name, self.clock()):
             raise Refusal(404, "file not found; outputs are kept for 3 days, uploads for 24 hours")
-        return self._folder / name
+        return self.folder / name
 
     def fetch(self, url: str) -> bytes:
         """Return what is behind an address; a file of this sandbox is read from the disk."""
         kept = self.own(url)
-        return self._elsewhere(url) if kept is None else kept
+        return self.elsewhere(url) if kept is None else kept
 
     def own(self, url: str) -> bytes | None:
         """Return what is behind an address of this sandbox; None for another address."""
         name = file_name(url)
-        if name and self._store.file_is_kept(name, self._clock()):
-            return (self._folder / name).read_bytes()
+        if name and self.store.file_is_kept(name, self.clock()):
+            return (self.folder / name).read_bytes()
         return None
 
     def at_hand(self, medium: str) -> bytes:
@@ -68,7 +67,7 @@ class Files:
         """Write a file without a task, for 24 hours, and return its name."""
         name = f"ephemeral/{uuid.uuid4()}.{extension}"
         self._write(name, content)
-        self._store.keep_file(name, self._clock() + UPLOADS_KEPT)
+        self.store.keep_file(name, self.clock() + UPLOADS_KEPT)
         return name
 
     def written(self, output: Any, names: list[str]) -> Any:
@@ -84,36 +83,29 @@ class Files:
             return [self.written(item, names) for item in cast("list[object]", output)]
         return output
 
-    def _forget_unlisted(self) -> None:
-        """Remove files that were not listed before the process was killed; other names stay."""
-        listed = self._store.files()
-        for path in [*self._folder.glob("*"), *self._folder.glob("ephemeral/*")]:
-            if _OURS.fullmatch(path.name) and path.relative_to(self._folder).as_posix() not in listed:
-                path.unlink()
-
     def forget_expired(self) -> None:
         """Remove what has expired."""
-        for name in self._store.forget_expired_files(self._clock()):
+        for name in self.store.forget_expired_files(self.clock()):
             try:
-                (self._folder / name).unlink(missing_ok=True)
+                (self.folder / name).unlink(missing_ok=True)
             except OSError as error:  # it is not listed any more; the next start removes it
                 _log.warning("the expired file %s could not be removed: %s", name, error)
 
     def _write(self, name: str, content: bytes) -> None:
-        path = self._folder / name
+        path = self.folder / name
         path.parent.mkdir(exist_ok=True)
         begun = path.with_name(f"{path.name}.part")
         try:
             with begun.open("wb") as file:
                 file.write(content)
-                if self._durable:
+                if self.durable:
                     file.flush()
                     os.fsync(file.fileno())
             begun.replace(path)
         except BaseException:
             begun.unlink(missing_ok=True)  # a full disk
             raise
-        if self._durable and os.name == "posix":  # elsewhere a folder cannot be opened
+        if self.durable and os.name == "posix":  # elsewhere a folder cannot be opened
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)

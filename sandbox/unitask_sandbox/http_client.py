@@ -14,8 +14,9 @@ Every client that may create a task chooses these addresses, so they are limited
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Literal, TypeVar
@@ -66,45 +67,48 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
 
 
+@dataclass(frozen=True, slots=True)
 class HttpClient:
-    """Sends requests to other servers.
+    """Sends requests to other servers, each to an address that was checked."""
 
-    `private` is "none", "loopback" or "all". A transport carries requests out, each to an address that was checked.
-    """
-
-    def __init__(
-        self,
-        private: Private = "loopback",
-        resolve: Callable[[str, int], list[str]] = resolve,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self._private: Private = private
-        self._resolve = resolve
-        self._transport = transport
+    private: Private = "loopback"
+    resolve: Callable[[str, int], list[str]] = resolve
+    transport: httpx.AsyncBaseTransport | None = None
 
     def get(self, url: str) -> bytes:
         """Return what is behind an address."""
-        return _finished(self._get(url))
+        return self._finished(_whole, "GET", url, follow_redirects=True)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """POST to an address, and return the status of the answer; redirects are not followed."""
-        return _finished(self._post(url, body, headers))
+        return self._finished(_status, "POST", url, content=body, headers=dict(headers))
 
-    async def _get(self, url: str) -> bytes:
+    def _finished(self, read: Callable[[httpx.Response], Awaitable[T]], method: str, url: str, **request: Any) -> T:
+        """Finish a transfer within `SECONDS`, which httpx's timeouts (each for one read) cannot limit.
+
+        The event loop has a thread of its own, because the caller may have one that runs.
+        """
+
+        async def transfer() -> T:
+            async with (
+                asyncio.timeout(SECONDS),
+                self._client() as client,
+                client.stream(method, url, **request) as answer,
+            ):
+                return await read(answer)
+
         try:
-            async with self._client() as client, client.stream("GET", url, follow_redirects=True) as answer:
-                return await _whole(answer)
+            with ThreadPoolExecutor(1, "unitask-sandbox-http-client") as thread:
+                return thread.submit(asyncio.run, transfer()).result()
         except httpx.TooManyRedirects:
             raise NotFetched(f"it redirects more than {REDIRECTS} times") from None
-
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        async with self._client() as client, client.stream("POST", url, content=body, headers=dict(headers)) as answer:
-            return answer.status_code
+        except TimeoutError:
+            raise NotFetched(f"it took longer than {SECONDS:g} s") from None
 
     def _client(self) -> httpx.AsyncClient:
-        transport = self._transport or httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
+        transport = self.transport or httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
         return httpx.AsyncClient(
-            transport=_Checked(transport, self._private, self._resolve),
+            transport=_Checked(transport, self.private, self.resolve),
             headers={"user-agent": "unitask-sandbox", "accept-encoding": "identity", "connection": "close"},
             max_redirects=REDIRECTS,
             timeout=SECONDS,
@@ -112,15 +116,13 @@ class HttpClient:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class _Checked(httpx.AsyncBaseTransport):
     """Sends each request to an address that was checked; certificates are still held against the name."""
 
-    def __init__(
-        self, transport: httpx.AsyncBaseTransport, private: Private, resolve: Callable[[str, int], list[str]]
-    ) -> None:
-        self._transport = transport
-        self._private = private
-        self._resolve = resolve
+    transport: httpx.AsyncBaseTransport
+    private: Private
+    resolve: Callable[[str, int], list[str]]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
@@ -129,7 +131,7 @@ class _Checked(httpx.AsyncBaseTransport):
         if url.userinfo:
             raise NotFetched("an address with a user name or a password is not fetched")
         host = url.raw_host.decode()
-        found = self._resolve(host, url.port or (443 if url.scheme == "https" else 80))
+        found = self.resolve(host, url.port or (443 if url.scheme == "https" else 80))
         for text in found:
             self._check(text)
         extensions = {**request.extensions, "sni_hostname": host}
@@ -140,17 +142,17 @@ class _Checked(httpx.AsyncBaseTransport):
                 sent = httpx.Request(
                     request.method, to, headers=request.headers, stream=request.stream, extensions=extensions
                 )
-                return await self._transport.handle_async_request(sent)
+                return await self.transport.handle_async_request(sent)
             except httpx.ConnectError as error:
                 failure = error
         raise failure
 
     async def aclose(self) -> None:
-        await self._transport.aclose()
+        await self.transport.aclose()
 
     def _check(self, text: str) -> None:
         kind = kind_of(ip_address(text.partition("%")[0]))
-        if kind == "public" or self._private == "all" or kind == self._private:
+        if kind == "public" or self.private == "all" or kind == self.private:
             return
         what = "this machine" if kind == "loopback" else "a private network or of none"
         raise NotFetched(f"{text} is an address of {what}, which is not allowed; {HOW_TO_ALLOW.format(kind, kind)}")
@@ -161,21 +163,8 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _finished(transfer: Coroutine[Any, Any, T]) -> T:
-    """Run a transfer to its end within `SECONDS`, which httpx's timeouts (each for one read) cannot limit.
-
-    The event loop has a thread of its own, because the caller may have one that runs.
-    """
-
-    async def limited() -> T:
-        try:
-            async with asyncio.timeout(SECONDS):
-                return await transfer
-        except TimeoutError:
-            raise NotFetched(f"it took longer than {SECONDS:g} s") from None
-
-    with ThreadPoolExecutor(1, "unitask-sandbox-http-client") as thread:
-        return thread.submit(asyncio.run, limited()).result()
+async def _status(answer: httpx.Response) -> int:
+    return answer.status_code
 
 
 async def _whole(answer: httpx.Response) -> bytes:

@@ -93,11 +93,9 @@ def _config(protocol: str, requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return the webhook; the page says of Midjourney's open inputs nothing that could be checked before."""
     if protocol == KLING:
         return {"webhook_config": requested.get("webhook_config", {})}
-    names = {"endpoint", "secret"} if protocol == MIDJOURNEY else ()
-    config = {
-        "webhook_config": {name: requested[f"webhook_{name}"] for name in names if f"webhook_{name}" in requested}
-    }
-    bundle.check("TaskConfig", config)
+    names = ("endpoint", "secret") if protocol == MIDJOURNEY else ()
+    webhook = {name: requested[f"webhook_{name}"] for name in names if f"webhook_{name}" in requested}
+    config: dict[str, Any] = bundle.check("TaskConfig", {"webhook_config": webhook})
     return config
 
 

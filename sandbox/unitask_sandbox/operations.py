@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from unitask_api import contract
 
 from unitask_sandbox import bundle, legacy
@@ -57,7 +56,7 @@ async def read_call(operation: str, request: Request) -> Call:
     call = Call(operation, key_of(request), str(request.base_url), task_id, request.query_params)
     if operation == "edit_image":
         return replace(call, form=await _read_form(request))
-    return replace(call, body=await read_body(request)) if request.method == "POST" else call
+    return replace(call, body=await request.body()) if request.method == "POST" else call
 
 
 def _envelope(data: dict[str, Any]) -> dict[str, Any]:
@@ -116,18 +115,5 @@ async def _read_form(request: Request) -> dict[str, str]:
     """Read a form; the content of its files is not stored."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal(400, "invalid request: the body is not a form: send multipart/form-data")
-    try:
-        async with request.form(max_files=MOST_FIELDS, max_fields=MOST_FIELDS) as form:
-            return {name: value if isinstance(value, str) else "a file" for name, value in form.multi_items()}
-    except HTTPException as error:
-        raise Refusal(400, f"invalid request: {error.detail.lower()}") from None
-    except ClientDisconnect:
-        raise Refusal(400, "the request ended early") from None
-
-
-async def read_body(request: Request) -> bytes:
-    """Read the body of a request."""
-    try:
-        return await request.body()
-    except ClientDisconnect:
-        raise Refusal(400, "the request ended early") from None
+    async with request.form(max_files=MOST_FIELDS, max_fields=MOST_FIELDS) as form:
+        return {name: value if isinstance(value, str) else "a file" for name, value in form.multi_items()}

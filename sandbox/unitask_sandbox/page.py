@@ -27,7 +27,7 @@ from unitask_sandbox.account import Overview
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import as_order, library, read_orders
-from unitask_sandbox.operations import KEY_HEADER, key_of, read_body, sandbox_of
+from unitask_sandbox.operations import KEY_HEADER, key_of, sandbox_of
 from unitask_sandbox.task import Task
 
 MOST_TASKS = 1000
@@ -71,7 +71,7 @@ async def _about(request: Request) -> Response:
     )
 
 
-# Not async: Starlette calls these in threads. The account of a new key is written.
+# Not async: Starlette calls these in threads.
 
 
 def _tasks(request: Request) -> Response:
@@ -127,7 +127,7 @@ async def _faults(request: Request) -> Response:
         faults.clear()
     if request.method == "POST":
         try:
-            ordered = read_orders(bundle.read_json(await read_body(request)))
+            ordered = read_orders(bundle.read_json(await request.body()))
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         for fault in ordered:

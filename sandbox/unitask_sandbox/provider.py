@@ -10,7 +10,7 @@ import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import read_upload
 from unitask_sandbox.request_log import KEPT, Arrival, Rate, hashed, key_fingerprint
 from unitask_sandbox.scheduler import Scheduler
-from unitask_sandbox.settings import STARTING_USD, Settings
+from unitask_sandbox.settings import Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
 from unitask_sandbox.threads import Autorun
@@ -61,26 +61,27 @@ class Sandbox:
         self.arrivals: Final = deque[Arrival](maxlen=KEPT)  # every request to the API, in the order of the answers
         http = HttpClient(self.settings.private_addresses or "loopback")
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
-        self._store, self._files = self._opened(self.settings.fetch or http.get)
         self._rate = Rate(self.settings.rate, self.settings.clock)
-        self._known: set[str] = set()
+        path, durable = self._folder / DATABASE, self.settings.data is not None
+        with ExitStack() as opened, opening(path):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._store = Store(path, durable=durable)
+            opened.callback(self._store.close)  # else the folder would stay locked
+            fetch = self.settings.fetch or http.get
+            self._files = Files(self._folder / "files", self._store, self.settings.clock, fetch, durable)
+            self._store.heed_clock(self.settings.clock())
+            for key, usd in self.settings.keys.items():
+                self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
+            opened.pop_all()
         self._closing = threading.Event()
         self._scheduler = Scheduler(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
         send = self.settings.send_webhook or http.post
         self._courier = Courier(self._store, self.settings.clock, send, self._closing, self.faults)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
-        temporary = None if self.settings.data else self._folder
+        temporary = None if durable else self._folder
         parts = (self._closing, self._scheduler, self._courier.storing, self._store, temporary)
         self._release = weakref.finalize(self, _release, *parts)
-        try:
-            with opening(self._folder / DATABASE):
-                self._store.heed_clock(self.settings.clock())
-                for key, usd in self.settings.keys.items():
-                    self._open_account(key, usd)
-        except BaseException:
-            self._release()
-            raise
         self._wake()
         if self._delivery:
             self._delivery.wake()  # what an earlier sandbox over the same folder left
@@ -88,30 +89,18 @@ class Sandbox:
     def close(self) -> None:
         """Stop, and remove the temporary folder. Tasks that have not ended go on when the data folder is used again."""
         self._release()
-        if self._autorun:
+        if self._autorun and self._delivery:
             self._autorun.close()
-        if self._delivery:
             self._delivery.close(wait=0.0)
-
-    def _opened(self, fetch: Callable[[str], bytes]) -> tuple[Store, Files]:
-        path, durable = self._folder / DATABASE, self.settings.data is not None
-        with ExitStack() as opened, opening(path):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            store = Store(path, durable=durable)
-            opened.callback(store.close)  # else the folder would stay locked
-            files = Files(self._folder / "files", store, self.settings.clock, fetch, durable=durable)
-            opened.pop_all()
-            return store, files
 
     def admit(self, key: str | None) -> None:
         """Count a request of an account; refuse with 401, or 429 when the account sends more than it may."""
-        if wait := self._rate.take(self._accepted(key)):
+        if wait := self._rate.take(self._account(key)):
             raise Refusal(429, failures.TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
         """Create a task from the body of a create request (`operation`), and take or freeze its price.
 
-        Refused with 429 when too many tasks are under way, and with 500 and a failed task when the balance is too low.
         Addresses of files in its webhook begin with `base_url`.
         """
         account = self._account(key)
@@ -135,18 +124,15 @@ class Sandbox:
         return accepted
 
     def get(self, key: str | None, task_id: str, protocol: str | None = None) -> Task:
-        """Return a task; of a legacy protocol alone, if one is given.
-
-        Refused with 401, or 404 when this key has no such task.
-        """
-        account = self._accepted(key)
+        """Return a task of the account; of a legacy protocol alone, if one is given."""
+        account = self._account(key)
         task = self._store.task(task_id)
         if task is None or task.account != account or protocol not in (None, legacy.protocol_of(task)):
             raise Refusal(404, failures.TASK_NOT_FOUND)
         return task
 
     def cancel(self, key: str | None, task_id: str) -> None:
-        """Cancel a pending task and refund it; refuse with 401, 404, or 400 when the task is not pending."""
+        """Cancel a pending task and refund it."""
         task = self.get(key, task_id)
         if not self._cancel(task):
             status = self.get(key, task_id).status
@@ -191,12 +177,12 @@ class Sandbox:
         return {"data": rows, "page": page, "size": page_size, "total": total}
 
     def upload(self, key: str | None, body: bytes) -> str:
-        """Store a file for 24 hours, and return its name; refuse with 401, or 400 in the words of the service."""
+        """Store a file for 24 hours, and return its name."""
         self._account(key)
         return self._keep_file(*read_upload(body))
 
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
-        """Return a simulated completion, or the events that stream it; refuse with 401 or 400."""
+        """Return a simulated completion, or the events that stream it."""
         self._account(key)
         request = bundle.check("ChatRequest", bundle.read_json(body))
         picture = None
@@ -221,7 +207,7 @@ class Sandbox:
         return llm.image_answer(request, self.settings.clock(), pictures)
 
     def file(self, name: str) -> Path:
-        """Return the path of an output or uploaded file; refuse with 404 when there is none, or it has expired."""
+        """Return the path of an output or uploaded file that has not expired."""
         return self._files.path(name)
 
     def balance(self, key: str) -> float:
@@ -281,21 +267,10 @@ class Sandbox:
         self._wake()  # it must be removed when it expires
         return name
 
-    def _accepted(self, key: str | None) -> str:
-        """Return the account of a key without creating it, so that a poll never waits for a write."""
-        if not key or not (self.settings.any_key or key in self.settings.keys):
+    def _account(self, key: str | None) -> str:
+        if key is None or key not in self.settings.keys:
             raise Refusal(401, failures.BAD_KEY)
         return hashed(key)
-
-    def _account(self, key: str | None) -> str:
-        account = self._accepted(key)
-        if account not in self._known:
-            self._open_account(key or "", STARTING_USD)
-        return account
-
-    def _open_account(self, key: str, usd: float) -> None:
-        self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
-        self._known.add(hashed(key))
 
     def _cancel(self, task: Task) -> bool:
         ending = Ending(status=State.CANCELLED, at=self.settings.clock())

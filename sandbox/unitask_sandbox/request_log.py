@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+KEPT = 100_000  # requests; older ones are dropped
+
 
 class Rate:
-    """Lets so many requests a second pass, and as many at once; any thread may call any method."""
+    """Lets so many requests a second pass, and as many at once; any thread may call `take`."""
 
     def __init__(self, limit: float | None, clock: Callable[[], float]) -> None:
-        self._limit = limit
-        self._clock = clock
-        self._lock = threading.Lock()
+        self._limit, self._clock, self._lock = limit, clock, threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}  # by account: tokens, and when they were counted
 
     def take(self, account: str) -> float:
@@ -30,9 +30,6 @@ class Rate:
             passes = tokens >= 1
             self._buckets[account] = (tokens - 1 if passes else tokens, now)
             return 0.0 if passes else (1 - tokens) / self._limit
-
-
-KEPT = 100_000  # requests; older ones are dropped
 
 
 @dataclass(frozen=True, slots=True)

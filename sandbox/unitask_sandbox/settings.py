@@ -9,14 +9,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from unitask_sandbox.faults import Fault
 from unitask_sandbox.http_client import Private
 
-STARTING_USD = 10.0
 MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
 
 
@@ -48,7 +46,6 @@ class Settings:
     Attributes:
         keys: The accepted API keys, with their starting balance in USD. An account that exists in the data folder keeps
             its balance.
-        any_key: Whether every other key is accepted too, with 10 USD each.
         data: Folder of the database and of the output files, of one sandbox at a time; what was answered from it
             survives a crash. None: a temporary one, removed at close.
         speed: "instant": a task completes as soon as possible; "real": in its typical time; a number: that many times
@@ -76,8 +73,7 @@ class Settings:
         ValueError: A value is impossible; the message says which, and what is accepted.
     """
 
-    keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
-    any_key: bool = False
+    keys: Mapping[str, float] = field(default_factory=lambda: {"sandbox": 10.0}, repr=False)
     data: Path | None = None
     speed: Literal["instant", "real"] | float = "instant"
     autorun: bool = True

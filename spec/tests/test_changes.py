@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from generator.bundle import at, operations
 from generator.changes import LEVELS, Change, bump_is_enough, changes, verdict, waived
-from generator.containment import covers
 
 from .conftest import Document, Edit, bundled, put
 
@@ -150,17 +149,3 @@ BUMPS = {  # the old version and the new one, and for which levels that is enoug
 
 def test_bump_is_enough_for_its_level() -> None:
     assert {pair: [level for level in LEVELS if bump_is_enough(*pair, level)] for pair in BUMPS} == BUMPS
-
-
-@pytest.mark.parametrize(
-    ("wide", "narrow", "expected"),
-    [
-        (TEXT, {"type": "string", "maxLength": 3}, True),
-        ({"type": "string", "maxLength": 3}, TEXT, False),
-        ({"type": "number"}, {"type": "integer"}, True),
-        ({"enum": ["a", "b"]}, {"const": "a"}, True),
-        ({"pattern": "^[ab]+$", "type": "string"}, {"pattern": "^a+$", "type": "string"}, False),
-    ],
-)
-def test_covers_is_proven_or_no(wide: Document, narrow: Document, expected: bool) -> None:
-    assert covers(wide, narrow) is expected

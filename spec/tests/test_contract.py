@@ -10,14 +10,12 @@ def test_task_type_has_the_values_of_the_spec() -> None:
     (written,) = (entry for entry in contract.document()["x-tasks"] if entry["name"] == "FaceSwap")
     read = contract.task_types()["FaceSwap"]
 
-    assert (read.name, read.family) == ("FaceSwap", "faceswap")
+    assert (read.name, read.family, read.protocol, read.create) == ("FaceSwap", "faceswap", "unified", "create_task")
     assert (read.model, read.task_type) == ("Qubico/image-toolkit", "face-swap")
     assert (read.input, read.output) == (written["input"], written["output"])
-    assert (read.price_usd, read.price_per) == (0.01, "generation")
+    assert (read.price_usd, read.price_per, read.typical_seconds) == (0.01, "generation", 8.0)
     assert read.price == {key: value for key, value in written["price"].items() if key != "x-source"}
-    assert read.typical_seconds == 8.0
     assert read.docs == f"{written['docs']['page']} ({written['docs']['date']})"
-    assert (read.protocol, read.create) == ("unified", "create_task")
     assert read.media == {"target_image": "image", "swap_image": "image"}
 
 

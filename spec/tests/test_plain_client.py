@@ -101,11 +101,8 @@ def test_field_of_another_type_raises_with_field_value_and_task(kind: type[Reade
 
 
 def test_caller_can_choose_the_error_of_a_nested_field() -> None:
-    def made(*facts: object) -> Exception:
-        return LookupError(*facts)
-
-    envelope = models.HistoryEnvelope({"data": {"data": [{"detail": {"model": 1}}]}}, "t", error=made)
-    (row,) = envelope.data.data
+    body = {"data": {"data": [{"detail": {"model": 1}}]}}
+    (row,) = models.HistoryEnvelope(body, "t", error=lambda *facts: LookupError(*facts)).data.data
     assert row.detail
     with pytest.raises(LookupError) as caught:
         _ = row.detail.model
@@ -113,33 +110,28 @@ def test_caller_can_choose_the_error_of_a_nested_field() -> None:
     assert caught.value.args == ("HistoryDetail", "model", 1, "text", "t")
 
 
-def test_status_is_folded_and_unknown_words_pass() -> None:
-    for sent, read in {"Pending": "pending", "STAGED": "staged", "retrying": "retrying", "": ""}.items():
-        assert models.Task({"task_id": "t", "status": sent}).status == read
+READ: list[tuple[type[Reader], str, dict[object, object]]] = [  # a field; what is sent, and what is read
+    (models.Task, "status", {"Pending": "pending", "STAGED": "staged", "retrying": "retrying", "": ""}),
+    (models.TaskUsage, "consume", {2**63 + 1: 2**63 + 1, 2.0: 2}),
+    (
+        models.TaskMeta,
+        "created_at",
+        {
+            "2025-08-25T10:00:00.123456789Z": datetime(2025, 8, 25, 10, 0, 0, 123456, UTC),
+            "2025-08-25T10:00:00": datetime(2025, 8, 25, 10, tzinfo=UTC),
+            "2025-08-25T12:00:00+02:00": datetime(2025, 8, 25, 10, tzinfo=UTC),
+            "2000-01-01T00:00:00Z": datetime(2000, 1, 1, tzinfo=UTC),
+            **dict.fromkeys(("1999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")),
+            **dict.fromkeys(("soon", 7)),
+        },
+    ),
+]
 
 
-TIMES: dict[object, datetime | None] = {
-    "2025-08-25T10:00:00.123456789Z": datetime(2025, 8, 25, 10, 0, 0, 123456, UTC),
-    "2025-08-25T10:00:00": datetime(2025, 8, 25, 10, tzinfo=UTC),
-    "2025-08-25T12:00:00+02:00": datetime(2025, 8, 25, 10, tzinfo=UTC),
-    "2000-01-01T00:00:00Z": datetime(2000, 1, 1, tzinfo=UTC),
-    "1999-12-31T23:59:59Z": None,
-    "0001-01-01T00:00:00+14:00": None,
-    "9999-12-31T23:59:59-14:00": None,
-    "soon": None,
-    7: None,
-}
-
-
-def test_time_is_aware_and_zero_values_are_none() -> None:
-    for sent, read in TIMES.items():
-        found = models.TaskMeta({"created_at": sent}).created_at
-        assert (found, found and found.tzinfo) == (read, read and UTC)
-
-
-def test_whole_numbers_are_exact() -> None:
-    for sent, read in ((2**63 + 1, 2**63 + 1), (2.0, 2)):
-        assert models.TaskUsage({"consume": sent}).consume == read
+def test_word_is_folded_number_is_exact_and_time_is_in_utc_or_absent() -> None:
+    for kind, field, values in READ:
+        found = [getattr(kind({"task_id": "t", field: sent}), field) for sent in values]
+        assert repr(found) == repr(list(values.values()))
 
 
 def test_output_has_the_class_of_its_task_type() -> None:
@@ -172,9 +164,9 @@ def test_deeply_nested_body_has_a_repr() -> None:
 
 
 def test_success_is_returned_by_every_form() -> None:
-    body = {"model": "m", "task_type": "t", "input": {}}
+    body: models.TaskRequest = {"model": "m", "task_type": "t", "input": {}}
     with client_of(200, PENDING) as client:
-        found = [create_task.sync(client=client, body=body), get_task.sync("t", client=client)]  # type: ignore[arg-type]  # a plain dict is a TaskRequest
+        found = [create_task.sync(client=client, body=body), get_task.sync("t", client=client)]
         detailed = get_task.sync_detailed("t", client=client)
 
     async def asked() -> list[models.TaskEnvelope]:

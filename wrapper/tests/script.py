@@ -57,6 +57,10 @@ def refused(status: int, message: str = "no", data: Any = None, **headers: str) 
     return answer(status, {"code": status, "message": message, "data": data}, **headers)
 
 
+def history_page(*rows: object, total: object = None) -> Response:
+    return answer(200, {"code": 200, "data": {"data": rows, "total": total}, "message": "success"})
+
+
 NEVER_LEFT = TransportFailure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)
 CUT_OFF = TransportFailure(Delivery.MAYBE, "ReadTimeout", AT_SOME_TIME)
 GATEWAY = answer(502, b"<html>Bad Gateway</html>")
@@ -69,6 +73,9 @@ def limits(
     durations: DurationTracker | None = None,
 ) -> Timeouts:
     return Timeouts(timeout, patience, http_timeout, RESEND, durations or DurationTracker())
+
+
+Answers = Callable[[SendRequest], Response | TransportFailure]
 
 
 @dataclass
@@ -130,7 +137,7 @@ def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseEx
 
 def play(
     flow: Flow[Any],
-    *replies: Response | TransportFailure,  # to its requests, in order; the last one repeats
+    *replies: Response | TransportFailure | Answers,  # to its requests, in order; the last one repeats
     took: float = 0.0,  # seconds that each request takes
     interrupted: tuple[int, BaseException] | None = None,  # at which step, and what is thrown into the flow there
     dated: bool = False,  # whether answers have a Date header
@@ -144,6 +151,7 @@ def play(
         if not isinstance(step, SendRequest):
             return None, step.seconds if isinstance(step, Sleep) else 0.0
         reply = next(script)
+        reply = reply(step) if callable(reply) else reply
         if dated and isinstance(reply, Response):
             date = formatdate(UNIX + now + took, usegmt=True)
             reply = dataclasses.replace(reply, headers={"date": date, **reply.headers})

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from unitask import Budget, Output, Recovery, Task, Timestamp, errors, tasks
 from unitask._core import flows
 from unitask._core.effects import Flow, Resumed, SendRequest
+from unitask._core.recovery import Submission
 from unitask._model.task import Outcome
 
 from .interruption import Interruption, in_own_thread
@@ -53,7 +54,7 @@ def amounts(budget: Budget) -> tuple[float, float, float]:
 
 
 def submission(budget: Budget, estimate: int = PRICE) -> Flow[Task[Output]]:
-    submitted = flows.Submission(token=f"submission {next(NUMBERS)}")
+    submitted = Submission(token=f"submission {next(NUMBERS)}")
     return budget.within(estimate, "a task", flows.submit(BODY, Output, RESEND, submitted), submitted)
 
 
@@ -158,7 +159,7 @@ def test_interruption_of_an_upload_before_the_submission_releases_it() -> None:
         raise AssertionError
 
     budget = Budget(1)
-    flow = budget.within(PRICE, "a task", uploading(), flows.Submission(token="a"))
+    flow = budget.within(PRICE, "a task", uploading(), Submission(token="a"))
     next(flow)
     assert budget.held_usd == 0.01
     with pytest.raises(KeyboardInterrupt):

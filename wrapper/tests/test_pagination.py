@@ -11,6 +11,7 @@ from unitask._core.effects import Flow, Response, RowYielded, SendRequest
 from unitask._core.requests import HistoryQuery
 
 from .script import CUT_OFF, NEVER_LEFT, Played, answer, limits, play, refused
+from .script import history_page as page
 
 KEY = "0123456789abcdef" * 4
 
@@ -32,10 +33,6 @@ def upload() -> Flow[str]:
 
 def history(**query: Any) -> Flow[None]:
     return pagination.history(HistoryQuery(**query), limits())
-
-
-def page(*rows: Any, total: Any = None) -> Response:
-    return answer(200, {"code": 200, "data": {"data": list(rows), "total": total}, "message": "success"})
 
 
 def row(task_id: str) -> dict[str, Any]:
@@ -100,15 +97,9 @@ def test_refusal_ends_at_once_and_silence_with_patience() -> None:
         ):
             played = play(call(), reply)
             assert (type(played.error), len(played.sent)) == (error, sent)
-    assert play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}})).sleeps == [7.0]
-
-
-def test_failures_are_tolerated_up_to_the_patience() -> None:
     for patience, sent in ((0.374, 2), (0.375, 3), (1.2, 4)):
-        played = play(retry.account(limits(patience=patience)), CUT_OFF)
-        assert played.error is not None
-        assert played.error.attempts == len(played.sent) == sent
-        assert played.error.elapsed == played.ended_at
+        assert len(play(retry.account(limits(patience=patience)), CUT_OFF).sent) == sent
+    assert play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}})).sleeps == [7.0]
 
 
 @pytest.mark.parametrize(

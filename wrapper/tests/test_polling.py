@@ -121,7 +121,7 @@ def test_estimate_before_any_completed_task_is_that_of_the_catalogue() -> None:
 
     assert tracker.estimate("MultiFaceSwap") == DurationTracker().estimate("MultiFaceSwap")
     assert DurationTracker().estimate("FaceSwap") == DurationEstimate(8.0, 0.8)
-    assert DurationTracker().estimate("an unknown type") == DurationEstimate(30.0, 0.8)
+    assert tracker.estimate("an unknown type") == DurationEstimate(30.0, 0.8)
 
 
 def test_completed_tasks_are_weighed_against_three_of_the_catalogue_and_older_ones_fade() -> None:

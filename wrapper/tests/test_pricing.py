@@ -17,7 +17,6 @@ from unitask.media import measured, wire_form
 from .pictures import encoded, picture
 
 URL = "https://me.test/a.png"
-FAST = ("seedance", "seedance-2-fast")
 
 
 def raw(model: str, task_type: str, **given_input: Any) -> tasks.Raw:
@@ -69,7 +68,6 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "half a picture": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=1.5), None),
     "seconds as text": (tasks.Veo3Video(duration="8s", generate_audio=False), 0.96),
     "no seconds": (tasks.Seedance25(prompt="a", duration=0), None),
-    "seconds below zero": (tasks.Seedance25(prompt="a", duration=-1), None),
     "seconds as they are written": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.3), 0.00515),
     "a fraction of a credit": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001), 0.0050001),
     "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
@@ -78,16 +76,13 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]  # an undocumented word
     "a field that decides the rate is absent": (tasks.Wan26Txt2Video(prompt="a", duration=5), None),
     "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
-    "a field without a price": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
     "a side that is not a number": (raw("Qubico/z-image", "txt2img", prompt="a", width="wide"), None),
     "characters": (tasks.TtsZeroShot(gen_text="ä" * 1234, ref_audio=URL), 0.03085),
     "a few characters": (tasks.TtsZeroShot(gen_text="ä" * 10, ref_audio=URL), 0.00025),
-    "characters of a number": (raw("Qubico/tts", "zero-shot", gen_text=7, ref_audio=URL), None),
     "pixels": (tasks.ImageSegment(image=encoded(1250, 1000), prompt="a"), 0.0125),
     "pixels below the least": (tasks.ImageSegment(image=picture(10, 10), prompt="a"), 0.01),
-    "pixels of an absent picture": (raw("Qubico/image-toolkit", "segment", prompt="a"), None),
     "an unknown count": (tasks.ImageUpscale(image=encoded(), scale=2), None),
     "more than any task": (tasks.Sora2Video(prompt="a", duration=10**13), None),
     "an unknown type": (raw("a", "b"), None),
@@ -103,9 +98,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "reference videos": (seedance(10, lasting(10), lasting(4)), 1.152),
     "a second and a reference video": (seedance(1, lasting(4)), 0.24),
     "no seconds and a reference video": (seedance(0, lasting(4)), None),
-    "reference videos that are not a list": (raw(*FAST, resolution="480p", duration=4, video_urls=7), None),
     "no reference videos": (seedance(10), 0.48),
-    "a reference video at a URL": (seedance(4, lasting(4), URL), None),
     "as long as the reference video": (tasks.Seedance25(prompt="a", duration=-1, video_urls=[lasting(10)]), None),
 }
 

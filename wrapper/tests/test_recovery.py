@@ -3,13 +3,12 @@
 import pickle
 from dataclasses import replace
 from datetime import timedelta
-from email.utils import formatdate
 from typing import Any
 
 import pytest
 from unitask import Outcome, Output, Recovery, Timestamp, errors
 from unitask._core import flows, recovery
-from unitask._core.effects import Flow, Response, Resumed, SendRequest, Sleep, Step, TransportFailure
+from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
 
 from .script import (
     CUT_OFF,
@@ -22,13 +21,14 @@ from .script import (
     UNIX,
     Played,
     answer,
-    drive,
+    history_page,
     limits,
     play,
     refused,
     task_data,
 )
 
+CLIENT = recovery.ClientIdentity()
 FOUND, ABSENT, UNCLEAR = Outcome.FOUND, Outcome.ABSENT, Outcome.UNCLEAR
 INPUT = {"prompt": "a red fox", "steps": 4, "image": "https://me.test/a.jpg"}
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": INPUT}
@@ -54,8 +54,7 @@ def uncertain(body: dict[str, Any] = MARKED, ago: float = 0.0) -> errors.Submiss
 
 def rows(*found: dict[str, Any], total: int | None = None) -> Response:
     """A page of the history."""
-    page = {"data": found, "page": 1, "size": 100, "total": len(found) if total is None else total}
-    return answer(200, {"code": 200, "data": page, "message": "success"})
+    return history_page(*found, total=len(found) if total is None else total)
 
 
 def history(*task_ids: str, total: int | None = None) -> Response:
@@ -86,21 +85,15 @@ def search(
     error = uncertain(body, LATE)
     error.task_id, error.identity = named, replace(error.identity, **identity)
 
-    def respond(step: Step, now: float) -> tuple[Any, float]:
-        if not isinstance(step, SendRequest):
-            return None, step.seconds if isinstance(step, Sleep) else 0.0
+    def respond(step: SendRequest) -> Any:
         if "page" in step.params:
             page = pages[min(int(step.params["page"]), len(pages)) - 1]
-            reply = newest if newest and "start_time" not in step.params else page
-        else:
-            task_id = step.path.rpartition("/")[2]
-            reply = polled(task_id) if callable(polled) else polled or task(task_id, model="kling")
-        if isinstance(reply, Response):
-            reply = replace(reply, headers={"date": formatdate(UNIX + now, usegmt=True), **reply.headers})
-        return reply, 0.0
+            return newest if newest and "start_time" not in step.params else page
+        task_id = step.path.rpartition("/")[2]
+        return polled(task_id) if callable(polled) else polled or task(task_id, model="kling")
 
-    others = dict.fromkeys(own, "another")
-    result = drive(recovery.find(error, others, limits(timeout=0.0)), respond).result
+    flow = recovery.find(error, dict.fromkeys(own, "another"), limits(timeout=0.0), CLIENT)
+    result = play(flow, respond, dated=True).result
     assert isinstance(result, Recovery)
     return result
 
@@ -211,9 +204,9 @@ def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
 def test_named_task_is_polled_first_by_its_own_protocol() -> None:
     error, legacy = uncertain(BODY), uncertain(LEGACY)
     error.task_id = legacy.task_id = TASK_ID
-    played = play(recovery.find(error, {}, limits(timeout=0.0)), task(input=None))
+    played = play(recovery.find(error, {}, limits(timeout=0.0), CLIENT), task(input=None))
     shown = answer(200, {"task_id": TASK_ID, "status": "processing"})
-    legacy_played = play(recovery.find(legacy, {}, limits(timeout=0.0)), shown)
+    legacy_played = play(recovery.find(legacy, {}, limits(timeout=0.0), CLIENT), shown)
 
     assert played.result.outcome is legacy_played.result.outcome is FOUND
     assert TASK_ID in played.result.reason
@@ -224,7 +217,7 @@ def test_named_task_is_polled_first_by_its_own_protocol() -> None:
 
 def find_now(*replies: Response | TransportFailure, timeout: float | None, took: float = 0.0) -> Played:
     """A search that begins right after the submission."""
-    return play(recovery.find(uncertain(), {}, limits(timeout=timeout)), *replies, took=took, dated=True)
+    return play(recovery.find(uncertain(), {}, limits(timeout=timeout), CLIENT), *replies, took=took, dated=True)
 
 
 def test_history_is_read_again_until_the_task_is_there_or_it_has_settled() -> None:
@@ -251,7 +244,7 @@ def test_search_ends_when_time_is_up() -> None:
 
 
 def test_search_ends_though_the_clocks_stand_still() -> None:
-    flow, page = recovery.find(uncertain(), {}, limits(timeout=None)), history()
+    flow, page = recovery.find(uncertain(), {}, limits(timeout=None), CLIENT), history()
     now, step = Timestamp(TICKS, UNIX), next(flow)
     try:
         for _ in range(1000):

@@ -26,7 +26,7 @@ DONE = seen("completed", meta={"usage": {"consume": 100_000}}, output={"image_ur
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter, tracers = InMemorySpanExporter(), TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(_telemetry, "_tracer", lambda: tracers.get_tracer("test"))
+    monkeypatch.setattr(_telemetry, "tracer", lambda: tracers.get_tracer("test"))
     yield exporter
     tracers.shutdown()
 
@@ -87,8 +87,8 @@ def test_spans_and_logs_hold_ids_and_no_content(
 
 def test_client_works_without_opentelemetry(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
-    _telemetry._tracer.cache_clear()
+    _telemetry.tracer.cache_clear()
 
     assert perform(shell, provider(DONE), lambda client: client.wait(TASK_ID)).id == TASK_ID
-    assert _telemetry._tracer() is None
-    _telemetry._tracer.cache_clear()
+    assert _telemetry.tracer() is None
+    _telemetry.tracer.cache_clear()

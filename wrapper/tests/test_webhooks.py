@@ -132,7 +132,7 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
 
 SETTINGS: list[Any] = [{"secret": text} for text in ("", f" {SECRET}", "two\r\nlines", b"bytes")]
 SETTINGS += [{"secret": None, "tolerance": odd} for odd in (-1, float("nan"), "300", True)]
-NO_HEADERS: list[Any] = [None, "x-webhook-secret: a", [1], [("a",)], ["ab"]]
+NO_HEADERS: list[Any] = [None, "x-webhook-secret: a", [1], [("a",)]]
 UNUSABLE: list[Any] = [
     *(partial(call, **odd) for call in (Receiver, partial(parse, "{}", {})) for odd in SETTINGS),
     *(partial(parse, "{}", headers, secret=SECRET) for headers in NO_HEADERS),

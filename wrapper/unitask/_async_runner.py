@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ._base_client import BROKEN, FETCH_ERRORS, OnChange, checked_callback, checked_type
+from ._base_client import BROKEN, FETCH_ERRORS, OnChange, check, check_type
 from ._connections import AsyncRouting, Body, watching_async
 from ._core.effects import (
     Flow,
@@ -24,6 +24,7 @@ from ._drive import Drive
 from ._environment import transport_settings
 from ._io import AsyncIO
 from .download import Batch, Sink, Target
+from .errors import InvalidInput
 from .inputs import Options, TaskInput, request_body, warner
 
 T = TypeVar("T")
@@ -38,10 +39,15 @@ class AsyncRunner(AsyncIO):
         http_client: httpx.AsyncClient | None,
         sleep: Callable[[float], Awaitable[object]] | None,
     ) -> None:
+        senders = {"transport": transport, "http_client": http_client, "proxy": self._proxy}
+        given = [name for name, value in senders.items() if value is not None]
+        if len(given) > 1:
+            raise InvalidInput(f"{' and '.join(given)} exclude each other: give one of them")
+        check_type("transport", transport, httpx.AsyncBaseTransport)
+        check_type("http_client", http_client, httpx.AsyncClient)
         self._sleep = sleep or self.defaults.sleep_async
-        checked_callback("sleep", self._sleep)
-        checked_type("transport", transport, httpx.AsyncBaseTransport)
-        checked_type("http_client", http_client, httpx.AsyncClient)
+        check(callable(self._sleep), "sleep", sleep, "a function")
+        self._http_client = http_client
         transport = transport or self.defaults.transport
         if transport is not None:
             self._transport = lambda _: transport

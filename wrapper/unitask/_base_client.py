@@ -28,9 +28,9 @@ from . import _telemetry
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
 from ._core.effects import Delivery, Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
-from ._core.flows import Submission
 from ._core.polling import DurationTracker
 from ._core.range_download import DownloadAttemptError, target
+from ._core.recovery import Submission
 from ._core.retry import RetryPolicy, Timeouts
 from ._core.uploads import Upload, Uploads, upload, upload_ending, with_uploads
 from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url
@@ -111,6 +111,7 @@ class BaseClient:
     base_url: str = ""  # until it is known: a traceback with variables shows a half-made client too
     http_timeout: float
     poll_patience: float
+    _http_client: Any = None  # httpx.Client or httpx.AsyncClient
 
     def __init__(
         self,
@@ -126,8 +127,6 @@ class BaseClient:
         budget: Budget | None,
         default_headers: Mapping[str, str] | None,
         proxy: str | None,
-        http_client: httpx.Client | httpx.AsyncClient | None,
-        transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None,
         clock: Clock | None,
     ) -> None:
         self._key = checked_key(api_key)
@@ -135,25 +134,19 @@ class BaseClient:
         keep_out_of_logs(self._hider)
         self.base_url = checked_base_url(base_url)
         for name, seconds in (("http_timeout", http_timeout), ("poll_patience", poll_patience)):
-            if not (_is_number(seconds) and seconds > 0):
-                raise InvalidInput(f"{name} is {seconds!r}: give a number of seconds above 0")
-        if http_timeout > LONGEST_CALL:
-            raise InvalidInput(f"http_timeout is {http_timeout!r}: give at most {LONGEST_CALL:.0f} seconds")
-        checked_type("budget", budget, Budget)
-        checked_type("webhooks", webhooks, Receiver)
-        if max_retries is not None and not (_is_whole(max_retries) and max_retries >= 0):
-            raise InvalidInput(f"max_retries is {max_retries!r:.80}: give a whole number from 0, or None")
-        senders = {"transport": transport, "http_client": http_client, "proxy": proxy}
-        given = [name for name, value in senders.items() if value is not None]
-        if len(given) > 1:
-            raise InvalidInput(f"{' and '.join(given)} exclude each other: give one of them")
+            check(_is_number(seconds) and seconds > 0, name, seconds, "a number of seconds above 0")
+        check(http_timeout <= LONGEST_CALL, "http_timeout", http_timeout, f"at most {LONGEST_CALL:.0f} seconds")
+        check_type("budget", budget, Budget)
+        check_type("webhooks", webhooks, Receiver)
+        whole = max_retries is None or (_is_whole(max_retries) and max_retries >= 0)
+        check(whole, "max_retries", max_retries, "a whole number from 0, or None")
         clock = clock or self.defaults.clock
-        if not (callable(clock) and isinstance(cast("object", clock()), Timestamp)):
-            raise InvalidInput(f"clock is {clock!r:.80}: give a function that returns a unitask.Timestamp")
+        is_clock = callable(clock) and isinstance(cast("object", clock()), Timestamp)
+        check(is_clock, "clock", clock, "a function that returns a unitask.Timestamp")
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self.budget: Budget | None = budget
         self._headers = checked_headers(default_headers)
-        self._proxy, self._http_client, self._clock = proxy, http_client, clock
+        self._proxy, self._clock = proxy, clock
         self._mark_webhooks, self._webhooks = mark_webhooks, webhooks
         self._retry_policy = RetryPolicy(random.random)
         if max_retries is not None:
@@ -166,7 +159,7 @@ class BaseClient:
         self._account = hashlib.sha256(f"{self.base_url} {self._key}".encode()).hexdigest()[:16]
         self._closed = False
         self._unknown_words: set[str] = set()
-        _telemetry.load()
+        _telemetry.tracer()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.base_url!r})"
@@ -187,8 +180,8 @@ class BaseClient:
             raise Unreachable("the client was closed during the call, so the request was not sent: use a new client")
 
     def _limits(self, timeout: float | None = None) -> Timeouts:
-        if timeout is not None and not (_is_number(timeout) and timeout >= 0):
-            raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to poll once, None for the usual limit")
+        usable = timeout is None or (_is_number(timeout) and timeout >= 0)
+        check(usable, "timeout", timeout, "seconds, 0 to poll once, None for the usual limit")
         return Timeouts(timeout, self.poll_patience, self.http_timeout, self._retry_policy, self._durations)
 
     def _submit_flow(
@@ -304,8 +297,8 @@ class BaseClient:
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
     ) -> Flow[None]:
-        if not (_is_whole(page_size) and 1 <= page_size <= pagination.LARGEST_PAGE):
-            raise InvalidInput(f"page_size is {page_size!r}: give 1 to {pagination.LARGEST_PAGE} rows")
+        usable = _is_whole(page_size) and 1 <= page_size <= pagination.LARGEST_PAGE
+        check(usable, "page_size", page_size, f"1 to {pagination.LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
         return pagination.history(requests.HistoryQuery(first, last, _group(group), page_size), self._limits())
 
@@ -438,25 +431,24 @@ def _unix(name: str, time: datetime | float) -> int:
         seconds = time.timestamp() if isinstance(time, datetime) else time
     except (OverflowError, ValueError, OSError):  # a local time beyond the range of the system
         seconds = -1
-    if not (_is_number(seconds) and 0 <= seconds < LATEST_TIME):
-        raise InvalidInput(f"{name} is {time!r}: give a datetime, or unix seconds")
+    check(_is_number(seconds) and 0 <= seconds < LATEST_TIME, name, time, "a datetime, or unix seconds")
     return int(seconds)
 
 
 def _group(group: str | None) -> str | None:
-    if not isinstance(cast("object", group), str | None):
-        raise InvalidInput(f"group is {group!r:.80}: give a group of models as text, such as 'image_toolkit'")
+    usable = isinstance(cast("object", group), str | None)
+    check(usable, "group", group, "a group of models as text, such as 'image_toolkit'")
     return group
 
 
-def checked_type(name: str, given: object, kind: type) -> None:
-    if given is not None and not isinstance(given, kind):
-        raise InvalidInput(f"{name} is {given!r:.80}: give an object of the class {kind.__name__}")
+def check(is_usable: bool, name: str, given: object, wanted: str) -> None:
+    """Raise InvalidInput, unless an argument can be used."""
+    if not is_usable:
+        raise InvalidInput(f"{name} is {given!r:.80}: give {wanted}")
 
 
-def checked_callback(name: str, given: object, *, optional: bool = False) -> None:
-    if not (callable(given) or (optional and given is None)):
-        raise InvalidInput(f"{name} is {given!r:.80}: give a function")
+def check_type(name: str, given: object, kind: type) -> None:
+    check(given is None or isinstance(given, kind), name, given, f"an object of the class {kind.__name__}")
 
 
 def _webhook_secret(send: SendRequest) -> str:

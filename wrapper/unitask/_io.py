@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 
 import httpx
 
-from ._base_client import BaseClient, OnChange, checked_callback, send_as_written
+from ._base_client import BaseClient, OnChange, check, send_as_written
 from ._bounded import bounded
 from ._connections import Pools, connect
 from ._core.effects import SendRequest
@@ -76,7 +76,7 @@ class SyncIO(BaseClient):
         return function(*args, **kwargs)
 
     def _check_on_change(self, on_change: OnChange | None) -> None:
-        checked_callback("on_change", on_change, optional=True)
+        check(on_change is None or callable(on_change), "on_change", on_change, "a function")
         if inspect.iscoroutinefunction(on_change):
             raise InvalidInput("on_change is a coroutine function: give AsyncClient that, and Client a plain function")
 
@@ -151,7 +151,7 @@ class AsyncIO(BaseClient):
         return await asyncio.to_thread(function, *args, **kwargs)
 
     def _check_on_change(self, on_change: OnChange | None) -> None:
-        checked_callback("on_change", on_change, optional=True)
+        check(on_change is None or callable(on_change), "on_change", on_change, "a function")
 
     async def _report_change(self, on_change: OnChange, task: Task[Output]) -> None:
         if inspect.isawaitable(awaited := on_change(task)):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ._base_client import BROKEN, FETCH_ERRORS, OnChange, checked_callback, checked_type
+from ._base_client import BROKEN, FETCH_ERRORS, OnChange, check, check_type
 from ._bounded import bounded
 from ._connections import Body, SyncRouting, watching
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
@@ -16,6 +16,7 @@ from ._drive import Drive
 from ._environment import transport_settings
 from ._io import SyncIO
 from .download import Batch, Sink, Target
+from .errors import InvalidInput
 from .inputs import Options, TaskInput, request_body, warner
 
 T = TypeVar("T")
@@ -30,10 +31,15 @@ class SyncRunner(SyncIO):
         http_client: httpx.Client | None,
         sleep: Callable[[float], object] | None,
     ) -> None:
+        senders = {"transport": transport, "http_client": http_client, "proxy": self._proxy}
+        given = [name for name, value in senders.items() if value is not None]
+        if len(given) > 1:
+            raise InvalidInput(f"{' and '.join(given)} exclude each other: give one of them")
+        check_type("transport", transport, httpx.BaseTransport)
+        check_type("http_client", http_client, httpx.Client)
         self._sleep = sleep or self.defaults.sleep
-        checked_callback("sleep", self._sleep)
-        checked_type("transport", transport, httpx.BaseTransport)
-        checked_type("http_client", http_client, httpx.Client)
+        check(callable(self._sleep), "sleep", sleep, "a function")
+        self._http_client = http_client
         transport = transport or self.defaults.transport
         if transport is not None:
             self._transport = lambda _: transport

@@ -30,8 +30,7 @@ _LOGGERS = (  # of the libraries that log requests and answers
 @contextmanager
 def span(name: str, **facts: str | float | None) -> Generator[Callable[..., None]]:
     """Put a span around a block, which gets a function that adds attributes; an error that leaves it is recorded."""
-    tracer = _tracer()
-    started = tracer.start_span(f"unitask.{name}") if tracer else None
+    started = tracer().start_span(f"unitask.{name}") if tracer() else None
 
     def note(**facts: str | float | None) -> None:
         if started is not None:
@@ -60,13 +59,9 @@ def watched(flow: Flow[Task[OutputT]], name: str, **facts: str | float | None) -
         return task
 
 
-def load() -> None:
-    """Load OpenTelemetry, if it is installed, before any call needs it."""
-    _tracer()
-
-
 @cache
-def _tracer() -> Any:
+def tracer() -> Any:
+    """Return the tracer, None where OpenTelemetry is not installed; a client loads it before a call needs it."""
     try:
         trace = import_module("opentelemetry.trace")
     except ImportError:

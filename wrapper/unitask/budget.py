@@ -16,8 +16,8 @@ from typing import Any
 from unitask_api.states import State
 
 from ._core.effects import Flow
-from ._core.flows import Submission
 from ._core.pricing import CREDITS_PER_USD
+from ._core.recovery import Submission
 from ._model.task import Outcome, OutputT, Recovery, Task
 from .errors import BudgetExceeded, InvalidInput, SubmissionUncertain, UnitaskError
 

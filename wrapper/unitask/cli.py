@@ -107,25 +107,17 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
 
     run = commands.add_parser("run", help="run a task, and fetch its result")
     run.add_argument("name", help="a class of unitask.tasks, such as FaceSwap")
-    run.add_argument(
-        "fields", nargs="*", metavar="FIELD=VALUE", help="its input; repeat a FIELD for a list; FIELD:=JSON"
-    )
+    run.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="its input; repeat a list's FIELD; FIELD:=JSON")
     run.set_defaults(command=_run)
 
     wait = commands.add_parser("wait", help="wait for a task, and fetch its result")
     wait.add_argument("task_id", help="the id that `run` or `client.submit` has shown; of a legacy task, task.token")
     wait.set_defaults(command=_wait)
     for command in (run, wait):
-        command.add_argument(
-            "--to",
-            type=from_home,
-            metavar="FILE",
-            help="save the output as FILE, or in FOLDER/; without it, print the task",
-        )
+        to_help = "save the output as FILE, or in FOLDER/; without it, print the task"
+        command.add_argument("--to", type=from_home, metavar="FILE", help=to_help)
         command.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
-        command.add_argument(
-            "--timeout", type=float, metavar="SECONDS", help="stop waiting after this time; the task goes on"
-        )
+        command.add_argument("--timeout", type=float, metavar="SECONDS", help="stop waiting; the task goes on")
         command.add_argument("--base-url", help="the provider (default: UNITASK_BASE_URL, or the live API)")
 
     sandbox = commands.add_parser("sandbox", help="run the local provider")
@@ -136,18 +128,10 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     private.help = "private addresses that inputs and webhooks may name (default: loopback; none with another --host)"
     sandbox.add_argument("--speed", default="instant", type=_speed, help="instant (default), real, or a factor")
     sandbox.add_argument("--data", type=_path, metavar="FOLDER", help="store tasks and files here")
-    sandbox.add_argument(
-        "--concurrency", type=int, metavar="N", help="concurrent tasks of a key (default: no limit; 5 at --speed real)"
-    )
+    sandbox.add_argument("--concurrency", type=int, metavar="N", help="concurrent tasks of a key (5 at --speed real)")
     sandbox.add_argument("--rate", type=float, metavar="N", help="requests a second of a key (default: no limit)")
-    sandbox.add_argument(
-        "--key",
-        action="append",
-        default=[],
-        type=_key,
-        metavar="KEY=USD",
-        help="accept this key too; USD is its balance",
-    )
+    key_help = "accept this key too; USD is its balance"
+    sandbox.add_argument("--key", action="append", default=[], type=_key, metavar="KEY=USD", help=key_help)
     sandbox.add_argument("--faults", type=_path, metavar="FILE", help="faults to play, in JSON: docs/faults.md")
     sandbox.set_defaults(command=_sandbox)
 
@@ -386,25 +370,20 @@ def task_of(name: str, words: Sequence[str]) -> Any:
 
 
 def _add(values: dict[str, Any], field: str, text: str, rule: dict[str, Any], *, is_json: bool) -> None:
-    types = set(_types(rule))
-    if "array" in types and "string" not in types and not text.lstrip().startswith("["):
-        before: object = values.get(field, [])
-        if is_list(before):
-            values[field] = [*before, _value(text, contract.resolve(rule).get("items", {}), is_json=False)]
-            return
-    if field in values:
+    """Add the value that a text stands for. For a list, each text is an item."""
+    types, before = set(_types(rule)), values.get(field, [])
+    is_item = "array" in types and "string" not in types and not text.lstrip().startswith("[")
+    if field in values and not (is_item and is_list(before)):
         raise ValueError("the field is given twice")
-    values[field] = _value(text, rule, is_json=is_json)
-
-
-def _value(text: str, rule: dict[str, Any], *, is_json: bool) -> Any:
-    types = set(_types(rule))
-    if not is_json and (not types or "string" in types):
-        return text
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"JSON is expected, such as 6 or true ({error!s:.200})") from None
+    if is_item:
+        types = set(_types(contract.resolve(rule).get("items", {})))
+    value: Any = text
+    if is_json or (types and "string" not in types):
+        try:
+            value = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"JSON is expected, such as 6 or true ({error!s:.200})") from None
+    values[field] = [*before, value] if is_item else value
 
 
 def _refuse(word: str) -> Any:

@@ -15,7 +15,7 @@ from . import llm
 from ._base_client import OnChange, hidden
 from ._core import retry
 from ._core.effects import RowYielded, TaskUpdated
-from ._core.flows import Submission
+from ._core.recovery import Submission
 from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
@@ -104,8 +104,6 @@ class Client(SyncRunner):
             budget=budget,
             default_headers=default_headers,
             proxy=proxy,
-            http_client=http_client,
-            transport=transport,
             clock=clock,
         )
         self._set_up(transport, http_client, sleep)

@@ -16,7 +16,7 @@ from . import media
 from ._core import pricing
 from ._core.validation import VALUE, problems
 from ._model._json import as_object
-from ._model.secret import Secret, fits_a_header
+from ._model.secret import Secret, secret_problem
 from ._model.task import Output
 from .errors import InvalidInput
 
@@ -192,16 +192,14 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the webhook of a submission. The input of some legacy tasks has a secret, too."""
     config = as_object(as_object(body.get("config")).get("webhook_config"))
-    url, secret = config.get("endpoint"), config.get("secret")
+    url = config.get("endpoint")
     if isinstance(url, str) and url and (problem := media.url_problem(url, "a URL of http:// or https://")):
         yield f"webhook_url: {problem}"
-    if secret == "":
-        yield "webhook_secret: the webhook secret is empty: leave it out to send none"
     given = as_object(body["input"])
     legacy = as_object(given.get("webhook_config")).get("secret"), given.get("webhook_secret")
-    for each in (secret, *legacy):
-        if isinstance(each, str) and not fits_a_header(each):
-            yield "webhook_secret: the webhook secret has a space at an end or a line break, which no header can carry"
+    for secret in (config.get("secret"), *legacy):
+        if isinstance(secret, str) and (problem := secret_problem(secret)):
+            yield f"webhook_secret: {problem}"
 
 
 @dataclass(slots=True)
@@ -253,8 +251,8 @@ def _body_problems(
 ) -> Iterator[str]:
     """Yield what is wrong with a body: it has no form in JSON, or it breaks a schema.
 
-    Each component comes with the field that it describes; "" is the whole body. No frame of the error that follows
-    holds the text, which has the webhook secret.
+    Each schema comes with the field that it describes, "" for the whole body. No frame of the error that follows holds
+    the text, which has the webhook secret.
     """
     try:
         text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)

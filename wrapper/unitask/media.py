@@ -33,14 +33,9 @@ class _ReadableFile(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-class _PilImage(Protocol):
-    @property
-    def mode(self) -> str: ...
-    def convert(self, mode: str) -> Any: ...
-    def save(self, fp: Any, format: str | None = None) -> None: ...  # noqa: A002 - Pillow's own name
-
-
 class _Array(Protocol):
+    """An array, or a PIL image."""
+
     @property
     def __array_interface__(self) -> dict[str, Any]: ...
 
@@ -53,7 +48,7 @@ class _FileUpload(Protocol):
 
 
 Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _FileUpload | Upload"
-Picture: TypeAlias = "Media | _PilImage | _Array"
+Picture: TypeAlias = "Media | _Array"
 LARGEST_FILE = 10 * 1024 * 1024  # bytes; upload page, and the pages of most families
 MOST_READ = 256 * 1024 * 1024  # bytes of a file that are read at all, since validate=False may send more than that
 EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
@@ -129,15 +124,12 @@ def _picture_problems(content: bytes, formats: list[str], limit: int | None) -> 
 
 
 def measured(what: str, file: Any) -> Fraction | None:
-    """Return the pixels of a picture, or the seconds or frames of a video; None where they are not known.
-
-    A stream that can be read only once is not read.
-    """
+    """Return the pixels of a picture, or the seconds or frames of a video; None where they are not known."""
     try:
         if isinstance(file, Attachment):
             content: bytes | None = file.content
         elif (stream := _stream(file)) is not None and not _is_seekable(stream):
-            return None
+            return None  # it can be read only once
         else:
             _, content = wire_form(file)
         if content is None:
@@ -242,10 +234,8 @@ def _decode(payload: str) -> bytes:
 
 def _content(picture: Any) -> bytes:
     """Return the encoded picture. The order matters: a PIL image can be read as an array too."""
-    if isinstance(picture, bytes | bytearray):
-        return bytes(picture)
-    if isinstance(picture, memoryview):
-        return cast("memoryview[int]", picture).tobytes()
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return bytes(cast("bytes", picture))
     if isinstance(picture, os.PathLike):
         return _file_content(Path(os.fsdecode(cast("os.PathLike[str]", picture))))
     if _pixels.is_pil_image(picture):
@@ -261,10 +251,7 @@ def _content(picture: Any) -> bytes:
 
 
 def _stream(file: Any) -> Any:
-    """Return the object whose `read` gives the content; None when there is none.
-
-    `read` of an upload of FastAPI or Starlette is async; its `file` can be read here.
-    """
+    """Return the object whose `read` gives the content, which is `file` of an upload of FastAPI; None without one."""
     if not inspect.iscoroutinefunction(getattr(file, "read", None)):
         return file if hasattr(file, "read") else None
     inner = getattr(file, "file", None)
@@ -278,22 +265,18 @@ def _is_seekable(stream: Any) -> bool:
 
 
 def _stream_content(stream: Any) -> bytes:
-    name = type(stream).__name__
+    place = stream.tell() if _is_seekable(stream) else None
     try:
-        place = stream.tell() if _is_seekable(stream) else None
-        try:
-            content = stream.read()
-        finally:
-            if place is not None:
-                stream.seek(place)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"the file object cannot be read: {error}") from None
+        content = stream.read()
+    finally:
+        if place is not None:
+            stream.seek(place)
     if inspect.iscoroutine(content):
         content.close()  # or Python warns that it was never awaited
     if isinstance(content, str):
         raise ValueError("the file object gives text; open it in binary mode ('rb')")
     if not isinstance(content, bytes | bytearray | memoryview):
-        kind = type(content).__name__
+        name, kind = type(stream).__name__, type(content).__name__
         raise ValueError(f"read() of the {name} gives {kind}, not bytes: if it is async, await it and give the bytes")
     if not content and place:
         raise ValueError(f"the file object is at its end, after {place} bytes: seek(0) first")

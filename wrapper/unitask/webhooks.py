@@ -28,7 +28,7 @@ from unitask_api.states import State
 
 from ._core import envelope
 from ._model._json import as_object, is_list
-from ._model.secret import Secret, fits_a_header
+from ._model.secret import Secret, secret_problem
 from ._model.task import Output, Task
 from .errors import InvalidInput, WebhookRejected
 
@@ -156,17 +156,16 @@ class Receiver:
         if on_notification is not None and not callable(on_notification):
             raise InvalidInput("on_notification cannot be called: give a function of one argument")
         self._handler, self._tolerance, self._clock = on_notification, tolerance, clock
-        self._once, self._notifications = _Once(), _Notifications()
+        self._notifications = _Notifications()
+        # Notifications that were handled (True), or are being handled (False); the oldest are dropped.
+        self._handled: OrderedDict[bytes, bool] = OrderedDict()
+        self._lock = Lock()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
-        """Serve one connection (ASGI 3)."""
-        if scope["type"] == "lifespan":
-            while (await receive())["type"] != "lifespan.shutdown":
-                await send({"type": "lifespan.startup.complete"})
-            await send({"type": "lifespan.shutdown.complete"})
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
-        elif (answer := await self._answer(scope, receive)) is not None:
+        """Serve one connection (ASGI 3). A server continues without the events that an application refuses."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"a Receiver serves http, not {scope['type']}")
+        if (answer := await self._answer(scope, receive)) is not None:
             await _say(send, *answer)
 
     def wait_for_notification(self, task_ids: str | Collection[str], seconds: float) -> str | None:
@@ -218,23 +217,27 @@ class Receiver:
     async def _take(self, body: bytes) -> tuple[int, str]:
         notification = _notification(body, self._tolerance, self._clock)
         key = _identity(notification, body)
-        match self._once.begin(key):
-            case True:
-                return 204, ""
-            case False:  # handling it may still fail: it must come again then
-                return 503, "this notification is being handled; send it again later"
-            case None:
-                if isinstance(notification, TaskNotification):
-                    self._notifications.deliver(notification.task.id)
-        done = False
+        with self._lock:
+            is_handled = self._handled.get(key)
+            if is_handled is None:
+                _remember(self._handled, key, False)
+        if is_handled:
+            return 204, ""
+        if is_handled is not None:  # handling it may still fail: it must come again then
+            return 503, "this notification is being handled; send it again later"
+        if isinstance(notification, TaskNotification):
+            self._notifications.deliver(notification.task.id)
         try:
             await self._handle(notification)
-            done = True
-        except Exception:
+        except BaseException as error:  # a cancellation, too
+            with self._lock:
+                self._handled.pop(key, None)
+            if not isinstance(error, Exception):
+                raise
             log.exception("on_notification failed; the provider is asked to send the notification again")
             return 500, "the notification could not be handled; send it again"
-        finally:
-            self._once.end(key, done=done)
+        with self._lock:
+            _remember(self._handled, key, True)
         return 204, ""
 
     async def _handle(self, notification: Notification) -> None:
@@ -257,9 +260,8 @@ def _call(handler: Callable[[Notification], object], notification: Notification)
 
 
 def _set_of(task_ids: str | Collection[str]) -> Set[str]:
-    if isinstance(task_ids, str):
-        return {task_ids}
-    return task_ids if isinstance(task_ids, Set) else frozenset(task_ids)
+    given = {task_ids} if isinstance(task_ids, str) else task_ids
+    return given if isinstance(given, Set) else frozenset(given)
 
 
 def _identity(notification: Notification, body: bytes) -> bytes:
@@ -268,30 +270,6 @@ def _identity(notification: Notification, body: bytes) -> bytes:
         word = repr(task.status).casefold() if task.state is State.UNKNOWN else ""  # each unknown word is a state
         body = _utf8("\0".join((task.id, task.state, word)))
     return hashlib.sha256(body).digest()
-
-
-class _Once:
-    """Notifications that were handled, or are being handled; the oldest are dropped."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._handled: OrderedDict[bytes, bool] = OrderedDict()
-
-    def begin(self, key: bytes) -> bool | None:
-        """Return True if it was handled, False if it is being handled; else mark it as being handled, return None."""
-        with self._lock:
-            handled = self._handled.get(key)
-            if handled is None:
-                _remember(self._handled, key, False)
-            return handled
-
-    def end(self, key: bytes, *, done: bool) -> None:
-        """Mark it as handled, or drop it if handling it failed."""
-        with self._lock:
-            if not done:
-                self._handled.pop(key, None)
-            elif key in self._handled:
-                self._handled[key] = True
 
 
 class _Notifications:
@@ -364,10 +342,8 @@ def _usable(secret: str | None, tolerance: float | None) -> Secret | None:
         return None
     if not isinstance(cast("object", secret), str):
         raise InvalidInput(f"the webhook secret is of type {type(secret).__name__}: give text, or None to check none")
-    if not secret:
-        raise InvalidInput("the webhook secret is empty: give that of the submissions, or None to check none")
-    if not fits_a_header(secret):
-        raise InvalidInput("the webhook secret has a space at an end or a line break, which no header can carry")
+    if problem := secret_problem(secret):
+        raise InvalidInput(problem)
     return Secret(secret)
 
 
@@ -385,14 +361,11 @@ def _pairs(headers: Any) -> Iterator[tuple[object, object]]:
     """Yield name and value of each header; a list of values is several headers."""
     items: Any = getattr(headers, "items", None)
     try:
-        given: Any = items() if callable(items) else headers
-        for pair in given:
-            if not is_list(pair):
-                raise TypeError
-            name, value = pair
+        pairs: Any = items() if callable(items) else headers
+        for name, value in pairs:
             for each in value if is_list(value) else (value,):
                 yield name, each
-    except (TypeError, AttributeError, ValueError):
+    except (TypeError, ValueError):
         raise InvalidInput(
             f"the headers are of type {type(headers).__name__}: give those of the request, as a mapping or as pairs"
         ) from None
@@ -407,13 +380,10 @@ def _is_secret_header(name: object) -> bool:
 def _is_secret(given: object, secret: str) -> bool:
     """Whether the value of a header is the secret; servers decode headers as Latin-1, as UTF-8, or not at all."""
     if isinstance(given, str):
-        values = _utf8(given), given.encode("latin-1", "backslashreplace")
-    elif isinstance(given, bytes | bytearray):
-        values = bytes(given), bytes(given)
+        forms = [_utf8(given), given.encode("latin-1", "backslashreplace")]
     else:
-        return False
-    expected = _utf8(secret)
-    return hmac.compare_digest(values[0], expected) | hmac.compare_digest(values[1], expected)
+        forms = [bytes(given)] if isinstance(given, bytes | bytearray) else []
+    return any(hmac.compare_digest(form, _utf8(secret)) for form in forms)
 
 
 def _utf8(text: str) -> bytes:

@@ -7,7 +7,9 @@ sound, whatever the server calls it; a container that says how long it is must b
 import codecs
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 
 from .range_download import DownloadAttemptError
@@ -44,19 +46,18 @@ class PictureInfo(NamedTuple):
     height: int | None = None
 
 
-class Format(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Format:
     """A format of files."""
 
     name: str
     magic: bytes  # a pattern of its first bytes
-    read: Callable[[Content], tuple[bool, Sides]]  # whether the end of a file is there, and the size of a picture
+    is_whole: Callable[[Content], bool] = lambda _: True  # whether the end of a file is there
+    sides: Callable[[Content], Sides] | None = None  # the size of a picture that the API takes
 
 
 def check(content: Content, kind: str | None, ending: str) -> None:
-    """Raise `DownloadAttemptError` unless content may be a whole file of a kind.
-
-    `kind` is that of an `OutputFile`; `ending` that of its URL or its name, with the dot; empty when there is none.
-    """
+    """Raise `DownloadAttemptError` unless it may be a whole file of this kind, with this ending (".mp4", or empty)."""
     head = content[:HEAD]
     other = f"it is not a {_NAMES.get(kind or '', 'file')}: it starts with {head[:40]!r}"
     if kind in ("image", "video", "audio") and re.match(rb"%PDF|PK\x03\x04|\x1f\x8b", head):
@@ -65,7 +66,7 @@ def check(content: Content, kind: str | None, ending: str) -> None:
     if text is not None and not _fits(text, kind, ending):
         raise DownloadAttemptError(other, retryable=True, discard=True, late=True)  # as a page that says "not ready"
     found = format_of(content)
-    if found and not found.read(content)[0]:
+    if found and not found.is_whole(content):
         raise DownloadAttemptError(f"it is a {found.name} that is cut off", retryable=True, discard=True, late=True)
 
 
@@ -101,8 +102,7 @@ def _root(text: str) -> str:
     text = text.lstrip("\ufeff \t\r\n")
     if text[:14].lower() == "<!doctype html":
         return "!doctype"
-    rest = _PROLOGUE.match(text)
-    found = re.match(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", text[rest.end() :] if rest else text)
+    found = re.match(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", _PROLOGUE.sub("", text, count=1))
     return found[1].lower() if found else ""
 
 
@@ -115,12 +115,12 @@ def format_of(content: Content) -> Format | None:
 def inspect_picture(content: bytes) -> PictureInfo:
     """Return format and size of an encoded picture, without decoding pixels; raise ValueError for anything else."""
     found = format_of(content)
-    if found is None or found.name not in (*_MEASURED, *_OTHER_PICTURES):
+    if found is None or found.name not in _PICTURES:
         raise ValueError(f"it is not a picture: it starts with {content[:12]!r}")
-    if found.name in _OTHER_PICTURES:
+    if found.sides is None:
         return PictureInfo(found.name.lower())
-    is_whole, sides = found.read(content)
-    if sides is None or not is_whole:
+    sides = found.sides(content)
+    if sides is None or not found.is_whole(content):
         raise ValueError(f"it is a {found.name} that is cut off")
     return PictureInfo(found.name.lower(), *sides)
 
@@ -152,13 +152,12 @@ def _little(content: Content, place: int, length: int) -> int:
     return int.from_bytes(content[place : place + length], "little")
 
 
-def _png(content: Content) -> tuple[bool, Sides]:
-    sides = (_number(content, 16, 4), _number(content, 20, 4)) if content[12:16] == b"IHDR" else None
-    return content.rfind(b"\0\0\0\0IEND\xaeB\x60\x82") > 0, sides
+def _png_sides(content: Content) -> Sides:
+    return (_number(content, 16, 4), _number(content, 20, 4)) if content[12:16] == b"IHDR" else None
 
 
 def _jpeg(content: Content) -> tuple[bool, Sides]:
-    """ITU-T T.81, annex B: segments up to the scan; SOFn has the size. A thumbnail in a segment has its own end."""
+    """Return whether the end is there, and the size, which SOFn has (ITU-T T.81, B); a thumbnail has its own end."""
     sides, place = None, 2
     while content[place : place + 1] == b"\xff" and (marker := _number(content, place + 1, 1)) != 0xDA:
         if marker == 0xFF:  # fill byte
@@ -170,34 +169,28 @@ def _jpeg(content: Content) -> tuple[bool, Sides]:
     return content.rfind(b"\xff\xd9", min(place, len(content))) > 0, sides
 
 
-def _gif(content: Content) -> tuple[bool, Sides]:
-    return content[-64:].rstrip(b"\0\r\n").endswith(b";"), None
+def _webp_sides(content: Content) -> Sides:
+    """RFC 9649."""
+    match content[12:16]:
+        case b"VP8X":
+            return 1 + _little(content, 24, 3), 1 + _little(content, 27, 3)
+        case b"VP8L":
+            bits = _little(content, 21, 4)
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case b"VP8 ":
+            return _little(content, 26, 2) & 0x3FFF, _little(content, 28, 2) & 0x3FFF
+        case _:
+            return None
 
 
-def _riff(content: Content) -> tuple[bool, Sides]:
-    """Read a WebP (RFC 9649), WAV or AVI: the length does not count the first eight bytes."""
-    length, sides = _little(content, 4, 4), None
+def _is_whole_riff(content: Content) -> bool:
+    """Compare the length of a WebP, WAV or AVI, which does not count the first eight bytes."""
+    length = _little(content, 4, 4)
     is_known = length < _UNKNOWN_LENGTH and (length > 0 or content[8:12] == b"WEBP")
-    chunk = content[12:16]
-    if chunk == b"VP8X":
-        sides = 1 + _little(content, 24, 3), 1 + _little(content, 27, 3)
-    elif chunk == b"VP8L":
-        bits = _little(content, 21, 4)
-        sides = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    elif chunk == b"VP8 ":
-        sides = _little(content, 26, 2) & 0x3FFF, _little(content, 28, 2) & 0x3FFF
-    return not is_known or len(content) >= 8 + length - (length % 2), sides
+    return not is_known or len(content) >= 8 + length - (length % 2)
 
 
-def _heif(content: Content) -> tuple[bool, Sides]:
-    return _has_boxes(content, {b"meta", b"mdat"}), None
-
-
-def _mp4(content: Content) -> tuple[bool, Sides]:
-    return _has_boxes(content, {b"moov", b"mdat"}), None
-
-
-def _has_boxes(content: Content, needed: set[bytes]) -> bool:
+def _has_boxes(needed: set[bytes], content: Content) -> bool:
     boxes = list(_boxes(content))
     return all(end <= len(content) for _, _, end in boxes) and needed <= {name for name, _, _ in boxes}
 
@@ -225,25 +218,16 @@ def _inside(content: bytes, name: bytes, *rest: bytes) -> Iterator[bytes]:
             yield from _inside(inner, *rest) if rest else (inner,)
 
 
-def _glb(content: Content) -> tuple[bool, Sides]:
-    return len(content) >= 12 and len(content) >= _little(content, 8, 4), None
-
-
-def _other(_: Content) -> tuple[bool, Sides]:
-    return True, None
-
-
-_MEASURED = ("PNG", "JPEG", "WebP")
-_OTHER_PICTURES = ("GIF", "BMP", "TIFF", "HEIF")
+_PICTURES = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "HEIF")
 _FORMATS = (
-    Format("PNG", rb"\x89PNG\r\n\x1a\n", _png),
-    Format("JPEG", rb"\xff\xd8\xff", _jpeg),
-    Format("WebP", rb"RIFF....WEBP", _riff),
-    Format("GIF", rb"GIF8[79]a", _gif),
-    Format("BMP", rb"BM....\0\0\0\0", _other),
-    Format("TIFF", rb"II\*\0|MM\0\*", _other),
-    Format("HEIF", rb"....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)", _heif),
-    Format("WAV", rb"RIFF....WAVE", _riff),
-    Format("MP4", rb"....(ftyp|moov|wide)", _mp4),
-    Format("GLB", rb"glTF", _glb),
+    Format("PNG", rb"\x89PNG\r\n\x1a\n", lambda content: content.rfind(b"\0\0\0\0IEND\xaeB\x60\x82") > 0, _png_sides),
+    Format("JPEG", rb"\xff\xd8\xff", lambda content: _jpeg(content)[0], lambda content: _jpeg(content)[1]),
+    Format("WebP", rb"RIFF....WEBP", _is_whole_riff, _webp_sides),
+    Format("GIF", rb"GIF8[79]a", lambda content: content[-64:].rstrip(b"\0\r\n").endswith(b";")),
+    Format("BMP", rb"BM....\0\0\0\0"),
+    Format("TIFF", rb"II\*\0|MM\0\*"),
+    Format("HEIF", rb"....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)", partial(_has_boxes, {b"meta", b"mdat"})),
+    Format("WAV", rb"RIFF....WAVE", _is_whole_riff),
+    Format("MP4", rb"....(ftyp|moov|wide)", partial(_has_boxes, {b"moov", b"mdat"})),
+    Format("GLB", rb"glTF", lambda content: len(content) >= max(12, _little(content, 8, 4))),
 )

@@ -125,11 +125,7 @@ def read_acknowledgement(answer: Response) -> str:
 
 
 def read_history(answer: Response) -> HistoryPage:
-    """Read a page of the history.
-
-    Rows are in `data.data`; clients (2025) also read `data`, `data.items` and `data.list`. A page with an unreadable
-    row is an error: that row may be the one that `find` needs.
-    """
+    """Read a page of the history: rows in `data.data`, or in `data`, `data.items` or `data.list` (clients, 2025)."""
     _check_success(answer)
     body = _json_object(answer.body) or {}
     code, data = body.get("code"), body.get("data")
@@ -138,6 +134,7 @@ def read_history(answer: Response) -> HistoryPage:
     rows: object = data if is_list(data) else next((rows for rows in named if rows is not None), None)
     found = [HistoryRow(row) for row in rows if is_object(row)] if is_list(rows) else []
     is_empty_page = rows is None and named
+    # A row that cannot be read may be the one that `find` needs.
     if not is_empty_page and not (is_list(rows) and len(found) == len(rows)):
         raise broken(answer, "without a page of the history")
     is_success = not isinstance(code, int) or code == 0 or 200 <= code < 300
@@ -197,10 +194,7 @@ def broken(answer: Response, what: str) -> errors.ProviderBroken:
 
 
 def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
-    """Convert an answer with an error status to an error.
-
-    Without `by_words`, its words and codes do not name the reason: those of a poll are not about the task.
-    """
+    """Convert an answer with an error status to an error; `by_words`: its words and codes are about the task."""
     body = _json_object(answer.body) or {}
     data = as_object(body.get("data"))
     error = as_object(data.get("error"))
@@ -324,15 +318,13 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def _damaged_object(body: bytes) -> dict[str, Any] | None:
-    """Read the JSON object at the beginning of a body, since it may have the id of a paid task.
-
-    Bytes that are not UTF-8, and text after the object, are tolerated. More JSON after it is another answer.
-    """
+    """Read the JSON object at the beginning of a body: bytes that are not UTF-8, and text behind it, are tolerated."""
     try:
         text = body.decode(json.detect_encoding(body), "replace").lstrip(" \t\r\n\ufeff")
         value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         return None
+    # More JSON is another answer.
     is_alone = text[end:].lstrip()[:1] not in ("{", "[")
     return value if is_alone and is_object(value) and _depth(value) <= DEEPEST else None
 

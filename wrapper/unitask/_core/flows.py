@@ -8,7 +8,7 @@ unless the provider refuses a task that it has never shown. The error of an inte
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
@@ -19,9 +19,8 @@ from unitask_api.states import State
 
 from .. import errors
 from .._model.task import OutputT, Task
-from .._model.task_token import SubmissionTime
 from .._model.timestamp import Timestamp
-from . import envelope, polling, recovery, requests
+from . import envelope, polling, requests
 from .effects import (
     Delivery,
     Flow,
@@ -35,6 +34,7 @@ from .effects import (
     TransportFailure,
     no_answer,
 )
+from .recovery import Submission
 from .retry import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
 
 T = TypeVar("T")
@@ -42,26 +42,6 @@ ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
 SHORTEST_CALL = 0.1  # seconds that a request gets at least, after the deadline of many waits
 SLOW_CALL = 5.0  # seconds that it gets at least before that
 MOST_HALVINGS = 10  # of the time of a request
-
-
-@dataclass(slots=True, eq=False)
-class Submission:
-    """How far a submission has got. It stays readable when the flow is interrupted at any point."""
-
-    body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
-    started: Timestamp | None = None  # when it was first sent; None before that
-    in_doubt: bool = False  # whether the provider may have accepted it without an answer that names the task
-    task_id: str | None = None  # the accepted task
-    token: str = ""  # a random text, of this submission alone
-    client: recovery.ClientIdentity = recovery.ANONYMOUS
-    # Returns the last time that the provider reported, and when that was.
-    dated: Callable[[], envelope.Dated | None] = lambda: None
-
-    def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
-        """Return the error of a submission that may have been accepted up to this moment."""
-        sent = SubmissionTime(self.started or at, at)
-        identity = recovery.fingerprint_of(self.body, sent, self.token, self.client, self.dated())
-        return errors.SubmissionUncertain(reason, identity=identity, sent_between=(sent.start.utc, sent.end.utc))
 
 
 def submit(
@@ -372,13 +352,11 @@ class _Poller(Generic[OutputT]):
         return self.now - self.started.monotonic
 
     def submitted(self, task: Task[OutputT]) -> float:
-        """Return when a task was submitted: as the provider says, else when the wait began.
-
-        An age that is negative, or longer than any task takes, is ignored: one of the clocks is wrong.
-        """
+        """Return when a task was submitted: as the provider says, else when the wait began."""
         created = task.created_at
         age = 0.0 if created is None else self.started.unix - created.timestamp()
-        return self.started.monotonic - (age if 0 <= age <= polling.LONGEST_TASK else 0.0)
+        is_possible = 0 <= age <= polling.LONGEST_TASK  # otherwise one of the clocks is wrong
+        return self.started.monotonic - (age if is_possible else 0.0)
 
     def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable | envelope.Unreadable:
         if not isinstance(reply, Response) or reply.broken:

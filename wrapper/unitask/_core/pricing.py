@@ -46,7 +46,7 @@ def _rate(rates: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> dict[str
 
 def _holds(key: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
     if is_object(wanted):
-        size = _product([known.get(name) for name in key.split(" * ")])
+        size = _combined(math.prod, [_number(known.get(name)) for name in key.split(" * ")])
         return None if size is None else size <= wanted["at_most"]
     name = next((name for name in key.split(" or ") if name in known), None)
     if name is None:
@@ -62,7 +62,8 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
     kind: str = next(kind for kind in ("pixels", "frames", *_READERS) if kind in count)
     field: str = count[kind]
     if items := known.get(count.get("items")):
-        amount = _sum(items, field, known.get(f"{count['items']}.{field}"))
+        absent, given = known.get(f"{count['items']}.{field}"), items if is_list(items) else [None]
+        amount = _combined(sum, [_seconds(item.get(field, absent)) if is_object(item) else None for item in given])
     elif "x-media" in contract.field_rule(schema, field):
         amount = measure(kind, known[field]) if field in known else None
     else:
@@ -79,14 +80,10 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
     return min(max(units, Fraction(count.get("at_least", 0))), Fraction(count.get("at_most", LARGEST)))
 
 
-def _sum(items: Any, field: str, absent: Any) -> Fraction | None:
-    total = Fraction(0)
-    for item in items if is_list(items) else [None]:
-        part = _seconds(item.get(field, absent)) if is_object(item) else None
-        if part is None:
-            return None
-        total += part
-    return total
+def _combined(combine: Callable[[list[Fraction]], Any], parts: list[Fraction | None]) -> Fraction | None:
+    """Return the sum or the product of amounts; None if one of them is not known."""
+    known = [part for part in parts if part is not None]
+    return Fraction(combine(known)) if len(known) == len(parts) else None
 
 
 def _number(value: Any) -> Fraction | None:
@@ -106,16 +103,6 @@ def _seconds(value: Any) -> Fraction | None:
 def _whole(value: Any) -> Fraction | None:
     number = _number(value)
     return number if number is not None and number.denominator == 1 else None
-
-
-def _product(values: Any) -> Fraction | None:
-    product = Fraction(1)
-    for value in values:
-        number = _number(value)
-        if number is None:
-            return None
-        product *= number
-    return product
 
 
 def _characters(value: Any) -> Fraction | None:

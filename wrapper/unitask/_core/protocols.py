@@ -35,10 +35,7 @@ def get_task(task_id: str, protocol: str, timeout: float | None) -> SendRequest:
 
 
 def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
-    """Convert an answer of another protocol to the unified form; `legacy` has the original.
-
-    The answer to a submission shows only that it was accepted, whatever its status word is.
-    """
+    """Convert an answer of another protocol to the unified form; `legacy` has the original."""
     if body is None or protocol == UNIFIED:
         return body
     rules = _rules(protocol)
@@ -48,6 +45,7 @@ def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dic
         "task_id": _at(body, rules["task_id"]),
         "model": LEGACY,
         "task_type": protocol,
+        # The answer to a submission shows only that it was accepted.
         "status": "pending" if created else _at(body, rules["status"]),
         "output": {name: _at(body, pointer) for name, pointer in rules["output"].items()},
         "error": {"code": 1 if message else 0, "message": message},

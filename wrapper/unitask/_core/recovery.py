@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -60,9 +60,6 @@ class ClientIdentity(NamedTuple):
     account: str = ""  # a digest of its key and base_url, since another account has another history
 
 
-ANONYMOUS = ClientIdentity()
-
-
 class _Match(Enum):
     SAME = "same"
     ALIKE = "alike"  # its echoed input fits
@@ -70,29 +67,34 @@ class _Match(Enum):
     OTHER = "other"
 
 
-def fingerprint_of(
-    body: Mapping[str, Any],
-    sent: SubmissionTime,
-    submission: str = "",
-    client: ClientIdentity = ANONYMOUS,
-    dated: Dated | None = None,
-) -> Fingerprint:
-    """Return what the task of a submission can be recognised by.
+@dataclass(slots=True, eq=False)
+class Submission:
+    """How far a submission has got. It stays readable when the flow is interrupted at any point."""
 
-    `submission` is a random text, of this submission alone; its correlation id if the client made one.
-    """
-    model, task_type, given = body["model"], body["task_type"], body["input"]
-    identity = json.dumps([model, task_type, given], sort_keys=True)
-    return Fingerprint(
-        model,
-        task_type,
-        hashlib.sha256(identity.encode()).hexdigest(),
-        next(reversed(_marks_in(body)), None),
-        {name: _digest(value) for name, value in given.items()},
-        submission,
-        sent._replace(process=client.process, on_provider=None if dated is None else _placed(dated, sent)),
-        client.account,
-    )
+    body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    started: Timestamp | None = None  # when it was first sent; None before that
+    in_doubt: bool = False  # whether the provider may have accepted it without an answer that names the task
+    task_id: str | None = None  # the accepted task
+    token: str = ""  # a random text, of this submission alone; its correlation id if the client made one
+    client: ClientIdentity = field(default_factory=ClientIdentity)
+    # Returns the last time that the provider reported, and when that was.
+    dated: Callable[[], Dated | None] = lambda: None
+
+    def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
+        """Return the error of a submission that may have been accepted up to this moment."""
+        sent, dated = SubmissionTime(self.started or at, at, self.client.process), self.dated()
+        model, task_type, given = self.body["model"], self.body["task_type"], self.body["input"]
+        identity = Fingerprint(
+            model,
+            task_type,
+            _digest([model, task_type, given]),
+            next(reversed(_marks_in(self.body)), None),
+            {name: _digest(value) for name, value in given.items()},
+            self.token,
+            sent._replace(on_provider=None if dated is None else _placed(dated, sent)),
+            self.client.account,
+        )
+        return errors.SubmissionUncertain(reason, identity=identity, sent_between=(sent.start.utc, sent.end.utc))
 
 
 def with_correlation_id(body: dict[str, Any], mark: str) -> dict[str, Any]:
@@ -116,12 +118,11 @@ def find(
     uncertain: errors.SubmissionUncertain,
     own: Mapping[str, str],
     limits: Timeouts,
-    client: ClientIdentity = ANONYMOUS,
+    client: ClientIdentity,
 ) -> Flow[Recovery]:
-    """Search the task of an uncertain submission until its outcome is known, or the time is up.
+    """Search the task of an uncertain submission until its outcome is known, or `limits.timeout` (None: it settles).
 
-    `own` has tasks of this client by id, with the submission of each (`submission_of`); it may grow meanwhile. The
-    history is read again until `limits.timeout`, None: as long as that may help.
+    `own` has tasks of this client by id, with the submission of each (`submission_of`); it may grow meanwhile.
     """
     begun = (yield Sleep(0)).at
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
@@ -230,10 +231,7 @@ class _Search:
         return rows, doubt
 
     def _add_newest(self, rows: list[HistoryRow]) -> Flow[str]:
-        """Add rows of that time that the history lists only without a filter; return what is wrong with it.
-
-        This detects a filter that works in another way, and times of another clock than that of the Date header.
-        """
+        """Add rows of that time that the history lists only without a filter; return what is wrong with its times."""
         try:
             newest = yield from pagination.HistoryReader(requests.HistoryQuery(), self.limits, self.deadline).more()
         except errors.UnitaskError as error:
@@ -335,10 +333,9 @@ def _match(task: Task[Output], wanted: Fingerprint) -> _Match:
 
 
 def _is_another(said: str, wanted: str) -> bool:
-    """Whether a model or task type is certainly another.
+    """Whether a model or task type is certainly another: both are in the catalogue, and neither is a part of the other.
 
-    A word that the catalogue lacks may be another name of the same. Case, separators and a vendor or version beside the
-    name prove nothing: the multi-face-swap page shows the echo "face-swap".
+    Case, separators and a vendor or version prove nothing: the multi-face-swap page shows the echo "face-swap".
     """
     first, second = _plain_name(said), _plain_name(wanted)
     return {first, second} <= _names() and first not in second and second not in first

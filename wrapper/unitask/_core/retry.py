@@ -106,14 +106,11 @@ def send_with_retry(
 
 
 def cancel(task_id: str, limits: Timeouts) -> Flow[str]:
-    """Cancel a task; return the provider's message.
-
-    A repeated cancel may be refused because the first one succeeded and its answer was lost; a poll decides.
-    """
+    """Cancel a task; return the provider's message. A poll decides if a repeated cancel is refused."""
     try:
         return (yield from send_with_retry(requests.cancel(task_id), envelope.read_acknowledgement, limits, task_id))
     except errors.InvalidRequest as refusal:
-        if refusal.attempts > 1:
+        if refusal.attempts > 1:  # the first one may have succeeded, and its answer was lost
             seen = yield from get_task(task_id, limits)
             if seen is not None and seen.state is State.CANCELLED:
                 return ""

@@ -152,6 +152,10 @@ def _without(content: bytes, spans: list[tuple[int, int]]) -> bytes:
     return b"".join([*pieces, content[read:]])
 
 
-def fits_a_header(secret: str) -> bool:
-    """Whether a webhook secret can be sent in a header, and arrives there as it is."""
-    return secret == secret.strip() and secret.isprintable()
+def secret_problem(secret: str) -> str | None:
+    """Return why a webhook secret cannot be sent in a header, or would not arrive as it is; None when it can."""
+    if not secret:
+        return "the webhook secret is empty: give None for no secret"
+    if secret != secret.strip() or not secret.isprintable():
+        return "the webhook secret has a space at an end or a line break, which no header can carry"
+    return None
