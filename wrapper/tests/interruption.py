@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 class Interruption:
@@ -42,10 +41,20 @@ class Interruption:
         return self._trace
 
 
-def in_own_thread(work: Callable[[], T]) -> T:
-    """Run work that is interrupted in a thread that ends with it, and return its result.
+def at_each_line(call: Callable[[Interruption], object], *modules: str, step: int = 1) -> int:
+    """Make a call with the interruption of each n-th line, until that line is not reached; return the number of lines.
 
-    In CPython 3.11, an exception raised by a trace function stays the current exception of its thread.
+    It runs in a thread of its own: in CPython 3.11, an exception raised by a trace function stays the current exception
+    of its thread.
     """
+
+    def lines() -> int:
+        for line in itertools.count(step=step):
+            interruption = Interruption(line, *modules)
+            call(interruption)
+            if not interruption.reached:
+                break
+        return line
+
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+        return pool.submit(lines).result()

@@ -16,7 +16,7 @@ from unitask._core.effects import Flow, Resumed, SendRequest
 from unitask._core.recovery import Submission
 from unitask._model.task import Outcome
 
-from .interruption import Interruption, in_own_thread
+from .interruption import Interruption, at_each_line
 from .pictures import encoded
 from .script import (
     CUT_OFF,
@@ -190,16 +190,6 @@ def test_finding_settles_an_uncertain_submission_once(finding: Recovery, expecte
     assert budget.spent_usd == (7e-7 if finding.task and finding.task.status != "failed" else 0.0)
 
 
-def test_task_is_settled_once() -> None:
-    budget = Budget(1)
-    submit(budget, seen("pending"))
-    for status in ("pending", "processing", "a new word", "completed", "completed", "failed"):
-        budget.see(task(status, PRICE))
-    budget.see(task("completed", PRICE, "another task"))
-
-    assert amounts(budget) == (0.01, 0.0, 0.99)
-
-
 def test_two_equal_submissions_are_held_and_settled_each() -> None:
     same_id, lost = Budget(1), Budget(1)
     for _ in range(2):
@@ -235,21 +225,17 @@ def test_unusable_amount_is_refused(amount: Any) -> None:
 # ---- an interruption between any two lines
 
 
-def at_each_line(prepared: Callable[[Budget], Callable[[], Any]], check: Callable[[Budget, bool], None]) -> None:
+def interrupted(prepared: Callable[[Budget], Callable[[], Any]], check: Callable[[Budget, bool], None]) -> None:
     """Interrupt a call before each line of budget.py; check its budget, and whether that line was reached."""
 
-    def lines() -> int:
-        for line in itertools.count():
-            budget, interruption = Budget(1), Interruption(line, "unitask.budget")
-            call = prepared(budget)
-            with contextlib.suppress(KeyboardInterrupt, errors.UnitaskError, StopIteration), interruption:
-                call()
-            check(budget, interruption.reached)
-            if not interruption.reached:
-                break
-        return line
+    def call(interruption: Interruption) -> None:
+        budget = Budget(1)
+        prepared_call = prepared(budget)
+        with contextlib.suppress(KeyboardInterrupt, errors.UnitaskError, StopIteration), interruption:
+            prepared_call()
+        check(budget, interruption.reached)
 
-    assert in_own_thread(lines) > 1
+    assert at_each_line(call, "unitask.budget") > 1
 
 
 def answered(reply: Any) -> Callable[[Budget], Callable[[], Any]]:
@@ -293,14 +279,14 @@ def test_interruption_at_any_line_keeps_what_may_be_billed(prepared: Callable[[B
         assert submit(budget, seen(task_id="next")).error is None
         assert budget.spent_usd + budget.held_usd == 0.02
 
-    at_each_line(prepared, check)
+    interrupted(prepared, check)
 
 
 def test_interruption_before_the_request_leaves_nothing_put_aside() -> None:
     def check(budget: Budget, is_interrupted: bool) -> None:
         assert budget.held_usd == (0.0 if is_interrupted else 0.01)
 
-    at_each_line(lambda budget: functools.partial(next, submission(budget)), check)
+    interrupted(lambda budget: functools.partial(next, submission(budget)), check)
 
 
 def test_submission_that_was_overtaken_by_another_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,8 +323,9 @@ def test_amounts_add_up_whatever_becomes_of_each_submission(drawn: list[tuple[in
             with contextlib.suppress(StopIteration, errors.UnitaskError):
                 flow.send({"refused": refused(400), "lost": CUT_OFF}.get(end, seen(task_id=str(number))))
                 flow.send(RESUMED)
-        if end in ("completed", "failed", "cancelled"):
-            budget.see(task(end, bill, str(number)))
+        if end in ("completed", "failed", "cancelled", "running"):
+            for status in ("pending", "a new word", end, end):
+                budget.see(task(status, bill, str(number)))
         spent += (estimate if bill is None else bill) if end == "completed" else 0
         held += estimate if end in ("running", "lost", "under way") else 0
 

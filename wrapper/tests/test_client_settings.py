@@ -153,15 +153,22 @@ def test_closed_http_client_sends_nothing() -> None:
         client.submit(FACE_SWAP)
 
 
-def test_http_client_of_another_process_or_event_loop_is_refused(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = CLIENTS[shell](KEY, http_client=HTTP_CLIENTS[shell](transport=provider(seen()).transport))
+@pytest.mark.parametrize(
+    ("shell", "given"), [("sync", "http_client"), ("sync", "transport"), ("async", "http_client")], ids=str
+)
+def test_connections_of_another_process_or_event_loop_are_refused(
+    shell: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = httpx.HTTPTransport()
+    monkeypatch.setattr(transport, "handle_request", lambda _: responded(seen()))
+    http_client = HTTP_CLIENTS[shell](transport=provider(seen()).transport)
+    client = CLIENTS[shell](KEY, **{given: transport if given == "transport" else http_client})
 
     def call() -> object:
-        return client.submit(FACE_SWAP) if shell == "sync" else asyncio.run(client.submit(FACE_SWAP))
+        return submit(client) if shell == "sync" else asyncio.run(submit(client))
 
     call()
-    if shell == "sync":
-        monkeypatch.setattr(os, "getpid", lambda: -1)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(errors.InvalidInput, match="of another process"):
         call()
 

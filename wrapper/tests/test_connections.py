@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import gc
 import gzip
-import itertools
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -17,12 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
-import httpx
 import pytest
 from unitask import AsyncClient, Budget, Client, errors, tasks
 from unitask._connections import IN_FLIGHT
 
-from .interruption import Interruption, in_own_thread
+from .interruption import Interruption, at_each_line
 from .raw_server import Hangup, RawServer, Received, raw_server, response, shown
 from .script import TASK_ID, seen
 from .shells import FACE_SWAP, KEY, get, in_turn, perform, submit
@@ -184,16 +181,6 @@ def test_each_of_many_forked_children_gets_its_own_task() -> None:
     assert "parentagain" in parent
 
 
-def test_transport_with_connections_of_another_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = in_turn(submit, lambda _: monkeypatch.setattr(os, "getpid", lambda: -1), submit)
-    with raw_server(lambda request: [shown(request)]) as server, httpx.HTTPTransport() as transport:
-        *_, refused = perform("sync", server.url, calls, transport=transport)
-
-    assert isinstance(refused, errors.InvalidInput)
-    assert "of another process" in str(refused)
-    assert len(server.creates) == 1
-
-
 @leaves_sockets
 def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
@@ -225,14 +212,13 @@ def test_submission_is_not_sent_on_a_connection_that_was_idle(
 
 
 def test_many_runs_at_once_share_a_bounded_number_of_connections() -> None:
-    async def main(url: str) -> list[Any]:
-        async with AsyncClient(KEY, url) as client:
-            return await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(300)))
+    async def call(client: Any) -> None:
+        await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(300)))
 
     with raw_server(lambda request: [shown(request)]) as server:
-        done = asyncio.run(main(server.url))
+        perform("async", server.url, call)
 
-    assert len(done) == len(server.creates) == 300
+    assert len(server.creates) == 300
     assert server.most_open <= 2 * IN_FLIGHT  # the pools of submissions and of polls
 
 
@@ -248,17 +234,16 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(log: pytest.LogCaptureFixture) -> None:
     budget = Budget(100)
 
-    async def main(url: str) -> None:
-        async with AsyncClient(KEY, url, budget=budget) as client:
-            calls = [asyncio.create_task(client.submit(FACE_SWAP)) for _ in range(IN_FLIGHT + 8)]
-            while len(server.creates) < IN_FLIGHT:
-                await asyncio.sleep(0)
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+    async def cancelled(client: Any) -> None:
+        calls = [asyncio.create_task(submit(client)) for _ in range(IN_FLIGHT + 8)]
+        while len(server.creates) < IN_FLIGHT:
+            await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
 
     with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server:
-        asyncio.run(main(server.url))
+        perform("async", server.url, cancelled, budget=budget)
 
     assert [record.levelname for record in log.records] == ["WARNING"] * IN_FLIGHT
     assert all("may have been accepted" in record.getMessage() for record in log.records)
@@ -278,45 +263,37 @@ def reported(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
 def test_submission_that_is_interrupted_before_any_line_is_reported(
     packages: tuple[str, ...], step: int, log: pytest.LogCaptureFixture
 ) -> None:
-    def interrupted(line: int) -> bool:
+    def call(interruption: Interruption) -> None:
         log.clear()
-        before, is_reported, interruption = len(server.creates), False, Interruption(line, *packages)
-        client = Client(KEY, server.url)
+        before, is_reported, client = len(server.creates), False, Client(KEY, server.url)
         try:
             with interruption:
-                client.submit(FACE_SWAP)
+                submit(client)
         except KeyboardInterrupt as error:  # its traceback holds connections
             is_reported = reported(error, log)
         client.close()
         server.settle()
         arrived = len(server.creates) - before
         assert arrived <= 1
-        assert is_reported or not arrived or not interruption.reached, f"line {line}"
-        return interruption.reached
+        assert is_reported or not arrived or not interruption.reached
 
     with raw_server(lambda request: [shown(request)]) as server:
         perform("sync", server.url, submit)  # loads and caches what the first call needs
-        lines = in_own_thread(lambda: sum(1 for _ in itertools.takewhile(interrupted, itertools.count(step=step))))
-
-    assert lines * step > 100
+        assert at_each_line(call, *packages, step=step) > 100
 
 
 @leaves_sockets
 def test_client_works_after_an_interruption_before_any_line() -> None:
-    def check() -> int:
+    def call(interruption: Interruption) -> None:
         with Client(KEY, server.url) as client:
-            for line in itertools.count():
-                client.get(TASK_ID)  # makes a connection
-                interruption = Interruption(line, "httpcore._synchronization", "httpcore._sync.connection_pool")
-                with contextlib.suppress(KeyboardInterrupt), interruption:
-                    client.get(TASK_ID)
-                assert client.get(TASK_ID).id == TASK_ID
-                if not interruption.reached:
-                    break
-            return line
+            get(client)  # makes a connection
+            with contextlib.suppress(KeyboardInterrupt), interruption:
+                get(client)
+            assert get(client).id == TASK_ID  # in the same thread: it may hold a lock
 
+    modules = ("httpcore._synchronization", "httpcore._sync.connection_pool")
     with raw_server(lambda request: [shown(request)]) as server:
-        assert in_own_thread(check) > 100  # the same thread: it may hold a lock
+        assert at_each_line(call, *modules) > 100
     gc.collect()
 
 
@@ -341,27 +318,25 @@ def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
 
 @leaves_sockets
 def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCaptureFixture) -> None:
-    async def cancelled(client: Any, at: int, waits: list[Any]) -> None:
-        await cancelled_at(client.submit(FACE_SWAP), at, waits)
+    async def cancelled(client: Any) -> BaseException | None:
+        async def work() -> None:
+            await cancelled_at(submit(client), at, waits)
 
-    async def main(url: str, at: int) -> tuple[BaseException | None, int]:
-        waits, end = list[Any](), None
-        async with AsyncClient(KEY, url) as client:
-            try:
-                await asyncio.create_task(cancelled(client, at, waits))
-            except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
-                end = error
-        return end, len(waits)
+        try:
+            await asyncio.create_task(work())
+        except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
+            return error
+        return None
 
     with raw_server(lambda request: [shown(request)]) as server:
         for at in range(1000):
             log.clear()
-            before = len(server.creates)
-            error, waits = asyncio.run(main(server.url, at))
+            before, waits = len(server.creates), list[Any]()
+            error = perform("async", server.url, cancelled)
             server.settle()
             arrived = len(server.creates) - before
             assert arrived <= 1
-            if waits <= at:
+            if len(waits) <= at:
                 break
             assert not arrived or error is None or reported(error, log), f"step {at}"
     assert at > 3

@@ -41,6 +41,7 @@ NAMED_ONLY = [
     b'{"data": {"task_id": "x", "n": ' + b"[" * 500 + b"]" * 500 + b"}}",
     b'<html><pre>{"task_id" : "x"}</pre>',
 ]
+NOT_ITS_OWN = "HTTP 500 that is not the API's own: "
 UNREADABLE = [
     b"",
     b'{"data": {"task_id": "\xff\xfe"}}',
@@ -71,6 +72,13 @@ def test_submission_whose_answer_names_a_task_was_accepted(status: int, body: by
         (answer(303, b"", location="/api/v1/task/x"), "x", "HTTP 303 that is not the API's own"),
         *((answer(200, body), "x" if b'"x"' in body else None, "HTTP 200 without a task id: ") for body in UNREADABLE),
         (answer(204, b""), None, "HTTP 204 without a task id: "),
+        (answer(500, b""), None, NOT_ITS_OWN),
+        (answer(500, b'{"code": "500", "message": "text for a code"}'), None, NOT_ITS_OWN),
+        (
+            answer(500, json.dumps(NO_CREDIT).encode()[:-1]),
+            NO_CREDIT["data"]["task_id"],
+            "HTTP 500 that is not the API",
+        ),
     ],
 )
 def test_answer_that_cannot_be_read_keeps_the_id_that_it_names(
@@ -79,6 +87,7 @@ def test_answer_that_cannot_be_read_keeps_the_id_that_it_names(
     found = read(reply)
 
     assert isinstance(found, envelope.Unreadable)
+    assert type(found.error) is errors.ProviderBroken
     assert (found.error.task_id, found.error.status) == (task_id, reply.status)
     assert found.reason.startswith(reason)
     assert len(found.reason) < 600
@@ -102,17 +111,6 @@ def test_words_of_a_refused_poll_do_not_choose_the_error(status: int, signs: tup
     assert not any(isinstance(each, reason) for each in found for _, reason in errors.REASONS)
     assert {isinstance(each, errors.ApiError) for each in found} == {True}
     assert {type(each) for each in pages} == {envelope.Unreadable}
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b'{"code": "500", "message": "text for a code"}', json.dumps(NO_CREDIT).encode()[:-1]]
-)
-def test_server_error_outside_of_the_apis_own_envelope_is_uncertain(body: bytes) -> None:
-    found = read(answer(500, body))
-
-    assert isinstance(found, envelope.Unreadable)
-    assert found.reason.startswith("HTTP 500 that is not the API's own: ")
-    assert type(found.error) is errors.ProviderBroken
 
 
 def test_server_error_in_the_apis_own_envelope_is_a_refusal() -> None:

@@ -80,14 +80,10 @@ def test_error_pickles_with_all_its_facts(error: errors.UnitaskError, twin: Any)
 
 
 def test_every_error_is_public() -> None:
-    tree = [
-        name
-        for name, kind in vars(errors).items()
-        if inspect.isclass(kind) and issubclass(kind, Exception) and kind.__module__ == errors.__name__
-    ]
+    tree = {name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)}
 
     assert sorted(tree) == errors.__all__
-    assert {type(error).__name__ for error in EXAMPLES} == set(tree)
+    assert {type(error).__name__ for error in EXAMPLES} == tree
     assert all(getattr(unitask, name) is getattr(errors, name) for name in errors.__all__)
     assert issubclass(errors.InvalidInput, ValueError)
     assert issubclass(errors.WaitTimeout, builtins.TimeoutError)
@@ -108,11 +104,6 @@ def test_reason_is_caught_whether_the_submission_was_refused_or_the_task_failed(
         assert isinstance(error, kind)
         assert type(error).__name__ == reason.__name__
     assert (refused.status, refused.code) == (400, 7)
-
-
-def test_every_word_and_reason_is_read() -> None:
-    for words, reason in errors.REASONS:
-        assert all(issubclass(envelope.refusal_kind(500, None, word), reason) for word in words)
 
 
 def test_code_decides_where_words_do_not() -> None:
@@ -174,12 +165,7 @@ def test_error_says_whether_to_retry_and_the_next_step(
 def test_message_says_what_happened() -> None:
     for fact in ("may have been accepted", "2026-01-01 00:00:00 and 2026-01-02 00:00:00 UTC", "error.find(client)"):
         assert fact in str(UNCERTAIN)
-    for fact in (
-        TASK_ID,
-        "not done after 600.0 s and 7 polls",
-        "'processing' for 590.0 s",
-        f"client.wait({TASK_ID!r})",
-    ):
+    for fact in (TASK_ID, "not done after 600.0 s and 7 polls", "'processing' for 590.0 s", f"wait({TASK_ID!r})"):
         assert fact in str(TIMEOUT)
     assert "cancelled: the provider gives no reason" in str(errors.TaskFailed(Task(task_data("canceled"), Output)))
 

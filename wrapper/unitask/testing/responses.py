@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import httpx
 from unitask_api import contract
-from unitask_api.states import State, state_of
+from unitask_api.states import QUEUED, State, state_of
 
 from .. import tasks
 from .._core import protocols
@@ -163,7 +163,7 @@ def task_response(task: KnownTask) -> dict[str, Any]:
         "output": output,
         "meta": {
             "created_at": format_time(task.created),
-            "started_at": NOT_YET if state in (State.PENDING, State.STAGED) else format_time(task.created),
+            "started_at": NOT_YET if state in QUEUED else format_time(task.created),
             "ended_at": task.ended_at,
             "usage": {"type": "point", "frozen": 0, "consume": price},
         },
