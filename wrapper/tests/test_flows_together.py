@@ -76,33 +76,26 @@ def test_each_task_is_polled_and_reported_as_if_alone() -> None:
 
 
 def test_failure_of_one_is_its_result() -> None:
+    broken = MemoryError("too large")
+
     def answers(task_id: str, _: float) -> Found:
         return {
             "failed": seen("failed", task_id="failed", error={"message": "no face found"}),
             "gone": refused(404),
             "silent": CUT_OFF,
             "slow": seen("processing", task_id="slow"),
+            "broken": broken,
         }.get(task_id) or seen("completed", task_id=task_id)
 
-    found = run(waits("failed", "gone", "silent", "slow", "good", timeout=60.0), answers).result
+    *found, good = run(waits("failed", "gone", "silent", "slow", "broken", "good", timeout=60.0), answers).result
 
-    kinds = [errors.NoFaceFound, errors.NotFound, errors.Unreachable, errors.WaitTimeout, Task]
+    kinds = [errors.NoFaceFound, errors.NotFound, errors.Unreachable, errors.WaitTimeout, errors.Unreachable]
     assert [isinstance(end, kind) for end, kind in zip(found, kinds, strict=True)] == [True] * 5
-    assert [error.task_id for error in found[:4]] == ["failed", "gone", "silent", "slow"]
-
-
-def test_untyped_error_of_one_is_its_result() -> None:
-    broken = MemoryError("too large")
-
-    def answers(task_id: str, now: float) -> Found:
-        return broken if task_id == "b" else seen("completed" if now > 1 else "processing", task_id=task_id)
-
-    found = run(waits("a", "b", "c"), answers).result
-
-    assert [type(end) for end in found] == [Task, errors.Unreachable, Task]
-    assert (found[1].task_id, found[1].__cause__) == ("b", broken)
-    assert "client.wait" in found[1].next_step
-    assert "client.wait('b')" in str(found[1])
+    assert [error.task_id for error in found] == ["failed", "gone", "silent", "slow", "broken"]
+    assert good.id == "good"
+    assert found[-1].__cause__ is broken
+    assert "client.wait" in found[-1].next_step
+    assert "client.wait('broken')" in str(found[-1])
 
 
 @pytest.mark.parametrize("count", [2, 40])
