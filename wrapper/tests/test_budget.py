@@ -18,19 +18,7 @@ from unitask._model.task import Outcome
 
 from .interruption import Interruption, at_each_line
 from .pictures import encoded
-from .script import (
-    CUT_OFF,
-    MODEL,
-    NEVER_LEFT,
-    RESEND,
-    TASK_ID,
-    TASK_TYPE,
-    Played,
-    play,
-    refused,
-    seen,
-    task_data,
-)
+from .script import CUT_OFF, MODEL, NEVER_LEFT, RESEND, TASK_ID, TASK_TYPE, Played, play, refused, seen, task_data
 from .shells import FACE_SWAP, all_of, in_turn, perform, provider
 from .shells import submit as send
 

@@ -6,6 +6,7 @@ import logging
 import pickle
 import re
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 from uuid import UUID
 
@@ -19,14 +20,13 @@ from unitask.tasks import FaceSwapOutput
 from unitask_api import contract
 
 from .pictures import encoded
-from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
+from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, UNIX, answer, refused, seen, task_data
 from .shells import (
     FACE_SWAP,
     KEY,
     InstantClock,
     StoppedClock,
     all_of,
-    empty_histories,
     get,
     in_turn,
     perform,
@@ -45,6 +45,13 @@ USUAL = polling.DurationEstimate(8.0)  # of a face swap, in the catalogue
 def history(*task_ids: str, total: int | None = None) -> Response:
     rows = [{"task_id": task_id} for task_id in task_ids]
     return answer(200, {"code": 200, "data": {"data": rows, "total": total or len(rows)}})
+
+
+def empty_histories() -> list[Response]:
+    """Make the pages of an empty history that `find` reads until it is sure."""
+    page = {"code": 200, "data": {"data": [], "total": 0}}
+    read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the submission
+    return [answer(200, page, date=formatdate(UNIX + seconds, usegmt=True)) for seconds in read_at]
 
 
 # ---- submit, run, get, wait, watch, cancel

@@ -9,21 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, Timestamp, errors
 from unitask._core import flows
-from unitask._core.effects import (
-    Flow,
-    Reply,
-    Response,
-    Resumed,
-    SendRequest,
-    Sleep,
-    Step,
-    TaskUpdated,
-    TransportFailure,
-)
+from unitask._core.effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, Step, TaskUpdated
 
 from .script import AT_SOME_TIME, CUT_OFF, Played, drive, limits, play, refused, seen
 
-Found = Response | TransportFailure | BaseException
+Found = Reply | BaseException
 
 
 def done_after(**seconds: float) -> Callable[[str, float], Response]:
