@@ -4,6 +4,7 @@ The contract tests send the hostile pictures to every engine.
 """
 
 import json
+import re
 import select
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -30,9 +31,7 @@ OF_UVICORN = b"Invalid HTTP request received."
 UPLOAD, CHAT, EDIT = "/api/ephemeral_resource", "/v1/chat/completions", "/v1/images/edits"
 
 
-def head(method: str, path: str, *headers: str, host: str = "localhost") -> bytes:
-    keys = ("x-api-key: sandbox", "authorization: Bearer sandbox")
-    return "\r\n".join([f"{method} {path} HTTP/1.1", f"host: {host}", *keys, *headers, "", ""]).encode("latin-1")
+Pieces = Callable[[], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,18 @@ class Request:
     status: int
     words: str  # of the refusal; empty for one that uvicorn gives
     head: bytes
-    pieces: Callable[[], Iterable[bytes]] = lambda: ()
+    pieces: Pieces = lambda: ()
 
 
-def post(status: int, words: str, path: str, body: bytes | Callable[[], Iterable[bytes]], *headers: str) -> Request:
-    if isinstance(body, bytes):
-        return Request(status, words, head("POST", path, f"content-length: {len(body)}", *headers), lambda: [body])
-    return Request(status, words, head("POST", path, *headers), body)
+def get(status: int, words: str, path: str, *headers: str, method: str = "GET", host: str = "localhost") -> Request:
+    lines = [f"{method} {path} HTTP/1.1", f"host: {host}", "x-api-key: sandbox", "authorization: Bearer sandbox"]
+    return Request(status, words, "\r\n".join([*lines, *headers, "", ""]).encode("latin-1"))
 
 
-def get(status: int, words: str, path: str, host: str = "localhost") -> Request:
-    return Request(status, words, head("GET", path, host=host))
+def post(status: int, words: str, path: str, body: bytes | Pieces, *headers: str) -> Request:
+    length = [f"content-length: {len(body)}"] if isinstance(body, bytes) else []
+    request = get(status, words, path, *length, *headers, method="POST")
+    return replace(request, pieces=(lambda: [body]) if isinstance(body, bytes) else body)
 
 
 def megabytes() -> Iterator[bytes]:
@@ -87,7 +87,7 @@ REQUESTS = {
     "key-with-bytes": Request(
         401, "key", b"GET /account/info HTTP/1.1\r\nhost: localhost\r\nx-api-key: \xff\xfe\r\n\r\n"
     ),
-    "rebound-name": get(421, "is not one of this sandbox", "/account/info", "evil.example:8042"),
+    "rebound-name": get(421, "is not one of this sandbox", "/account/info", host="evil.example:8042"),
     "proxied": get(404, "not found", "http://169.254.169.254/latest/meta-data/"),
     "escaped-parent": get(404, "not found", "/files/..%2f..%2f..%2f..%2fetc%2fpasswd"),
     "absolute": get(404, "not found", "/files//etc/passwd"),
@@ -121,19 +121,14 @@ class Server:
 
     def peak_memory(self) -> int:
         """The most bytes that it and its children held; 0 without /proc."""
-        pids = [self.pid]
+        pids, kilobytes = [str(self.pid)], 0
         for path in Path(f"/proc/{self.pid}/task").glob("*/children"):
             with suppress(OSError):  # a thread that has ended meanwhile
-                pids += map(int, path.read_text().split())
-        return sum(map(peak_memory, pids))
-
-
-def peak_memory(pid: int) -> int:
-    try:
-        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    except OSError:  # no such file system, or the process has ended
-        return 0
-    return int(lines.get("VmHWM", "0 kB").split()[0]) * 1024
+                pids += path.read_text().split()
+        for pid in pids:
+            with suppress(OSError):  # no such file system, or the process has ended
+                kilobytes += sum(map(int, re.findall(r"VmHWM:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())))
+        return kilobytes * 1024
 
 
 @contextmanager

@@ -100,14 +100,11 @@ def _exchange(process: subprocess.Popen[bytes], order: bytes, answers: queue.Sim
     assert process.stdin
     assert process.stdout
     answer: Answer | None = None
-    try:
+    with suppress(Exception):  # the process has ended, or is being killed
         process.stdin.write(order)
         process.stdin.flush()
         answer = pickle.load(process.stdout)  # noqa: S301 - our own process
-    except (OSError, EOFError, pickle.UnpicklingError):
-        pass
-    finally:
-        answers.put(answer)
+    answers.put(answer)
 
 
 def _mebibytes_of(process: subprocess.Popen[bytes]) -> float:

@@ -6,18 +6,15 @@ generation, so no field is left out by accident.
 
 from __future__ import annotations
 
-import keyword
 import shutil
 from pathlib import Path
 
-from .bundle import Document, SpecError
+from .bundle import Document
 from .emit import add_headers, tidy
-from .models import not_null, reachable, wrapped
+from .models import check_name, not_null, python_type, reachable, wrapped
 from .prices import count_words, price_words
 from .reference import limits
 
-_SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-_OF_SEVERAL = {**_SCALARS, "array": "Sequence[Any]", "object": "Mapping[str, Any]"}
 _RESERVED = {"MODEL", "TASK_TYPE", "extra", "fixed", "operation", "output_type", "values"}
 
 
@@ -135,34 +132,17 @@ class {name}(TaskInput[{task["output"]}]):
         )
 
     def _field(self, task: str, name: str, rule: Document, required: bool) -> str:
-        if keyword.iskeyword(name) or not name.isidentifier() or name in _RESERVED:
-            raise SpecError(
-                f"{task}: an input field cannot be called {name!r}; add a rule to spec/generator/catalogue.py"
-            )
+        check_name(task, name, _RESERVED)
         kind = self._type(f"{task}.{name}", rule)
         return f"    {name}: {kind}" if required else f"    {name}: {kind} | None = None"
 
     def _type(self, where: str, rule: Document) -> str:
-        """Return the Python type of an input field."""
-        rule = not_null(rule)  # None: the field is not sent
-        if "$ref" in rule:
-            return self._typed_dict(rule["$ref"].rpartition("/")[2])
-        if media := rule.get("x-media"):
+        """Return the Python type of an input field; None is not one, because the field is not sent then."""
+        if media := not_null(rule).get("x-media"):
             return "Picture" if media["kind"] == "image" else "Media"
-        if "enum" in rule:
-            return f"Literal[{', '.join(map(repr, rule['enum']))}]"
-        if rule.get("type") == "array":
-            return f"Sequence[{self._type(where, rule['items'])}]"
-        if rule.get("type") == "object" and "properties" not in rule:
-            return "Mapping[str, Any]"
-        if "anyOf" in rule:
-            return " | ".join(self._type(where, branch) for branch in rule["anyOf"] if branch != {"type": "null"})
-        several = isinstance(rule.get("type"), list)
-        kinds, known = (rule["type"], _OF_SEVERAL) if several else ([rule.get("type")], _SCALARS)
-        kinds = [kind for kind in kinds if kind != "null" or not several]
-        if not all(kind in known for kind in kinds):
-            raise SpecError(f"{where}: no Python type for {rule!r:.80}; add a rule to spec/generator/catalogue.py")
-        return " | ".join(known[str(kind)] for kind in kinds)
+        if not_null(rule).get("type") == "array":
+            return f"Sequence[{self._type(where, not_null(rule)['items'])}]"
+        return python_type(where, not_null(rule), self._typed_dict).removesuffix(" | None")
 
     def _typed_dict(self, name: str) -> str:
         if name not in self.names:

@@ -10,7 +10,7 @@ import json
 import keyword
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -212,30 +212,11 @@ __all__ = {sorted(classes)!r}
 
     def _type(self, where: str, rule: Document) -> str:
         """Return the type of a field of a request."""
-        if "anyOf" in rule:
-            kinds = [self._type(where, branch) for branch in rule["anyOf"]]
-            return " | ".join(
-                dict.fromkeys("str" if "str" in kinds and kind.startswith("Literal") else kind for kind in kinds)
-            )
-        if "$ref" in rule:
-            name = rule["$ref"].rpartition("/")[2]
-            return (
-                self._params_name(name)
-                if "properties" in self._schemas[name]
-                else self._type(name, self._schemas[name])
-            )
-        if "enum" in rule or "const" in rule:
-            return f"Literal[{', '.join(map(repr, rule.get('enum') or [rule['const']]))}]"
-        if isinstance(rule.get("type"), list):
-            return " | ".join(self._type(where, {**rule, "type": kind}) for kind in rule["type"])
-        if rule.get("format") == "binary":
-            return "FileTypes"
-        if rule.get("type") == "array":
-            return f"Sequence[{self._type(where, rule['items'])}]"
-        known = {**_SCALARS, "null": "None", "object": "Mapping[str, Any]", "None": "Any"}
-        if str(rule.get("type")) not in known:
-            raise SpecError(f"{where}: no type for {rule!r:.80}; add a rule to spec/generator/models.py")
-        return known[str(rule.get("type"))]
+        return python_type(where, rule, self._named)
+
+    def _named(self, name: str) -> str:
+        schema = self._schemas[name]
+        return self._params_name(name) if "properties" in schema else self._type(name, schema)
 
     def description(self, rule: Document) -> str:
         """Return the description of a field, or of the schema that it refers to."""
@@ -243,6 +224,38 @@ __all__ = {sorted(classes)!r}
         if "description" in rule or "$ref" not in rule:
             return str(rule.get("description", "The items."))
         return str(self._schemas[rule["$ref"].rpartition("/")[2]]["description"])
+
+
+def python_type(where: str, rule: Document, named: Callable[[str], str]) -> str:
+    """Return the Python type of a field of a request.
+
+    Args:
+        where: The field, for the error.
+        rule: Its schema.
+        named: Returns the type of a component.
+
+    Raises:
+        SpecError: There is no type for the schema.
+    """
+    if "anyOf" in rule:
+        kinds = [python_type(where, branch, named) for branch in rule["anyOf"]]
+        return " | ".join(
+            dict.fromkeys("str" if "str" in kinds and kind.startswith("Literal") else kind for kind in kinds)
+        )
+    if "$ref" in rule:
+        return named(rule["$ref"].rpartition("/")[2])
+    if "enum" in rule or "const" in rule:
+        return f"Literal[{', '.join(map(repr, rule.get('enum') or [rule['const']]))}]"
+    if isinstance(rule.get("type"), list):
+        return " | ".join(python_type(where, {**rule, "type": kind}, named) for kind in rule["type"])
+    if rule.get("format") == "binary":
+        return "FileTypes"
+    if rule.get("type") == "array":
+        return f"Sequence[{python_type(where, rule.get('items', {}), named)}]"
+    known = {**_SCALARS, "null": "None", "object": "Mapping[str, Any]", "None": "Any"}
+    if str(rule.get("type")) not in known:
+        raise SpecError(f"{where}: no type for {rule!r:.80}; add a rule to spec/generator/models.py")
+    return known[str(rule.get("type"))]
 
 
 def check_name(owner: str, name: str, taken: set[str]) -> None:

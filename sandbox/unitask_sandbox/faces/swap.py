@@ -75,10 +75,9 @@ def _numbers(field: str, text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def warm_up(threads: int | None = None) -> None:
+def warm_up(threads: int) -> None:
     """Load models and tables, so that the first picture does not pay for it. Call it where a worker starts."""
-    if threads is not None:
-        cv2.setNumThreads(threads)
+    cv2.setNumThreads(threads)
     load_models()
     canonical_mesh()
 
