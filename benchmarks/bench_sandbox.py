@@ -7,13 +7,12 @@ server's own CPU time, which is steady on a busy machine.
 import argparse
 import base64
 import os
-import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -66,7 +65,7 @@ def main() -> None:
 
 @contextmanager
 def server(core: int) -> Iterator[Provider]:
-    """Run the local provider on one core."""
+    """Run the local provider on one core; print its peak memory at the end."""
     with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as process:
         os.sched_setaffinity(process.pid, {core})  # worker processes inherit it
         try:
@@ -74,6 +73,8 @@ def server(core: int) -> Iterator[Provider]:
             yield Provider(process.pid, process.stdout.readline().strip())
         finally:
             process.terminate()
+            _, _, usage = os.wait4(process.pid, 0)
+    show("peak memory of the larger process", f"{usage.ru_maxrss / 1024:.0f} MiB")
 
 
 def measure(provider: Provider, seconds: float, queued: int) -> None:
@@ -88,15 +89,13 @@ def measure(provider: Provider, seconds: float, queued: int) -> None:
     given = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
     start = time.perf_counter()
     swaps = [provider.submit("Qubico/image-toolkit", "face-swap", **given) for _ in range(queued)]
-    while not workers(provider.pid):
+    while provider.status(swaps[0]) == "pending":
         time.sleep(0.05)
     show("polls a CPU second, beside a running swap", f"{provider.polls_a_cpu_second(done, seconds):.0f}")
     while any(provider.status(task_id) in ("pending", "processing") for task_id in swaps):
         time.sleep(0.2)
     statuses = dict(Counter(provider.status(task_id) for task_id in swaps))
     show(f"{queued} queued swaps", f"{time.perf_counter() - start:.0f} s, {statuses}")
-    own, others = peak_memory(provider.pid), sum(map(peak_memory, workers(provider.pid)))
-    show("peak memory of the server", f"{own:.0f} MiB, with its worker process {own + others:.0f} MiB")
 
 
 def show(what: str, figure: str) -> None:
@@ -106,29 +105,8 @@ def show(what: str, figure: str) -> None:
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process, its threads included."""
-    fields = stat(str(pid))
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # after the name of the program
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def stat(pid: str) -> list[str]:
-    """Return the fields of /proc/PID/stat after the name of the program (proc_pid_stat(5))."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def workers(pid: int) -> list[int]:
-    """Return the child processes of a process."""
-    found: list[int] = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended meanwhile
-            if stat(folder.name)[1] == str(pid):
-                found.append(int(folder.name))
-    return found
-
-
-def peak_memory(pid: int) -> float:
-    """Return the peak memory of a process, in MiB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
 
 
 if __name__ == "__main__":

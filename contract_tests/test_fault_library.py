@@ -59,16 +59,11 @@ async def of_either(result: Any) -> Any:
 
 
 def perform(world: World, receiver: InstantReceiver, shell: str, operation: str, folder: Path) -> Ending:
-    async def main() -> Ending:
-        async with AsyncClient(KEY, BASE_URL, sleep=world.sleep_async, **settings) as client:
-            return await ending_of(client, operation, folder)
-
+    made, sleep = (AsyncClient, world.sleep_async) if shell == "async" else (Client, world.sleep)
     settings: dict[str, Any] = {"transport": Wire(world), "clock": world.clock, "webhooks": receiver}
-    if shell == "async":
-        return asyncio.run(main())
-    with Client(KEY, BASE_URL, sleep=world.sleep, **settings) as client:
-        ending: Ending = at_once(ending_of(client, operation, folder))
-        return ending
+    ending = ending_of(made(KEY, BASE_URL, sleep=sleep, **settings), operation, folder)
+    found: Ending = asyncio.run(ending) if shell == "async" else at_once(ending)
+    return found
 
 
 @pytest.mark.parametrize(("name", "operation", "shell"), CASES)

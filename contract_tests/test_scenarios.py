@@ -35,10 +35,8 @@ def test_page_and_sources_of_scenarios_are_current() -> None:
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
-        ({"wit": {}}, "wit"),
         ({"answers": [{"get_task": {"stats": 500}}]}, "stats"),
         ({"answers": [{"get_task": {"fails": "ReadTimeot"}}]}, "ReadTimeot"),
-        ({"expect": {"rases": "NotFound"}}, "rases"),
         ({"expect": {"raises": "NotFound", "returns": {}}}, "returns"),
         ({"expect": {"returns": {}, "says": "no"}}, "says"),
     ],

@@ -68,19 +68,10 @@ class World:
     async def answer_later(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
-    def deliver(self, receiver: Receiver, _url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-        answers: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body}
-
-        async def send(message: Any) -> None:
-            answers.append(message)
-
-        at_once(receiver({"type": "http", "method": "POST", "headers": sent}, receive, send))
-        status: int = answers[0]["status"]
-        return status
+    def deliver(self, receiver: Receiver, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        request = httpx.Request("POST", url, headers=dict(headers), content=body)
+        answer: httpx.Response = at_once(httpx.ASGITransport(receiver).handle_async_request(request))
+        return answer.status_code
 
 
 class InstantReceiver(Receiver):

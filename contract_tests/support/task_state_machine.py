@@ -52,23 +52,20 @@ QUICK = {
 }
 
 
-def replaced(operation: str, kind: Any, status: int, body: bytes) -> Fault:
-    return Fault(operation, kind, status, body, {"content-type": "text/html"} if body.startswith(b"<") else {})
-
-
 def refused(operation: str, status: int, times: int = 1) -> Fault:
     return Fault(operation, "refuse", status, b'{"code": %d, "message": "no"}' % status, times=times)
 
 
+PAGE: tuple[bytes, dict[str, str]] = (b"<html></html>", {"content-type": "text/html"})
 # Troubles of the next request of an operation. Those of the first kind leave it open whether it was carried out.
 OPEN: Mapping[str, Callable[[str], Fault]] = {
     "the answer is lost": lambda name: Fault(name, "lose"),
     "the answer is cut": lambda name: Fault(name, "cut"),
     "the answer is late": lambda name: Fault(name, "slow", delay=CALL + 1),
-    "a gateway answers": lambda name: replaced(name, "replace", 520, b"<html></html>"),
-    "the answer is broken": lambda name: replaced(name, "replace", 200, b'{"code": 200, "data": nul'),
+    "a gateway answers": lambda name: Fault(name, "replace", 520, *PAGE),
+    "the answer is broken": lambda name: Fault(name, "replace", 200, b'{"code": 200, "data": nul'),
     "the request is lost": lambda name: Fault(name, "drop"),
-    "a gateway refuses": lambda name: replaced(name, "refuse", 502, b"<html></html>"),
+    "a gateway refuses": lambda name: Fault(name, "refuse", 502, *PAGE),
 }
 DECIDED: Mapping[str, Callable[[str], Fault]] = {
     "too many requests": lambda name: refused(name, 429, times=2),
@@ -198,9 +195,7 @@ SUBMISSION: Mapping[str, st.SearchStrategy[Any]] = {
     "then": st.none() | TROUBLES_OF_A_SEARCH,
 }
 handles = st.runner().flatmap(lambda machine: st.sampled_from(list(machine.memory.handles)))
-open_orders = st.runner().flatmap(lambda machine: st.sampled_from(machine.open_orders()))
 has_a_task = precondition(lambda machine: machine.memory.handles)
-is_up = precondition(lambda machine: machine.provider.is_up)
 
 
 class LifeCycle(RuleBasedStateMachine):
@@ -326,7 +321,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @precondition(lambda machine: machine.open_orders())
     @rule(
-        order=open_orders,
+        order=st.runner().flatmap(lambda machine: st.sampled_from(machine.open_orders())),
         timeout=st.sampled_from([0, 25, None]),
         operation=st.sampled_from(["list_task_history", "get_task"]),
         trouble=TROUBLES_OF_A_SEARCH,
@@ -359,7 +354,7 @@ class LifeCycle(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.provider.sleep(seconds)
 
-    @is_up
+    @precondition(lambda machine: machine.provider.is_up)
     @rule(seconds=st.sampled_from([0, 2, 90]))
     def restart_provider(self, seconds: float) -> None:
         self.provider.stop(seconds)
