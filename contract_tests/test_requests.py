@@ -4,7 +4,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from unitask import tasks
-from unitask_contract.bundle import components_of, entries_of, operation_of, operations
+from unitask_api import contract
+from unitask_contract.bundle import components_of, operation_of, operations
 
 from .support import FACE_SWAP, KEY, TASK_ID, Call, answer, envelope, perform, rows, validator
 
@@ -50,7 +51,7 @@ def test_request_is_documented(name: str) -> None:
     if schema := components_of(operation).get("request"):
         assert headers["content-type"] == "application/json"
         assert list(validator(schema).iter_errors(body)) == []
-        for entry in entries_of(body.get("model"), body.get("task_type")):
-            assert list(validator(entry["input"]).iter_errors(body["input"])) == []
+        for entry in contract.named(body.get("model"), body.get("task_type")):
+            assert list(validator(entry.input).iter_errors(body["input"])) == []
     else:
         assert body is None

@@ -1,11 +1,10 @@
 """Let a mock server that shares no code with us judge our requests: `make cross-check`; not part of `make test`.
 
-Steady (npm, MIT) reads the bundle and validates each request that it receives. Both clients send every task type and
+Steady (npm, MIT) reads the bundle and validates each request that it receives. The client sends every task type and
 every other call to it. It must accept these, and reject each input that breaks a limit of its task type.
 Exit codes: 0 no difference, 1 a difference, 2 the server could not run.
 """
 
-import asyncio
 import copy
 import json
 import logging
@@ -15,14 +14,14 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from unitask import AsyncClient, Client, Task, errors, tasks
+from unitask import Client, Task, errors, tasks
 from unitask_contract import bundle
-from unitask_contract.scenario_runner import KEY, SHELLS
+from unitask_contract.scenario_runner import KEY
 
 from contract_tests.support import make
 from contract_tests.test_limits import cases
@@ -65,24 +64,16 @@ def invalid_requests() -> Iterator[tuple[str, Call]]:
         yield f"{TYPED}/{name}/{key}.{rule}", lambda client, task=task: client.submit(task, validate=False)
 
 
-def failure(shell: str, base_url: str, call: Call) -> str:
+def failure(base_url: str, call: Call) -> str:
     """Make a call; return why nothing was sent, empty when an answer of any kind came."""
     try:
-        if shell == "sync":
-            with Client(KEY, base_url, poll_patience=0.001) as client:
-                call(client)
-        else:
-            asyncio.run(_call_async(base_url, call))
+        with Client(KEY, base_url, poll_patience=0.001) as client:
+            call(client)
     except (errors.ApiError, errors.SubmissionUncertain):
         return ""
     except Exception as error:
-        return f"{shell} {base_url}: {type(error).__name__}: {error}"
+        return f"{base_url}: {type(error).__name__}: {error}"
     return ""
-
-
-async def _call_async(base_url: str, call: Call) -> None:
-    async with AsyncClient(KEY, base_url, poll_patience=0.001) as client:
-        await call(client)
 
 
 # The server.
@@ -90,14 +81,13 @@ async def _call_async(base_url: str, call: Call) -> None:
 
 def install() -> Path:
     """Install the server with npm below out/, unless it is there; return its program."""
-    packages = HOME / "node_modules"
-    manifest = packages / PACKAGE / "package.json"
-    if not manifest.is_file() or json.loads(manifest.read_text(encoding="utf-8"))["version"] != VERSION:
+    packages = HOME / VERSION / "node_modules"
+    if not packages.is_dir():
         npm = shutil.which("npm")
         if npm is None or shutil.which("node") is None:
             raise CannotRun("node and npm are not installed")
-        HOME.mkdir(parents=True, exist_ok=True)
-        command = [npm, "install", "--prefix", str(HOME), "--no-save", "--no-package-lock", "--ignore-scripts"]
+        packages.parent.mkdir(parents=True, exist_ok=True)
+        command = [npm, "install", "--prefix", packages.parent, "--no-save", "--no-package-lock", "--ignore-scripts"]
         done = subprocess.run([*command, f"{PACKAGE}@{VERSION}"], capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotRun(f"npm could not install {PACKAGE} {VERSION}: {done.stderr.strip()[:300]}")
@@ -116,9 +106,8 @@ def document() -> dict[str, Any]:
     for entry in view["x-tasks"]:
         name = entry.get("create", "create_task")
         method, path = bundle.routes()[name]
-        operation = {
-            key: copy.deepcopy(part) for key, part in bundle.operations()[name].items() if key != "operationId"
-        }
+        operation = copy.deepcopy(bundle.operations()[name])
+        del operation["operationId"]
         if entry["protocol"] == "unified":
             content = operation["requestBody"]["content"]["application/json"]
             rules = {key: {"const": entry[key]} for key in ("model", "task_type")}
@@ -150,12 +139,9 @@ def running(program: Path) -> Iterator[tuple[str, Path]]:
 def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
+        time.sleep(0.05)
     raise CannotRun(f"it does not listen: {log.read_text(encoding='utf-8')[-1000:]}")
 
 
@@ -179,30 +165,21 @@ def differences(seen: list[Event], sent_invalid: int) -> Iterator[str]:
         yield f"{sent_invalid} invalid requests were sent, and {invalid} arrived"
 
 
-def compare() -> tuple[Mapping[str, int], list[str]]:
-    """Send everything; return the numbers of requests, and the differences."""
-    found: list[str] = []
-    with running(install()) as (base_url, log):
-        valid, invalid = list(valid_requests()), list(invalid_requests())
-        for shell in SHELLS:
-            found += [failure(shell, base_url + prefix, call) for prefix, call in valid]
-        found += [failure("sync", base_url + prefix, call) for prefix, call in invalid]
-    events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
-    seen = [event for event in events if event["type"] == "request"]
-    found += differences(seen, len(invalid))
-    return {"received": len(seen), "invalid": len(invalid)}, list(filter(None, found))
-
-
 def main() -> int:
-    """Compare, and print the result."""
+    """Send everything, and print the differences."""
     logging.disable()
     warnings.simplefilter("ignore")
+    valid, invalid = list(valid_requests()), list(invalid_requests())
     try:
-        numbers, found = compare()
+        with running(install()) as (base_url, log):
+            found = [failure(base_url + prefix, call) for prefix, call in (*valid, *invalid)]
     except CannotRun as error:
         print(f"steady {VERSION} did not run: {error}", file=sys.stderr)
         return 2
-    print(f"steady {VERSION} judged {numbers['received']} requests, {numbers['invalid']} of them invalid")
+    events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+    seen = [event for event in events if event["type"] == "request"]
+    found = [*filter(None, found), *differences(seen, len(invalid))]
+    print(f"steady {VERSION} judged {len(seen)} requests, {len(invalid)} of them invalid")
     print("\n".join(found[:50] or ["no difference"]))
     return int(bool(found))
 

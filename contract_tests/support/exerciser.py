@@ -59,7 +59,6 @@ def exercise(coverage: Coverage | None = None) -> Exercise:
             warnings.simplefilter("ignore", AdvisoryWarning)
             for scenario in scenarios():
                 scripted(scenario, "sync", made.coverage.add)
-                made.coverage.add_scenario(scenario.name)
             read_answers(made)
             read_notifications(made)
             asyncio.run(send_requests(made))

@@ -56,11 +56,6 @@ def entry_of(model: object, task_type: object, given: object = None) -> dict[str
     return contract.choose(document()["x-tasks"], model, task_type, given)
 
 
-def entries_of(model: object, task_type: object) -> list[dict[str, Any]]:
-    """Return the entries of tasks with these names."""
-    return [entries()[one.name] for one in contract.named(model, task_type)]
-
-
 def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
     """Return the components of the outputs of tasks with these names."""
     return tuple(sorted({one.output for one in contract.named(model, task_type)}))

@@ -39,11 +39,7 @@ class CannotRun(Exception):
 
 
 def open_http(base_url: str, within: float) -> httpx.Client:
-    """Return an HTTP client for a provider; one on this machine is reached without a proxy.
-
-    Args:
-        base_url: The address of the provider.
-        within: The seconds that a call may take, head and body together.
+    """Return an HTTP client whose calls take so many seconds at most; this machine is reached without a proxy.
 
     Raises:
         CannotRun: The environment has unusable proxies or certificates; the message names the variables.
@@ -97,29 +93,30 @@ class _Client(httpx.Client):
 
 def _read(answer: httpx.Response) -> httpx.Response:
     """Read the body of an answer, and unpack it with a limit; httpx has none."""
-    encoding = answer.headers.pop("content-encoding", "").strip().lower()
-    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding in ("gzip", "x-gzip") else None
-    largest: int = answer.request.extensions.get(LARGEST, LARGEST_ANSWER)
-    content, why = bytearray(), ""
-    if not unpacker and encoding not in ("", "identity"):
-        why = f"the body is packed as {encoding}, which was not requested"
-    with closing(answer):
-        for part in () if why else answer.iter_raw():
-            try:
-                content += unpacker.decompress(part, largest + 1 - len(content)) if unpacker else part
-            except zlib.error as error:
-                why = f"the body cannot be unpacked, {error}"
-            if len(content) > largest:
-                why = f"the body is larger than {largest >> 20} MB"
-            if why:
-                break
-    if not why and unpacker and content and not unpacker.eof:
-        why = "the packed body is cut off"
-    if why:
-        raise httpx.DecodingError(why, request=answer.request)
-    read = httpx.Response(answer.status_code, headers=answer.headers, content=bytes(content), request=answer.request)
+    try:
+        with closing(answer):
+            content = _unpacked(answer)
+    except (ValueError, zlib.error) as error:
+        raise httpx.DecodingError(f"the body is unusable: {error}", request=answer.request) from None
+    read = httpx.Response(answer.status_code, headers=answer.headers, content=content, request=answer.request)
     read.elapsed = answer.elapsed
     return read
+
+
+def _unpacked(answer: httpx.Response) -> bytes:
+    encoding = answer.headers.pop("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise ValueError(f"packed as {encoding}, which was not requested")
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding.endswith("gzip") else None
+    largest: int = answer.request.extensions.get(LARGEST, LARGEST_ANSWER)
+    content = bytearray()
+    for part in answer.iter_raw():
+        content += unpacker.decompress(part, largest + 1 - len(content)) if unpacker else part
+        if len(content) > largest:
+            raise ValueError(f"larger than {largest >> 20} MB")
+    if unpacker and content and not unpacker.eof:
+        raise ValueError("packed, and cut off")
+    return bytes(content)
 
 
 def proxies_to(base_url: str) -> str:
@@ -145,11 +142,6 @@ def _set_variables(names: tuple[str, ...]) -> Iterator[str]:
 
 def greet(base_url: str, request: Request, key: str) -> None:
     """Make sure that a provider of this API answers, and accepts the key.
-
-    Args:
-        base_url: The address, as it was given.
-        request: Sends a request with the key.
-        key: The key, which is not shown.
 
     Raises:
         CannotRun: Something else answers, the key is refused, or it is a mock that keeps no tasks.

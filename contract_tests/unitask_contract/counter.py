@@ -15,12 +15,11 @@ from urllib.parse import parse_qsl
 import yaml
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.exchange import Exchange, read_json
-from unitask_contract.scenarios import scenarios
+from unitask_contract.exchange import Exchange
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 ALL = "all"  # the row of all families
-KINDS = ("operations", "statuses", "fields", "words", "examples", "errors", "scenarios")
+KINDS = ("operations", "statuses", "fields", "words", "examples", "errors")
 GENERAL = ("core", "account", "upload", "llm", "webhook")
 MAX_DIGITS = 19  # of a 64-bit integer
 Element = tuple[str, str]  # kind, name
@@ -38,18 +37,14 @@ class Coverage:
     def add(self, exchange: Exchange) -> None:
         """Count a request and its response."""
         if operation := exchange.operation:
-            self._add(operation, exchange.sent, exchange.status, exchange.content)
+            self._add(operation, exchange)
             if query := bundle.query_of(operation):
                 given = parse_qsl(exchange.query, keep_blank_values=True)
                 self._use(query, {name: _typed(name, text, query) for name, text in given})
 
     def add_notification(self, operation: str, content: bytes) -> None:
         """Count a webhook that was accepted, by its operationId."""
-        self._add(operation, content, 200, b"")
-
-    def add_scenario(self, name: str) -> None:
-        """Count a scenario that was run."""
-        self._done.add(("scenarios", name))
+        self._add(operation, Exchange("POST", "", content, 200, b""))
 
     def numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
         """Return (exercised, total) by family and kind; the last row is "all"."""
@@ -73,17 +68,18 @@ class Coverage:
             lines.append(f"| {family} | {' | '.join(cells)} |")
         return "\n".join(lines)
 
-    def _add(self, operation: str, sent: bytes, status: int, content: bytes) -> None:
-        if (operation, sent, status, content) in self._seen:
+    def _add(self, operation: str, exchange: Exchange) -> None:
+        key = operation, exchange.sent, exchange.status, exchange.content
+        if key in self._seen:
             return
-        self._seen.add((operation, sent, status, content))
-        components = bundle.components_of(operation)
-        is_form = sent.startswith(b"--") and "request" in components
-        asked = _form_fields(sent, components["request"]) if is_form else read_json(sent)
-        answer, part = read_json(content), "200" if status == 200 else "default"
+        self._seen.add(key)
+        components, part = bundle.components_of(operation), exchange.part
+        is_form = exchange.sent.startswith(b"--") and "request" in components
+        asked = _form_fields(exchange.sent, components["request"]) if is_form else exchange.asked
+        answer = exchange.answer
         self._done.add(("operations", operation))
         self._done.update(_examples(operation, "request", asked), _examples(operation, part, answer))
-        self._done.update(("errors", name) for name in _rows(operation, status, answer, content))
+        self._done.update(("errors", name) for name in _rows(operation, exchange.status, answer, exchange.content))
         if "request" in components:
             self._use(components["request"], asked)
         if part not in components or self._use(components[part], answer):
@@ -127,7 +123,6 @@ def elements() -> Mapping[Element, str]:
             found.setdefault(element, family)
     found.update({("examples", name): name.partition(".")[0] for name in bundle.examples()})
     found.update({("errors", name): row.get("family", "core") for name, row in error_rows().items()})
-    found.update({("scenarios", one.name): one.family for one in scenarios()})
     return found
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
+from unitask_api import contract
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 
@@ -56,8 +57,8 @@ class Exchange:
     def family(self) -> str:
         """The family of the task in the exchange; empty when there is no known one."""
         tasks = (fields(fields(self.answer).get("data")), fields(self.asked))
-        found = [entry for task in tasks for entry in bundle.entries_of(task.get("model"), task.get("task_type"))]
-        return str(found[0]["family"]) if found else ""
+        found = [one for task in tasks for one in contract.named(task.get("model"), task.get("task_type"))]
+        return found[0].family if found else ""
 
 
 def read_json(body: bytes) -> Any:

@@ -37,11 +37,7 @@ def usd_of(body: Mapping[str, Any]) -> float | None:
 
 
 def credits_of(body: Mapping[str, Any]) -> int | None:
-    """Return the price of a submission in credits; None when it is not known.
-
-    Args:
-        body: The body of the submission, with `model`, `task_type` and `input`.
-    """
+    """Return the price of a submission (its body) in credits; None when it is not known."""
     given = {name: value for name, value in fields(body.get("input")).items() if value is not None}
     entry = bundle.entry_of(body.get("model"), body.get("task_type"), given) or {}
     price = fields(entry.get("price"))

@@ -11,11 +11,8 @@ LONGEST_SECONDS = 10_000  # of a video or a song, so that a balance can pay for 
 def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, Any]:
     """Return the bundle with a submission of each task type, and uploads of known kinds, to the provider itself.
 
-    The key is removed, because schemathesis would vary the header; a check of its own tests it.
-
-    Args:
-        legacy: Whether to keep the legacy operations; a live account may not have them.
-        bounded: Whether to limit the durations that are paid by the second.
+    The key is removed, because schemathesis would vary the header; a check of its own tests it. A live account may not
+    have the legacy operations. Durations that are paid by the second can be bounded.
     """
     view = copy.deepcopy(bundle.document())
     del view["security"], view["components"]["securitySchemes"], view["webhooks"]

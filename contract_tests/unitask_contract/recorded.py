@@ -40,11 +40,7 @@ class Unread(Exception):
 
 
 def report_of(paths: Sequence[Path], operation: str | None) -> Report:
-    """Check the bodies in files.
-
-    Args:
-        paths: The files, with one body each.
-        operation: The operation that they answer, or their notification; None: it is guessed for each.
+    """Check the bodies in files, which answer an operation, or are notifications; None: it is guessed for each.
 
     Raises:
         CannotRun: There is no such operation.
@@ -115,11 +111,9 @@ def _json(content: bytes) -> Any:
         raise Unread(said)
     try:
         body = read_strictly(content)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
-            raise Unread("it holds several JSON values; give each a file of its own") from None
-        raise Unread(f"it is not JSON ({error})") from None
     except ValueError as error:
+        if str(error).startswith("Extra data"):
+            raise Unread("it holds several JSON values; give each a file of its own") from None
         raise Unread(f"it is not JSON ({str(error).partition(';')[0]})") from None
     except RecursionError:
         raise Unread(f"it is nested too deep: at most {DEEPEST} levels are read") from None

@@ -197,7 +197,7 @@ def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
         yield f"webhook_url: {problem}"
     given = as_object(body["input"])
     legacy = as_object(given.get("webhook_config")).get("secret"), given.get("webhook_secret")
-    for secret in (config.get("secret"), *legacy):
+    for secret in (config.get("secret"), *(one or None for one in legacy)):  # there an empty one means none
         if isinstance(secret, str) and (problem := secret_problem(secret)):
             yield f"webhook_secret: {problem}"
 

@@ -23,21 +23,16 @@ MOST = 100  # findings of each kind; the work grows with the square of their num
 class Finding:
     """One difference between a body and the schemas.
 
-    Attributes:
-        where: The path in the body.
-        place: The schema to edit: the one with the keyword. Another type is allowed at the reference to a component, so
-            that the component stays what it is.
-        keyword: The keyword that is violated; NEW_FIELD for a field that is not named.
-        rule: The value of the keyword.
-        names: The fields that are missing, or not named.
+    The place is that of the schema to edit, which has the keyword. Another type is allowed at the reference to a
+    component, so that the component stays what it is.
     """
 
-    where: Path
+    where: Path  # in the body
     place: Place
-    keyword: str
-    rule: Any
+    keyword: str  # that is violated; NEW_FIELD for a field that is not named
+    rule: Any  # the value of the keyword
     value: Any
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of the fields that are missing, or not named
 
 
 def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:

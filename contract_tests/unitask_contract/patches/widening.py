@@ -96,14 +96,7 @@ def _rule_of(value: Any) -> dict[str, Any]:
 
 
 def contradiction(found: Finding, schemas: Schemas, example: str, number: int) -> dict[str, Any]:
-    """Return the entry of the drift ledger for a difference.
-
-    Args:
-        found: The difference, as the example shows it.
-        schemas: The components before the change.
-        example: The name of the example.
-        number: The number of the difference in the example, from 1.
-    """
+    """Return the entry of the drift ledger for a difference of an example, given the components before the change."""
     rule = {found.keyword: found.rule}
     return {
         "id": f"{example}{'' if number == 1 else f'-{number}'}".replace(".", "-"),
