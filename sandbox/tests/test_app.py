@@ -30,8 +30,6 @@ def flux(**given: object) -> bytes:
         (encoded(face_swap(config={"x": 0})).replace(b'"x": 0', b'"x": 1e999'), "the body is not JSON"),
         (encoded(face_swap(config={"service_mode": "\ud800"})), "the body is not JSON"),
         (b'"\xff"', "the body is not JSON"),
-        (b"[" * 99_999, "the body is not JSON"),
-        (b"[" + b"0," * 100_000 + b"0]", "the body has more than 100000 parts"),
         (b"[" * 66 + b"]" * 66, "nested more than 64 levels deep"),
         (b"[]", "the body must be of type object"),
         (b"{}", "'model' is a required property; 'task_type' is a required property; 'input' is a"),
@@ -40,7 +38,7 @@ def flux(**given: object) -> bytes:
         (flux(seed=2**63), "input.seed does not meet format int64"),
         (flux(prompt=7, steps="x", width=[], height=None), "input.height must be of type integer; "),
     ],
-    ids=range(13),
+    ids=range(11),
 )
 def test_bad_create_request_is_refused_with_path_and_reason(http: Http, body: bytes, words: str) -> None:
     response = http("POST", CREATE, content=body)
@@ -170,14 +168,3 @@ def test_bad_upload_is_refused_as_documented(http: Http, name: str, data: str, w
     assert (answer.status_code, answer.json().keys()) == (400, {"code", "message"})
     assert answer.json()["message"].startswith("Invalid request parameters: ")
     assert words in answer.json()["message"]
-
-
-def test_uploaded_file_of_10_mb_can_be_an_input(http_with: HttpWith) -> None:
-    fetched: list[str] = []
-    http = http_with(fetch=lambda url: fetched.append(url) or b"fetched")
-    content, other = bytes(LARGEST), f"{BASE_URL}/files/ephemeral/nothing.png"
-    task_id = http.create(input={"target_image": upload(http, data=base64_of(content)), "swap_image": other})
-    http.sandbox.advance()
-
-    assert http.file(http.task(task_id)) == b"<" + content + b">"
-    assert fetched == [other]

@@ -137,6 +137,7 @@ def test_files_that_are_not_listed_are_removed_at_the_start(sandbox_with: Sandbo
     first = sandbox_with(data=tmp_path)
     task_id = first.accept("sandbox", FACE_SWAP).task_id
     first.advance()
+    assert first._store._rows("PRAGMA synchronous") == [(2,)]  # FULL: a power failure loses nothing
     first.close()
     files, name = tmp_path / "files", "00000000-0000-4000-8000-000000000000.png"
     (files / "ephemeral").mkdir()

@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             # one route for each path, so that a wrong method is answered with every right one in Allow
             *(Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()),
             Route("/files/{name:path}", _file),
-            Route("/openapi.json", lambda _request: JSONResponse(contract.document())),
+            Route("/openapi.json", _openapi),
             *page.ROUTES,
             Route("/", _about),
         ],
@@ -204,6 +204,10 @@ async def _file(request: Request) -> Response:
         )
 
     return await _injected(FILE, request, served)
+
+
+async def _openapi(_request: Request) -> Response:
+    return JSONResponse(contract.document())
 
 
 async def _about(request: Request) -> Response:

@@ -262,7 +262,8 @@ def _fault(given: dict[str, Any]) -> Fault:
         raise ValueError(f"the field {min(missing)!r} is missing")
     body: object = given.get("body", "")
     content = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return Fault(**{**given, "body": content.encode(), "without": tuple(given.get("without", ()))})
+    values: dict[str, Any] = {**given, "body": content.encode(), "without": tuple(given.get("without", ()))}
+    return Fault(**values)
 
 
 class Script:

@@ -1,14 +1,11 @@
 """Requests of the sandbox to other servers: the media behind an input's address, and webhooks.
 
-Every client that may create a task chooses these addresses, so they are limited:
+Every client that may create a task chooses these addresses, so they are limited: only http and https, without a user
+name and without a proxy. Every address that a name resolves to is checked, and the connection goes to one of them.
+Each redirect is checked, too. A whole transfer has `SECONDS` and `LARGEST` bytes. Nothing is decompressed.
 
-- Only http and https, without a user name, and without a proxy: a proxy would connect to unchecked addresses.
-- Every address that a name resolves to is checked, and the connection goes to one of these addresses: the name is not
-  resolved again. Each redirect is checked like the first address.
-- A whole transfer has `SECONDS` and `LARGEST` bytes. Nothing is decompressed.
-- This machine (127.0.0.0/8, ::1) is allowed by default, because the app under development runs there. Other addresses
-  that the internet does not have, such as the metadata services of clouds (169.254.169.254), are refused unless the
-  settings allow them.
+This machine is allowed by default, because the app under development runs there. Other addresses that the internet
+does not have, such as the metadata services of clouds (169.254.169.254), are refused unless the settings allow them.
 """
 
 import asyncio

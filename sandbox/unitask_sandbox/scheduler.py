@@ -3,11 +3,10 @@
     staged -> pending -> processing -> completed | failed
 
 A task without an engine is simulated at once. With autorun, a task with an engine waits in a queue of task ids, and
-stays processing until a worker is free; its input is read then. Without autorun everything is done in `advance`.
+stays processing until a worker is free. Without autorun everything is done in `advance`.
 
-An error of one task fails that task only. An error of the database or the disk raises: the task stays as it is, and is
-done at the next try. Nothing starts once `closing` is set; a task that was begun then is done after the restart.
-`storing` is never held while an engine works.
+An error of one task fails that task only. After an error of the database or the disk, the task is done at the next try.
+Nothing starts once `closing` is set; a task that was begun is done after the restart.
 """
 
 import errno
@@ -181,10 +180,5 @@ class Scheduler:
     def _completed(self, result: EngineResult) -> Ending:
         names: list[str] = []
         output = self.files.written(dict(result.output), names)
-        return Ending(
-            status="completed",
-            at=self.settings.clock(),
-            output=output,
-            files=tuple(names),
-            meta=dict(result.meta),
-        )
+        at, meta = self.settings.clock(), dict(result.meta)
+        return Ending(status="completed", at=at, output=output, files=tuple(names), meta=meta)

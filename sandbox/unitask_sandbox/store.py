@@ -119,16 +119,13 @@ class Store:
         if not self._writing.acquire(timeout=BUSY_SECONDS):
             raise sqlite3.OperationalError("database is locked")  # another process writes
         try:
-            if self._writer.in_transaction:  # an earlier end of one failed
-                self._writer.execute("ROLLBACK")
+            self._writer.rollback()  # does nothing, unless an earlier end failed
             self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:  # SQLite has ended it by itself when the disk is full
-                    self._writer.execute("ROLLBACK")
-                raise
+            yield self._writer
+            self._writer.execute("COMMIT")
+        except BaseException:
+            self._writer.rollback()
+            raise
         finally:
             self._writing.release()
 
@@ -160,13 +157,7 @@ class Store:
         return self._rows("SELECT at, reason, credits FROM ledger WHERE task_id = ? ORDER BY entry", task_id)
 
     def accept(
-        self,
-        task: Task,
-        given: dict[str, Any],
-        webhook: str | None = None,
-        *,
-        limit: int | None = None,
-        stages: int = 0,
+        self, task: Task, given: dict[str, Any], webhook: str | None, *, limit: int | None, stages: int
     ) -> Task | None:
         """Add a task and its input, and take or freeze its price; None, and nothing happens, without the money."""
         with self._transaction() as db:

@@ -4,8 +4,7 @@ The body is {timestamp, data}, where data is what a poll answers, with the secre
 x-webhook-secret (piapi.ai, unified-webhook page, 2025). Without a 2xx answer it is sent again after 5 seconds, at most
 3 times in all (third parties). A cancelled task sends none, because no document says that it does.
 
-No lock is held while a receiver answers, so a slow receiver delays no task. With `start` each delivery has a thread of
-its own, at most `AT_ONCE_A_HOST` for one host.
+A slow receiver delays no task: with `start` each delivery has a thread of its own, at most `AT_ONCE_A_HOST` for a host.
 """
 
 import itertools
