@@ -211,4 +211,5 @@ async def _openapi(_request: Request) -> Response:
 
 
 async def _about(request: Request) -> Response:
-    return page.page() if page.is_wanted(request) else PlainTextResponse(ABOUT, headers={"vary": "accept"})
+    is_browser = "text/html" in request.headers.get("accept", "")
+    return page.page() if is_browser else PlainTextResponse(ABOUT, headers={"vary": "accept"})
