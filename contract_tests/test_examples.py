@@ -8,7 +8,7 @@ import pytest
 import yaml
 from generator.bundle import task_of
 from unitask import Output, OutputFile, Task, errors, tasks
-from unitask._core import protocols
+from unitask._core import envelope
 from unitask.inputs import request_body
 
 from .support import answer, bundle, examples, perform
@@ -54,7 +54,7 @@ def test_files_of_the_documented_answers_are_found() -> None:
     found: dict[str, list[str]] = {}
     for name, example in examples("200").items():
         kind = READ_BY.get(name, Output)
-        data = (protocols.unified(example["value"], kind.PROTOCOL, created=False) or {}).get("data")
+        data = (envelope.unified(example["value"], kind.PROTOCOL, created=False) or {}).get("data")
         if not isinstance(data, dict) or not {"task_id", "status"} <= data.keys():
             continue
         task = Task(data, kind)

@@ -11,7 +11,6 @@ from typing import Any
 from unitask import Timestamp, errors
 from unitask._core import flows
 from unitask._core.effects import (
-    Delivery,
     Flow,
     Reply,
     Response,
@@ -61,8 +60,8 @@ def history_page(*rows: object, total: object = None) -> Response:
     return answer(200, {"code": 200, "data": {"data": rows, "total": total}, "message": "success"})
 
 
-NEVER_LEFT = TransportFailure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)
-CUT_OFF = TransportFailure(Delivery.MAYBE, "ReadTimeout", AT_SOME_TIME)
+NEVER_LEFT = TransportFailure("ConnectError: refused", AT_SOME_TIME, never_left=True)
+CUT_OFF = TransportFailure("ReadTimeout", AT_SOME_TIME)
 GATEWAY = answer(502, b"<html>Bad Gateway</html>")
 
 

@@ -27,7 +27,7 @@ from unitask_api.states import State
 from . import _telemetry
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
-from ._core.effects import Delivery, Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
+from ._core.effects import Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.polling import DurationTracker
 from ._core.range_download import DownloadAttemptError, target
 from ._core.recovery import Submission
@@ -319,7 +319,7 @@ class BaseClient:
         if response is not None:
             return self._response(response, body.content if body else b"", words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
-        return TransportFailure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
+        return TransportFailure(words, self._clock(), never_left=never)
 
     def _limit(self, send: SendRequest) -> float:
         """Return the seconds that a call may take, besides sending its body."""

@@ -210,8 +210,7 @@ class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) befor
     @property
     def token(self) -> str:
         """A text that `Client.find` takes in place of this error, in any process; it has no input and no secret."""
-        token: str = self.identity.token(self.task_id, self.sent_between)
-        return token
+        return str(self.identity.token(self.task_id, self.sent_between))
 
     def find(self, client: _Finds[FoundT], *, timeout: float | None = None) -> FoundT:
         """Call `client.find(error, timeout=timeout)`; await it for an async client."""
@@ -299,8 +298,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
 
     Attributes:
         task: The task at the last poll; None if no poll brought an answer.
-        waited: Seconds waited.
-        polls: The number of polls.
+        polls: The number of polls; `elapsed` has the seconds waited.
         statuses: Each status word, with the seconds of the wait after which it was first seen.
     """
 
@@ -316,7 +314,6 @@ class WaitTimeout(UnitaskError, TimeoutError):
         statuses: tuple[tuple[float, str], ...] = (),
     ) -> None:
         self.task: _TaskView | None = task
-        self.waited: float = waited
         self.polls: int = polls
         self.statuses: tuple[tuple[float, str], ...] = statuses
         self.attempts: int = polls
@@ -339,7 +336,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
         if self.task is None:
             return "its status is unknown"
         since, status = self.statuses[-1] if self.statuses else (0.0, str(self.task.status))
-        words = f"status {status!r} for {self.waited - since:.1f} s"
+        words = f"status {status!r} for {self.elapsed - since:.1f} s"
         return words if self.started else f"{words}, not begun; client.cancel({self.task.id!r}) would end it"
 
 
@@ -347,9 +344,6 @@ class DownloadFailed(
     UnitaskError, next_step="Download the rest: client.download(error.missing, folder)", retryable=True
 ):
     """An output file could not be fetched whole, after all attempts. Nothing was left under its name.
-
-    The other files of the call were fetched. `client.download(error.missing, folder)` fetches the rest, as long as the
-    provider keeps them.
 
     Attributes:
         url: The URL of the first missing file.

@@ -17,6 +17,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeAlias
 
+from unitask_api import contract
 from unitask_api.states import State, state_of
 
 from .. import errors
@@ -24,7 +25,6 @@ from .._model._json import as_object, is_id, is_list, is_object
 from .._model.account import HistoryRow
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Timestamp
-from . import protocols
 from .effects import Response
 
 TRACE_HEADERS = (*errors.REQUEST_IDS, "date", "server")  # for the provider's support
@@ -72,8 +72,8 @@ def read_task(
     if answer.status in GATEWAY_STATUSES:
         return _unreadable(answer, f"HTTP {answer.status} from a gateway")
     body, succeeded = (_damaged_object if created else _json_object)(answer.body), _succeeded(answer)
-    unified = protocols.unified(body, output_type.PROTOCOL, created=created and succeeded)
-    data = as_object(unified and unified.get("data"))
+    converted = unified(body, output_type.PROTOCOL, created=created and succeeded)
+    data = as_object((converted or {}).get("data"))
     if is_id(data.get("task_id")):
         failed = state_of(data.get("status")) is State.FAILED
         if succeeded or failed != created:  # an accepted submission, or the end of a task
@@ -83,6 +83,33 @@ def read_task(
     if not _is_refusal(answer, body, created=created):
         return _unreadable(answer, f"HTTP {answer.status} that is not the API's own")
     return refusal(answer, by_words=created)
+
+
+def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
+    """Convert an answer of another protocol to the unified form; `legacy` has the original."""
+    if body is None or protocol == "unified":
+        return body
+    rules: dict[str, Any] = contract.document()["x-protocols"][protocol]
+    reasons: object = _at(body, rules.get("reasons", "")) or []
+    message = "; ".join(map(str, reasons)) if is_list(reasons) else str(reasons)
+    task = {
+        "task_id": _at(body, rules["task_id"]),
+        "model": "legacy",
+        "task_type": protocol,
+        # The answer to a submission shows only that it was accepted.
+        "status": "pending" if created else _at(body, rules["status"]),
+        "output": {name: _at(body, pointer) for name, pointer in rules["output"].items()},
+        "error": {"code": 1 if message else 0, "message": message},
+        "legacy": body,
+    }
+    return {**body, "data": task}
+
+
+def _at(body: dict[str, Any], pointer: str) -> Any:
+    node: Any = body
+    for key in pointer.split("/")[1:]:
+        node = as_object(node).get(key)
+    return node if pointer else None
 
 
 def _is_refusal(answer: Response, body: dict[str, Any] | None, *, created: bool) -> bool:

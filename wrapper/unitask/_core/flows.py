@@ -1,6 +1,6 @@
 """Each call about a task, written once. A flow yields steps and receives replies; both clients drive it.
 
-Rules of this file: a submission is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
+Rules of this file: a submission is sent again only if it never left, or after HTTP 429 that names no task
 (retry.py); any other outcome is decided or uncertain. A poll that fails is repeated while the patience lasts,
 unless the provider refuses a task that it has never shown. The error of an interrupted wait names the task.
 """
@@ -22,7 +22,6 @@ from .._model.task import OutputT, Task
 from .._model.timestamp import Timestamp
 from . import envelope, polling, requests
 from .effects import (
-    Delivery,
     Flow,
     Reply,
     Response,
@@ -63,7 +62,7 @@ def submit(
             case Response():
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
                 outcome = envelope.read_task(reply, output_type, created=True)
-            case TransportFailure(Delivery.NEVER):
+            case TransportFailure(never_left=True):
                 outcome = errors.Unreachable(
                     f"the submission was not sent, {reply.reason}. Check base_url and the network"
                 )

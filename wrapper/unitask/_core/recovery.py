@@ -37,7 +37,7 @@ from .._model.account import HistoryRow
 from .._model.task import Outcome, Output, Recovery, Task
 from .._model.task_token import Fingerprint, SubmissionTime
 from .._model.timestamp import Timestamp
-from . import pagination, protocols, requests, retry
+from . import pagination, requests, retry
 from .effects import Flow, Sleep
 from .envelope import Dated
 from .retry import Timeouts
@@ -161,7 +161,7 @@ class _Search:
         named = yield from self._named()
         if named is not None:
             return named
-        if self.wanted.model == protocols.LEGACY:
+        if self.wanted.model == requests.LEGACY:
             return Recovery(Outcome.UNCLEAR, "how the task history lists a legacy task is not documented")
         rows, doubt = yield from self._rows()
         finding = yield from self._compare(rows, doubt)
@@ -198,7 +198,7 @@ class _Search:
 
     def _named(self) -> Flow[Recovery | None]:
         """Return the task that an answer to the submission named, if it can be polled."""
-        task_id, is_legacy = self.uncertain.task_id, self.wanted.model == protocols.LEGACY
+        task_id, is_legacy = self.uncertain.task_id, self.wanted.model == requests.LEGACY
         if not task_id or self._is_of_another(task_id):
             return None
         output_type = output_type_of(self.wanted.model, self.wanted.task_type) if is_legacy else Output

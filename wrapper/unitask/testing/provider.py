@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 import httpx
 import pytest
 from unitask_api import contract
-from unitask_api.states import State, state_of
+from unitask_api.states import ENDED, QUEUED, state_of
 
 from .._base_client import Defaults
 from .._model._json import as_object
@@ -173,10 +173,9 @@ class UnitaskProvider:
             reply = self._reply(request, body)
         if isinstance(reply, BaseException):
             raise reply.with_traceback(None)  # it may be raised again
-        if isinstance(reply, httpx.Response) and reply.is_stream_consumed:  # to give it again
-            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
         if isinstance(reply, httpx.Response):
-            return reply
+            is_new = not reply.is_stream_consumed
+            return reply if is_new else httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
         content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
         date = formatdate(self.clock().unix, usegmt=True)  # `find` compares times with it
         return httpx.Response(200, headers={"date": date, "content-type": "application/json"}, content=content)
@@ -244,7 +243,7 @@ class UnitaskProvider:
         if not isinstance(due, str):
             return due
         task.status = due
-        if state_of(due) in (State.COMPLETED, State.FAILED, State.CANCELLED) and task.ended_at == NOT_YET:
+        if state_of(due) in ENDED and task.ended_at == NOT_YET:
             task.ended_at = responses.format_time(self.clock())
         return responses.task_response(task)
 
@@ -252,7 +251,7 @@ class UnitaskProvider:
         task = self._known.get(task_id)
         if task is None:
             return _refusal(404, "task not found")
-        if state_of(task.status) not in (State.PENDING, State.STAGED):
+        if state_of(task.status) not in QUEUED:
             return _refusal(400, f"task {task_id} is {task.status}; only a pending task can be cancelled")
         task.status, task.plan = "cancelled", replace(task.plan, statuses=("cancelled",))
         return {"code": 200, "message": f"task {task_id} canceled"}

@@ -8,10 +8,9 @@ from urllib.parse import unquote
 
 import httpx
 from unitask_api import contract
-from unitask_api.states import State, state_of
+from unitask_api.states import QUEUED, State, state_of
 
 from .. import tasks
-from .._core import protocols
 from .._core.recovery import CORRELATION_PARAMETER
 from .._model._json import as_object
 from .._model.task import CREDITS_PER_USD
@@ -150,7 +149,7 @@ def task_response(task: KnownTask) -> dict[str, Any]:
     output = task.output if state is State.COMPLETED else None
     failed = state is State.FAILED
     entry = entry_of(received.kind)
-    if entry and entry.protocol != protocols.UNIFIED:
+    if entry and entry.protocol != "unified":
         return _legacy_response(contract.document()["x-protocols"][entry.protocol], task, output, failed=failed)
     price = round((entry.price_usd or 0) * CREDITS_PER_USD) if entry and not failed else 0
     data: dict[str, Any] = {
@@ -163,7 +162,7 @@ def task_response(task: KnownTask) -> dict[str, Any]:
         "output": output,
         "meta": {
             "created_at": format_time(task.created),
-            "started_at": NOT_YET if state in (State.PENDING, State.STAGED) else format_time(task.created),
+            "started_at": NOT_YET if state in QUEUED else format_time(task.created),
             "ended_at": task.ended_at,
             "usage": {"type": "point", "frozen": 0, "consume": price},
         },
