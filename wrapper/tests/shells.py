@@ -4,7 +4,6 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from unitask import AsyncClient, Client, errors, tasks
 from unitask._core.effects import Response
 from unitask.testing import InstantClock, UnitaskProvider
 
-from .script import TASK_ID, UNIX, answer
+from .script import TASK_ID, UNIX
 
 SHELLS = ("sync", "async")
 BASE_URL = "https://provider.test"
@@ -58,13 +57,6 @@ def responded(reply: Response) -> httpx.Response:
     if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
         return httpx.Response(reply.status, headers=dict(reply.headers), stream=httpx.ByteStream(reply.body))
     return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
-
-
-def empty_histories() -> list[Response]:
-    """Make the pages of an empty history that `find` reads until it is sure."""
-    page = {"code": 200, "data": {"data": [], "total": 0}}
-    read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the submission
-    return [answer(200, page, date=formatdate(UNIX + seconds, usegmt=True)) for seconds in read_at]
 
 
 def perform(

@@ -5,9 +5,10 @@ import inspect
 import logging
 import pickle
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -19,14 +20,13 @@ from unitask.tasks import FaceSwapOutput
 from unitask_api import contract
 
 from .pictures import encoded
-from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
+from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, UNIX, answer, refused, seen, task_data
 from .shells import (
     FACE_SWAP,
     KEY,
     InstantClock,
     StoppedClock,
     all_of,
-    empty_histories,
     get,
     in_turn,
     perform,
@@ -45,6 +45,13 @@ USUAL = polling.DurationEstimate(8.0)  # of a face swap, in the catalogue
 def history(*task_ids: str, total: int | None = None) -> Response:
     rows = [{"task_id": task_id} for task_id in task_ids]
     return answer(200, {"code": 200, "data": {"data": rows, "total": total or len(rows)}})
+
+
+def empty_histories() -> list[Response]:
+    """Make the pages of an empty history that `find` reads until it is sure."""
+    page = {"code": 200, "data": {"data": [], "total": 0}}
+    read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the submission
+    return [answer(200, page, date=formatdate(UNIX + seconds, usegmt=True)) for seconds in read_at]
 
 
 # ---- submit, run, get, wait, watch, cancel
@@ -72,7 +79,7 @@ def test_run_sends_one_submission_polls_as_planned_and_returns_the_task(shell: s
     assert script.requests[0].body == {"model": "", "task_type": "", "input": {}}
 
 
-@pytest.mark.parametrize("given", [TASK_ID, Task(task_data(), FaceSwapOutput)], ids=["id", "value"])
+@pytest.mark.parametrize("given", [TASK_ID, UUID(TASK_ID), Task(task_data(), FaceSwapOutput)], ids=type)
 def test_task_is_given_by_its_id_or_itself(shell: str, given: Any) -> None:
     script = provider(seen("pending"), DONE)
     task = perform(shell, script, lambda client: client.wait(given))
@@ -80,7 +87,7 @@ def test_task_is_given_by_its_id_or_itself(shell: str, given: Any) -> None:
     cancelled = provider(answer(200, {"code": 200, "message": "task canceled"}))
 
     assert script.lines == [POLL, POLL]
-    assert task.output_type is (Output if given is TASK_ID else FaceSwapOutput)
+    assert task.output_type is (FaceSwapOutput if isinstance(given, Task) else Output)
     assert task.output.image_url == OUTPUT_URL
     assert [event.status for event in watched] == ["pending", "completed"]
     assert perform(shell, cancelled, lambda client: client.cancel(given)) is None
@@ -378,30 +385,24 @@ def test_each_call_has_the_limit_of_the_client(shell: str, given: dict[str, Any]
         assert request.extensions["timeout"] == timeouts
 
 
-@pytest.mark.parametrize("call", [submit, get, lambda client: all_of(client.history())])
-def test_closed_client_refuses_every_call_and_sends_nothing(shell: str, call: Callable[[Any], Any]) -> None:
-    script, clients = provider(seen()), list[Any]()
-    perform(shell, script, lambda client: (clients.append(client), client.get(TASK_ID))[1])
-    with pytest.raises(errors.InvalidInput, match="this client is closed"):
-        asyncio.run(call(clients[0])) if shell == "async" else call(clients[0])
-
-    assert len(script.requests) == 1
-
-
-def test_call_whose_client_is_closed_ends_and_names_its_task(shell: str) -> None:
-    script = provider(seen("pending"), DONE)
-
-    def call(client: Any) -> Any:
+def test_closed_client_refuses_every_call_and_ends_one_that_it_interrupts(shell: str) -> None:
+    def run(client: Any) -> Any:
         close = client.close if shell == "sync" else client.aclose
         return client.run(FACE_SWAP, on_change=lambda _: close())
 
-    with pytest.raises(errors.Unreachable, match="closed during the call") as caught:
-        perform(shell, script, call)
+    script = provider(seen("pending"), DONE)
+    calls = [submit, get, lambda client: all_of(client.history())]
+    ended, *refused = perform(shell, script, in_turn(run, *calls))
 
     assert script.lines == [SUBMIT]
-    assert caught.value.task_id == TASK_ID
-    assert "client.wait" in caught.value.next_step
-    assert "nothing was sent" not in str(caught.value)
+    assert isinstance(ended, errors.Unreachable)
+    assert ended.task_id == TASK_ID
+    assert "client.wait" in ended.next_step
+    assert "closed during the call" in str(ended)
+    assert "nothing was sent" not in str(ended)
+    for error in refused:
+        assert isinstance(error, errors.InvalidInput)
+        assert "this client is closed" in str(error)
 
 
 def test_client_cannot_be_pickled() -> None:

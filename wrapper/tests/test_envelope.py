@@ -49,7 +49,7 @@ UNREADABLE = [
     b'{"data":' * 100_000,
     b'{"code": 200, "data": null, "message": "success"}',
     b'{"code": 200, "data": {"task_id": " \\t\\n"}}',
-    b'{"code": 200, "data": {"task_id": 7}}',
+    *(json.dumps({"data": {"task_id": odd}}).encode() for odd in (7, "a/../b", "\ud800", "a" * 5000)),
 ]
 
 
@@ -74,11 +74,7 @@ def test_submission_whose_answer_names_a_task_was_accepted(status: int, body: by
         (answer(204, b""), None, "HTTP 204 without a task id: "),
         (answer(500, b""), None, NOT_ITS_OWN),
         (answer(500, b'{"code": "500", "message": "text for a code"}'), None, NOT_ITS_OWN),
-        (
-            answer(500, json.dumps(NO_CREDIT).encode()[:-1]),
-            NO_CREDIT["data"]["task_id"],
-            "HTTP 500 that is not the API",
-        ),
+        (answer(500, json.dumps(NO_CREDIT).encode()[:-1]), NO_CREDIT["data"]["task_id"], NOT_ITS_OWN),
     ],
 )
 def test_answer_that_cannot_be_read_keeps_the_id_that_it_names(

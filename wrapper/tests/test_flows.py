@@ -273,10 +273,8 @@ TROUBLES: dict[str, Response | TransportFailure] = {
     "502 in HTML": GATEWAY,
     "500 without credit": refused(500, "account credit not enough"),
     "302": answer(302, b"", location="/login"),
-    "403 in HTML": answer(403, b"<title>Just a moment...</title>"),
     "cut off": dataclasses.replace(seen("completed"), broken="ReadError: reset"),
     "429": refused(429),
-    "200 in HTML": answer(200, b"<html>"),
     "no connection": NEVER_LEFT,
     "about another task": answer(200, {"data": {**task_data("completed"), "task_id": "another"}}),
 }

@@ -23,40 +23,33 @@ def part(written: str = "bytes 5-9/10", **headers: str) -> Response:
     return answer(206, content_range=written, **headers)
 
 
-@pytest.mark.parametrize(
-    ("begun", "written", "total"),
-    [
+def test_part_that_continues_the_file_is_taken() -> None:
+    for begun, written, total in (
         (BEGUN, "bytes 5-9/10", 10),
         (BEGUN, "bytes 5-9/*", 10),
         (OF_UNKNOWN_LENGTH, "bytes 5-9/10", 10),
         (OF_UNKNOWN_LENGTH, "bytes 5-9/*", None),
         (replace(BEGUN, size=9), "bytes 9-9/10", 10),
-    ],
-)
-def test_part_that_continues_the_file_is_taken(begun: Part, written: str, total: int | None) -> None:
-    assert begun.answered(part(written)) == replace(begun, total=total)
+    ):
+        assert begun.answered(part(written)) == replace(begun, total=total)
 
 
-@pytest.mark.parametrize(
-    ("begun", "head"),
-    [
-        *(
-            (BEGUN, part(odd))
-            for odd in ("bytes 4-9/10", "bytes 5-10/10", "bytes 5-9/11", "bytes 5-4/10", "5-9/10", "")
-        ),
-        (BEGUN, answer(206)),
-        (BEGUN, part(content_encoding="gzip")),
-        (BEGUN, part(etag='"v2"')),
-        (BEGUN, part(etag='W/"v1"')),
-        (DATED, part(last_modified="Fri, 21 Nov 2025 08:00:01 GMT")),
-        (DATED, part(last_modified="Sat", etag='"v1"')),
-    ],
-)
-def test_part_of_another_place_or_version_is_discarded(begun: Part, head: Response) -> None:
-    with pytest.raises(DownloadAttemptError, match=r"came|changed") as caught:
-        begun.answered(head)
+OTHER_PARTS: list[tuple[Part, Response]] = [
+    *((BEGUN, part(odd)) for odd in ("bytes 4-9/10", "bytes 5-10/10", "bytes 5-9/11", "bytes 5-4/10", "5-9/10", "")),
+    (BEGUN, answer(206)),
+    (BEGUN, part(content_encoding="gzip")),
+    (BEGUN, part(etag='"v2"')),
+    (BEGUN, part(etag='W/"v1"')),
+    (DATED, part(last_modified="Fri, 21 Nov 2025 08:00:01 GMT")),
+    (DATED, part(last_modified="Sat", etag='"v1"')),
+]
 
-    assert (caught.value.retryable, caught.value.discard) == (True, True)
+
+def test_part_of_another_place_or_version_is_discarded() -> None:
+    for begun, head in OTHER_PARTS:
+        with pytest.raises(DownloadAttemptError, match=r"came|changed") as caught:
+            begun.answered(head)
+        assert (caught.value.retryable, caught.value.discard) == (True, True)
 
 
 def test_part_that_names_its_version_again_is_taken() -> None:

@@ -322,18 +322,15 @@ def test_notification_whose_handler_fails_is_handled_again() -> None:
     assert outcomes == []
 
 
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [
-        (None, ["called", 503, 204, 204]),
-        (ValueError("no room"), ["called", 503, 500, "called", 204]),
-        (asyncio.CancelledError(), ["called", 503, "called", 204]),
-    ],
-    ids=repr,
-)
-def test_duplicate_that_comes_while_the_handler_runs_is_answered_503(
-    error: BaseException | None, outcome: list[Any]
-) -> None:
+DUPLICATES: list[tuple[BaseException | None, list[Any]]] = [  # how the handler ends, and what happens
+    (None, ["called", 503, 204, 204]),
+    (ValueError("no room"), ["called", 503, 500, "called", 204]),
+    (asyncio.CancelledError(), ["called", 503, "called", 204]),
+]
+
+
+@pytest.mark.parametrize(("error", "outcome"), DUPLICATES, ids=repr)
+def test_duplicate_that_comes_while_the_handler_runs_is_answered_503(error: Any, outcome: list[Any]) -> None:
     events: list[Any] = []
 
     async def handle(_: Notification) -> None:
