@@ -225,17 +225,17 @@ def test_error_of_the_callers_function_ends_all_waits(shell: str) -> None:
 
 
 class Notified(webhooks.Receiver):
-    """A receiver of planned notifications: of which task, and after how many seconds of a wait."""
+    """A receiver of one notification, after some seconds of the first wait."""
 
-    def __init__(self, clock: InstantClock, *planned: tuple[str, float]) -> None:
+    def __init__(self, clock: InstantClock, after: float) -> None:
         super().__init__(None)
-        self.clock, self.planned, self.waits = clock, list(planned), list[Any]()
+        self.clock, self.after, self.waits = clock, after, list[Any]()
 
     def wait_for_notification(self, task_ids: Any, seconds: float) -> str | None:
         self.waits.append(task_ids)
-        task_id, after = self.planned.pop(0) if self.planned else (None, seconds)
-        self.clock.advance(after)
-        return task_id
+        is_first = len(self.waits) == 1
+        self.clock.advance(self.after if is_first else seconds)
+        return TASK_ID if is_first else None
 
     async def wait_for_notification_async(self, task_ids: Any, seconds: float) -> str | None:
         return self.wait_for_notification(task_ids, seconds)
@@ -243,7 +243,7 @@ class Notified(webhooks.Receiver):
 
 def test_notification_of_a_task_makes_its_wait_poll_at_once(shell: str) -> None:
     script = provider(seen(), seen("processing"), DONE)
-    receiver = Notified(script.clock, (TASK_ID, 0.3))
+    receiver = Notified(script.clock, 0.3)
     perform(shell, script, lambda client: client.run(FACE_SWAP), webhooks=receiver)
 
     without_notification = polling.next_poll_delay(0.3, USUAL)
@@ -254,7 +254,7 @@ def test_notification_of_a_task_makes_its_wait_poll_at_once(shell: str) -> None:
 
 def test_pause_after_a_failed_poll_is_not_cut_by_a_notification(shell: str) -> None:
     script = provider(seen("processing"), refused(500), refused(500), DONE)
-    receiver = Notified(script.clock, (TASK_ID, 0.1))
+    receiver = Notified(script.clock, 0.1)
     perform(shell, script, lambda client: client.wait(TASK_ID), webhooks=receiver)
 
     assert len(receiver.waits) == 1

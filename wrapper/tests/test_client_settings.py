@@ -174,8 +174,7 @@ def test_connections_of_another_process_or_event_loop_are_refused(
 
 
 def test_openai_client_sends_default_headers(shell: str) -> None:
-    library = CLIENTS[shell](KEY, default_headers={"X-Team": "a"}).openai()
-    assert library.default_headers["x-team"] == "a"
+    assert CLIENTS[shell](KEY, default_headers={"X-Team": "a"}).openai().default_headers["x-team"] == "a"
 
 
 @pytest.mark.parametrize("other", [{"proxy": "http://proxy.test"}, {"transport": httpx.MockTransport(print)}])
