@@ -30,10 +30,6 @@ leaves_sockets = pytest.mark.filterwarnings(
 WHOLE = seen("completed").body
 
 
-def wait(client: Any) -> Any:
-    return client.wait(TASK_ID, timeout=0.1)
-
-
 # ---- limits of time
 
 
@@ -54,7 +50,7 @@ BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n"
         (submit, b"HTTP/1.1 200 OK\r\nx-slow: ", errors.SubmissionUncertain),
         (submit, b"HTTP/1.1 200 O", errors.SubmissionUncertain),
         (get, BODY, errors.Unreachable),
-        (wait, BODY, errors.WaitTimeout),
+        (lambda client: client.wait(TASK_ID, timeout=0.1), BODY, errors.WaitTimeout),
     ],
     ids=["body", "head", "status line", "get", "wait"],
 )
