@@ -72,7 +72,7 @@ def test_unusable_environment_is_named(
         (("--checks", "ende"), "end"),
         (("--report", "out.pdf"), ".html, .xml, .json, .patch"),
         (("--report", "nowhere/out.html"), "nowhere"),
-        (("--report", "/dev/full/x.json"), "--report"),
+        (("--report", "/proc/x.json"), "cannot be written"),
         (("--body", __file__, "--operation", "get_acount"), "get_account_info"),
         (("--base-url", "http://me:pass-word@127.0.0.1:1"), "user name"),
         *((("--base-url", url), url) for url in ("127.0.0.1", "http://api..example", "http://[::1", "http://a b")),

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 Check = Callable[[], object]
 WORDS = {state.value: state for state in State}
+DONE = answer(200, body_of("completed"))
 NOTHING = property(lambda _: None, lambda _, __: None)
 send = AsyncClient._send
 
@@ -44,8 +45,6 @@ async def send_twice(self: AsyncClient, step: effects.SendRequest) -> effects.Re
 
 
 refused_as_decided = replaced(envelope, "_unreadable", lambda reply, _: envelope.refusal(reply))
-sent_again_after_a_read_timeout = replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,))
-no_limits = replaced(inputs, "problems", lambda *_: iter(()))
 
 
 def scenario(name: str) -> Check:
@@ -60,18 +59,9 @@ def resent(plan: Plan) -> Check:
     return lambda: test_resend_rule.check("sync", [plan])
 
 
-def fault(name: str, operation: str) -> Check:
-    return lambda: test_fault_library.hold(World(), name, operation, "sync", Path("nothing"))
-
-
-def alike(call: str) -> Check:
-    still, end = answer(200, body_of("processing")), answer(200, body_of("completed"))
-    return lambda: test_parity.check(test_parity.CALLS[call], [end], [still, end])
-
-
 FAULTS: dict[str, tuple[Plant, Check]] = {
     "a submission is sent again after a read timeout": (
-        sent_again_after_a_read_timeout,
+        replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,)),
         resent(Plan(fails=httpx.ReadTimeout)),
     ),
     "a submission whose answer was lost makes another task": (
@@ -79,7 +69,10 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost"),
     ),
     "HTTP 200 without an id is taken for a refusal": (refused_as_decided, resent(Plan(200))),
-    "a gateway's page is taken for a refusal": (refused_as_decided, fault("bad-gateway", "create_task")),
+    "a gateway's page is taken for a refusal": (
+        refused_as_decided,
+        lambda: test_fault_library.hold(World(), "bad-gateway", "create_task", "sync", Path("nothing")),
+    ),
     "one failed poll ends a wait": (
         replaced(flows, "is_retryable", lambda _: False),
         scenario("failed polls do not end a wait"),
@@ -105,12 +98,18 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         replaced(requests, "create", lambda body: effects.SendRequest("POST", "/api/v1/task", {**body, "model": 7})),
         lambda: test_requests.test_request_is_documented("submit"),
     ),
-    "a documented limit is not checked": (no_limits, test_limits.test_documented_limits_are_checked_before_sending),
+    "a documented limit is not checked": (
+        replaced(inputs, "problems", lambda *_: iter(())),
+        test_limits.test_documented_limits_are_checked_before_sending,
+    ),
     "client and provider share a wrong price": (
         lambda patch: [patch.setattr(one, "CREDITS_PER_USD", 1_000_000) for one in (pricing, provider_pricing)],
         lambda: test_prices.test_price_is_the_documented_one(test_prices.DOCUMENTED[0]),
     ),
-    "the async client sends everything twice": (replaced(AsyncClient, "_send", send_twice), alike("wait")),
+    "the async client sends everything twice": (
+        replaced(AsyncClient, "_send", send_twice),
+        lambda: test_parity.check(test_parity.CALLS["wait"], [DONE], [answer(200, body_of("processing")), DONE]),
+    ),
 }
 FOUND = (AssertionError, pytest.fail.Exception, LookupError, ValueError, AttributeError, errors.UnitaskError)
 

@@ -7,7 +7,7 @@ from unitask import tasks
 from unitask_api import contract
 from unitask_contract.bundle import components_of, operation_of, operations
 
-from .support import FACE_SWAP, KEY, TASK_ID, Call, Trace, answer, envelope, perform, rows, validator
+from .support import FACE_SWAP, KEY, TASK_ID, Call, answer, envelope, perform, rows, validator
 
 CONFIG = {"webhook_url": "https://me.test/hook", "webhook_secret": "a secret", "service_mode": "private"}
 EXTRA = tasks.FaceSwap(target_image="https://me.test/a.PNG", swap_image="https://me.test/b.webp", extra={"x": [1]})
@@ -40,11 +40,6 @@ def test_request_is_documented(name: str) -> None:
     trace = perform("sync", CALLS[name], submissions=[reply], polls=[reply])
 
     assert trace.error is None
-    assert len(trace.requests) == 1
-    assert_documented(trace)
-
-
-def assert_documented(trace: Trace) -> None:
     ((method, target, body),), (headers,) = trace.requests, trace.headers
     parts = urlsplit(target)
     operation = operation_of(method, parts.path)

@@ -85,6 +85,12 @@ def test_same_input_gives_the_same_bytes_with_a_mark() -> None:
     assert b"synthetic: face swapped by the unitask sandbox" in swap()
 
 
+def test_open_mouth_stays_the_targets() -> None:
+    result, _ = swapped(pixels(ASTRONAUT))
+
+    assert cv2.absdiff(result, pixels(ASTRONAUT))[143:149, 212:232].mean() < 60  # the teeth; 94 with closed lips
+
+
 def test_bar_over_the_eyes_is_not_taken_for_grain() -> None:
     barred = pixels(ASTRONAUT)
     barred[88:112, 165:280] = 0
@@ -119,16 +125,6 @@ def test_largest_face_is_replaced() -> None:
         changed = np.any(pixels(swap_largest(png(one), ASTRONAUT)) != one, axis=2)
         assert [changed[:, :SIDE].any(), changed[:, SIDE:].any()] == shown
         assert len(find_faces(np.ascontiguousarray(one))) == 2
-
-
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_face_of_a_turned_picture_is_found_where_the_turn_has_put_it(turns: int) -> None:
-    picture = pixels(HOPPER)
-    upright, turned = find_faces(picture)[0].vertices, find_faces(np.rot90(picture, turns).copy())[0].vertices
-    x, y, right, bottom = upright[:, 0], upright[:, 1], 511 - upright[:, 0], 599 - upright[:, 1]
-    wanted = {1: (y, right), 2: (right, bottom), 3: (bottom, x)}[turns]
-
-    assert np.abs(turned[:, :2] - np.column_stack(wanted)).max() < 0.01
 
 
 def test_faces_of_all_sizes_are_replaced() -> None:

@@ -76,6 +76,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]  # an undocumented word
     "a field that decides the rate is absent": (tasks.Wan26Txt2Video(prompt="a", duration=5), None),
     "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
+    "a field without a price": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
     "a side that is not a number": (raw("Qubico/z-image", "txt2img", prompt="a", width="wide"), None),
