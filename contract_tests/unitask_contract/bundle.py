@@ -122,11 +122,7 @@ def routes() -> dict[str, tuple[str, str]]:
 
 
 def operation_of(method: str, path: str) -> str:
-    """Return the operationId of a request.
-
-    Raises:
-        LookupError: The contract has no such operation.
-    """
+    """Return the operationId of a request; raise LookupError for an unknown one."""
     return contract.match(method, path)[0]
 
 

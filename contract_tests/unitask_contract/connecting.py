@@ -41,8 +41,7 @@ class CannotRun(Exception):
 def open_http(base_url: str, within: float) -> httpx.Client:
     """Return an HTTP client whose calls take so many seconds at most; this machine is reached without a proxy.
 
-    Raises:
-        CannotRun: The environment has unusable proxies or certificates; the message names the variables.
+    Unusable proxies or certificates of the environment raise CannotRun, which names the variables.
     """
     host = httpx.URL(base_url).host
     local = {"localhost", "127.0.0.1", "[::1]", *([f"[{host}]" if ":" in host else host] if is_loopback(host) else [])}
@@ -65,8 +64,7 @@ def open_http(base_url: str, within: float) -> httpx.Client:
 class _Client(httpx.Client):
     """An httpx client with a time limit for whole calls; the timeouts of httpx are for each read and write.
 
-    Each call runs in a daemon thread. A call that takes too long is abandoned, and its connection is closed with the
-    client.
+    Each call runs in a daemon thread. One that takes too long is abandoned; its connection is closed with the client.
     """
 
     def __init__(self, within: float, **settings: Any) -> None:
@@ -141,11 +139,7 @@ def _set_variables(names: tuple[str, ...]) -> Iterator[str]:
 
 
 def greet(base_url: str, request: Request, key: str) -> None:
-    """Make sure that a provider of this API answers, and accepts the key.
-
-    Raises:
-        CannotRun: Something else answers, the key is refused, or it is a mock that keeps no tasks.
-    """
+    """Raise CannotRun unless a provider of this API answers, accepts the key, and keeps tasks."""
     account = request("GET", "/account/info")
     status, said = account.status_code, " ".join(scrubbed(account.content.decode(errors="replace"), key).split())
     said = shortened(said, SHOWN) or "an empty body"

@@ -70,12 +70,7 @@ def read_json(body: bytes) -> Any:
 
 
 def read_strictly(body: bytes) -> Any:
-    """Read a body as JSON, without NaN and Infinity.
-
-    Raises:
-        ValueError: The body is not JSON.
-        RecursionError: The body is nested deeper than DEEPEST.
-    """
+    """Read a body as JSON, without NaN and Infinity; raise ValueError, or RecursionError beyond DEEPEST levels."""
 
     def refuse(word: str) -> Any:
         raise ValueError(f"{word} is not JSON")

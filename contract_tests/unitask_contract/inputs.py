@@ -26,6 +26,8 @@ def least(rule: Rule, file: FileOf) -> Any:
     """Return a value that a schema allows."""
     if "$ref" in rule:
         return least(component(rule["$ref"].rpartition("/")[2]), file)
+    if rule.get("type") == "object":
+        return least_object(rule, file)
     rule = {**rule, "x-advisory": {}, **rule.get("x-advisory", {})}
     if kind := rule.get("x-media", {}).get("kind"):
         return file(kind)

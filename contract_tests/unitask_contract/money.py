@@ -24,11 +24,7 @@ class Money:
     unpriced: int = 0  # those submissions without a known price, which `held_usd` does not include
 
     def hold(self, what: str, usd: float | None) -> None:
-        """Hold a price.
-
-        Raises:
-            LeftOut: It is beyond the limit, or unknown while there is a limit.
-        """
+        """Hold a price; raise LeftOut if it is beyond the limit, or unknown while there is a limit."""
         if not math.isinf(self.limit_usd):
             if usd is None:
                 raise LeftOut(f"the price of {what} is not known beforehand; --max-usd inf sends it all the same")

@@ -84,9 +84,7 @@ class Provider:
     def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
         """Send a request, with the right key unless another one or None is given.
 
-        Raises:
-            LeftOut: It is a submission whose price is beyond the money limit.
-            Limited: It is refused with HTTP 429 again and again.
+        A submission whose price is beyond the money limit raises LeftOut; HTTP 429 again and again raises Limited.
         """
         what, usd = price_of_post(path, more.get("json")) if method == "POST" else ("", 0.0)
         is_paid = key == ""  # without the right key a request is refused, unless the provider is wrong
@@ -215,11 +213,7 @@ def remote(
     seed: int | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> Generator[Provider]:
-    """Connect to a remote provider, whose tasks may take `timeout` seconds.
-
-    Raises:
-        CannotRun: The address is invalid, no provider that keeps tasks answers there, or the key is refused.
-    """
+    """Connect to a remote provider, whose tasks may take `timeout` seconds; raise CannotRun if that is impossible."""
     _check_address(base_url)
     schema = schemathesis.openapi.from_dict(provider_schema(legacy=False))
     polls = EARLY_POLLS + math.ceil(timeout / POLL_SECONDS)

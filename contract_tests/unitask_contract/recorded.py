@@ -40,11 +40,7 @@ class Unread(Exception):
 
 
 def report_of(paths: Sequence[Path], operation: str | None) -> Report:
-    """Check the bodies in files, which answer an operation, or are notifications; None: it is guessed for each.
-
-    Raises:
-        CannotRun: There is no such operation.
-    """
+    """Check the bodies in files, which answer an operation, or are notifications; None: it is guessed for each."""
     if operation and operation not in bundle.operations():
         known = ", ".join(sorted(bundle.operations()))
         raise CannotRun(f"--operation {operation}: the contract has no such operation; choose from {known}")

@@ -76,11 +76,7 @@ _ALL = {check.id: check for check in (*_checks_of(tasks), *_checks_of(account), 
 
 
 def chosen(ids: Iterable[str] = ()) -> tuple[Check, ...]:
-    """Return the checks with these ids, in the order of a run; all if none is given.
-
-    Raises:
-        LookupError: There is no such check.
-    """
+    """Return the checks with these ids, in the order of a run, or all; raise LookupError for an unknown id."""
     wanted = set(ids) or _ALL.keys()
     if unknown := wanted - _ALL.keys():
         raise LookupError(f"no check {', '.join(sorted(unknown))}; there are {', '.join(_ALL)}")

@@ -50,11 +50,7 @@ class Scenario:
 
 @cache
 def scenarios() -> tuple[Scenario, ...]:
-    """Return every scenario, by family.
-
-    Raises:
-        ValueError: A file does not fit scenario.schema.yaml, or a name occurs twice.
-    """
+    """Return every scenario, by family; raise ValueError if a file does not fit its schema, or a name occurs twice."""
     folder = files("unitask_contract").joinpath("scenarios")
     paths = sorted((path for path in folder.iterdir() if path.name.endswith(".yaml")), key=lambda path: path.name)
     found = [made for path in paths for made in _of_file(yaml.safe_load(path.read_text(encoding="utf-8")))]

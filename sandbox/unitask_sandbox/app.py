@@ -23,7 +23,7 @@ from unitask_api import contract
 
 from unitask_sandbox import page
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
+from unitask_sandbox.fault_injection import AnswerLost, injected
 from unitask_sandbox.faults import FILE
 from unitask_sandbox.middleware import Guard
 from unitask_sandbox.operations import HANDLERS, key_of, read_call, sandbox_of
@@ -145,10 +145,7 @@ def _roots() -> frozenset[str]:
 
 
 class _Logging:
-    """Logs every request to the API with the status of its answer, before the answer is sent.
-
-    A client that has its answer, or whose connection was closed, finds its request in the log.
-    """
+    """Logs every request to the API with the status of its answer, before the answer is sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -174,13 +171,6 @@ class _Logging:
                 log(message["status"])
             await send(message)
 
-        def closing() -> None:
-            log(None)
-            extensions[CLOSE]()
-
-        extensions = scope.get("extensions", {})
-        if CLOSE in extensions:
-            scope = {**scope, "extensions": {**extensions, CLOSE: closing}}
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
@@ -211,4 +201,5 @@ async def _openapi(_request: Request) -> Response:
 
 
 async def _about(request: Request) -> Response:
-    return page.page() if page.is_wanted(request) else PlainTextResponse(ABOUT, headers={"vary": "accept"})
+    is_browser = "text/html" in request.headers.get("accept", "")
+    return page.page() if is_browser else PlainTextResponse(ABOUT, headers={"vary": "accept"})

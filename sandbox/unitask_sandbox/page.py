@@ -34,11 +34,6 @@ _PARTS = {path.name: path for path in _FOLDER.iterdir() if path.suffix in _TYPES
 _SAMPLES = {path.name: path for path in (samples.ASTRONAUT, samples.GRACE_HOPPER)}
 
 
-def is_wanted(request: Request) -> bool:
-    """Return whether a browser sent the request."""
-    return "text/html" in request.headers.get("accept", "")
-
-
 def page() -> Response:
     """Return the page; its parts come from /_sandbox/page/."""
     return _file(_PARTS["index.html"], {"content-security-policy": POLICY, "referrer-policy": "no-referrer"})

@@ -45,8 +45,7 @@ STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified sc
 class Sandbox:
     """A provider of its own, with its accounts, tasks and files. Any thread may call any method.
 
-    An operation raises `failures.Refusal` with the HTTP status of the answer: 401 for a bad key, 400 for a
-    request that is not what the spec says, and others as its description names them. Times are unix seconds.
+    An operation raises `failures.Refusal` with the HTTP status of the answer. Times are unix seconds.
 
     Args:
         settings: How it behaves.

@@ -168,11 +168,7 @@ def proposal(found: Iterable[Difference]) -> str:
 def _accept(
     difference: Difference, schemas: Schemas, example: str, entries: dict[str, list[dict[str, Any]]]
 ) -> Schemas:
-    """Change the components until they allow a body, and add the entries.
-
-    Raises:
-        Unchangeable: That is not possible; no entry was added.
-    """
+    """Change the components until they allow a body, and add the entries; raise Unchangeable before any is added."""
     component = bundle.components_of(difference.operation)[difference.part]
     changes: list[dict[str, Any]] = []
     contradictions: list[dict[str, Any]] = []

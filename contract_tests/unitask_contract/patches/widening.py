@@ -47,11 +47,7 @@ class Change:
 
 
 def widening(found: Finding, schemas: Schemas) -> Change:
-    """Return the change that allows, or names, what was found.
-
-    Raises:
-        Unchangeable: There is none.
-    """
+    """Return the change that allows, or names, what was found; raise Unchangeable if there is none."""
     place = found.place
     if not place.component or (found.keyword == "type" and not found.where):
         raise Unchangeable("the difference is about the body as a whole")
