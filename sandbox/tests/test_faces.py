@@ -127,16 +127,6 @@ def test_largest_face_is_replaced() -> None:
         assert len(find_faces(np.ascontiguousarray(one))) == 2
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_face_of_a_turned_picture_is_found_where_the_turn_has_put_it(turns: int) -> None:
-    picture = pixels(HOPPER)
-    upright, turned = find_faces(picture)[0].vertices, find_faces(np.rot90(picture, turns).copy())[0].vertices
-    x, y, right, bottom = upright[:, 0], upright[:, 1], 511 - upright[:, 0], 599 - upright[:, 1]
-    wanted = {1: (y, right), 2: (right, bottom), 3: (bottom, x)}[turns]
-
-    assert np.abs(turned[:, :2] - np.column_stack(wanted)).max() < 0.01
-
-
 def test_faces_of_all_sizes_are_replaced() -> None:
     for picture, scale, source, share in (
         (pixels(HOPPER), 0.14, ASTRONAUT, 0.1),
