@@ -118,7 +118,7 @@ def test_text_page_or_file_of_another_kind_is_refused(kind: Any, ending: str, co
     with pytest.raises(DownloadAttemptError, match=rf"^it is not a {name}: it starts with b") as caught:
         check(content, kind, ending)
 
-    assert (caught.value.retryable, caught.value.late) == (retryable, retryable)
+    assert (caught.value.retryable, caught.value.discard, caught.value.late) == (retryable, retryable, retryable)
 
 
 beginnings = st.sampled_from([content[:40] for _, content in WHOLE.values()] + [*TEXTS.values(), b"", b"<!", b"<?"])
