@@ -95,7 +95,9 @@ def main() -> None:
     with serving() as (url, arrivals):
         clients = [Result(name, drive(name, url), arrivals) for name in SUBJECTS]
     for client in clients:
-        check(client)
+        plain = client.report["seen"].get("plain")
+        if plain and (plain["end"] != "returned" or client.count("plain", "submission") != 1):
+            sys.exit(f"{client.name} is driven wrongly: {plain}")
     made = table(clients, import_ratios())
     if given.write:
         measured = f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d} with Python {platform.python_version()}"
@@ -114,13 +116,6 @@ def drive(name: str, url: str) -> dict[str, Any]:
         sys.exit(f"{name}: {done.stderr}")
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report
-
-
-def check(client: Result) -> None:
-    """Exit when a client fails although the server does not: it is driven wrongly."""
-    plain = client.report["seen"].get("plain")
-    if plain and (plain["end"] != "returned" or client.count("plain", "submission") != 1):
-        sys.exit(f"{client.name} is driven wrongly: {plain}")
 
 
 def import_ratios() -> dict[str, str]:

@@ -54,7 +54,6 @@ def _spellings(letter: str) -> str:
     units = letter.encode("utf-16-be")
     pairs = [units[at : at + 2].hex() for at in range(0, len(units), 2)]
     forms = [
-        rf"\\{{0,16}}{re.escape(letter)}",
         "".join(rf"\\{{1,16}}u(?i:{pair})" for pair in pairs),
         "".join(f"(?i:%{byte:02x})" for byte in letter.encode()),
         f"&#0*{number};",
@@ -62,4 +61,4 @@ def _spellings(letter: str) -> str:
     ]
     forms += [rf"\\{{1,16}}x(?i:{number:02x})"] if number < 256 else []
     forms += [_ENTITIES[letter]] if letter in _ENTITIES else []
-    return f"(?:{'|'.join(forms)})"
+    return f"(?:{'|'.join(forms)}|\\\\{{0,16}}{re.escape(letter)})"  # itself last: u and x begin escapes, too

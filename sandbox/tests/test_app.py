@@ -7,9 +7,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from jsonschema.exceptions import ValidationError
 from unitask_api import contract
-from unitask_sandbox import Fault
 from unitask_sandbox.inputs import LARGEST
 
 from .local import BASE_URL, CREATE, NOW, Clock, Http, HttpWith, base64_of, encoded, face_swap, simulated
@@ -91,11 +89,8 @@ def test_arrivals_hold_every_request_to_the_api(http: Http) -> None:
     ]
 
 
-def test_spec_is_served_and_the_client_of_the_tests_checks_answers(http: Http) -> None:
+def test_spec_is_served(http: Http) -> None:
     assert http("GET", "/openapi.json", headers={}).json() == contract.document()
-    http.sandbox.fault(Fault("create_task", "edit", changes={"data.status": 1}))
-    with pytest.raises(ValidationError):
-        http.create()
 
 
 # What is kept.

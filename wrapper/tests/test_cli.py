@@ -223,8 +223,7 @@ def test_legacy_task_is_continued_by_the_command_that_is_reported(
     ("script", "code", "facts"),
     [
         ([STOP], 130, ["may have been accepted", "history"]),
-        ([answer(502, b"<html>")], 1, ["may have been accepted", "history", "2023-11-14 22:13:20"]),
-        ([httpx.ReadTimeout("")], 1, ["Qubico/image-toolkit face-swap may have been accepted", "history"]),
+        ([answer(502, b"<html>")], 1, ["face-swap may have been accepted", "history", "2023-11-14 22:13:20"]),
         ([answer(520, {"code": 520, "data": task_data()})], 1, ["may have been accepted", TASK_ID]),
         ([PAID, seen("failed", error={"message": "no face found"})], 1, [TASK_ID, "no face found"]),
         ([PAID, seen("completed", output={})], 1, [TASK_ID, "no output file"]),

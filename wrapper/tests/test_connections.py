@@ -5,7 +5,6 @@ import contextlib
 import gc
 import gzip
 import json
-import logging
 import subprocess
 import sys
 import time
@@ -31,10 +30,6 @@ leaves_sockets = pytest.mark.filterwarnings(
 WHOLE = seen("completed").body
 
 
-def wait(client: Any) -> Any:
-    return client.wait(TASK_ID, timeout=0.1)
-
-
 # ---- limits of time
 
 
@@ -55,7 +50,7 @@ BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n"
         (submit, b"HTTP/1.1 200 OK\r\nx-slow: ", errors.SubmissionUncertain),
         (submit, b"HTTP/1.1 200 O", errors.SubmissionUncertain),
         (get, BODY, errors.Unreachable),
-        (wait, BODY, errors.WaitTimeout),
+        (lambda client: client.wait(TASK_ID, timeout=0.1), BODY, errors.WaitTimeout),
     ],
     ids=["body", "head", "status line", "get", "wait"],
 )
@@ -216,13 +211,7 @@ def test_many_runs_at_once_share_a_bounded_number_of_connections() -> None:
 # ---- calls that are stopped
 
 
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.WARNING, "unitask")
-    return caplog
-
-
-def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(log: pytest.LogCaptureFixture) -> None:
+def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
     budget = Budget(100)
 
     async def cancelled(client: Any) -> None:
@@ -236,15 +225,15 @@ def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(log: pytes
     with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server:
         perform("async", server.url, cancelled, budget=budget)
 
-    assert [record.levelname for record in log.records] == ["WARNING"] * IN_FLIGHT
-    assert all("may have been accepted" in record.getMessage() for record in log.records)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * IN_FLIGHT
+    assert all("may have been accepted" in record.getMessage() for record in caplog.records)
     assert budget.held_usd == pytest.approx(IN_FLIGHT * 0.01)
 
 
-def reported(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
+def reported(error: BaseException, caplog: pytest.LogCaptureFixture) -> bool:
     """Whether an exception and the log name the task that goes on, or say that one may have been accepted."""
     notes = "\n".join(getattr(error, "__notes__", ()))
-    return all("goes on" in text or "may have been accepted" in text for text in (notes, log.text))
+    return all("goes on" in text or "may have been accepted" in text for text in (notes, caplog.text))
 
 
 @leaves_sockets
@@ -252,16 +241,16 @@ def reported(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
     ("packages", "step"), [(("unitask",), 1), (("unitask", "httpx", "httpcore", "h11"), 29)], ids=["ours", "all"]
 )
 def test_submission_that_is_interrupted_before_any_line_is_reported(
-    packages: tuple[str, ...], step: int, log: pytest.LogCaptureFixture
+    packages: tuple[str, ...], step: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     def call(interruption: Interruption) -> None:
-        log.clear()
+        caplog.clear()
         before, is_reported, client = len(server.creates), False, Client(KEY, server.url)
         try:
             with interruption:
                 submit(client)
         except KeyboardInterrupt as error:  # its traceback holds connections
-            is_reported = reported(error, log)
+            is_reported = reported(error, caplog)
         client.close()
         server.settle()
         arrived = len(server.creates) - before
@@ -308,7 +297,7 @@ def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
 
 
 @leaves_sockets
-def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCaptureFixture) -> None:
+def test_submission_that_is_cancelled_at_any_step_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def cancelled(client: Any) -> BaseException | None:
         async def work() -> None:
             await cancelled_at(submit(client), at, waits)
@@ -321,7 +310,7 @@ def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCap
 
     with raw_server(lambda request: [shown(request)]) as server:
         for at in range(1000):
-            log.clear()
+            caplog.clear()
             before, waits = len(server.creates), list[Any]()
             error = perform("async", server.url, cancelled)
             server.settle()
@@ -329,6 +318,6 @@ def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCap
             assert arrived <= 1
             if len(waits) <= at:
                 break
-            assert not arrived or error is None or reported(error, log), f"step {at}"
+            assert not arrived or error is None or reported(error, caplog), f"step {at}"
     assert at > 3
     gc.collect()

@@ -103,31 +103,22 @@ def test_file_that_may_be_right_is_accepted(kind: str | None, ending: str, conte
     check(content, kind, ending)
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-@pytest.mark.parametrize("kind", ["image", "video", "audio", "model"])
-def test_text_is_not_media(kind: Any, text: bytes) -> None:
-    with pytest.raises(
-        DownloadAttemptError, match=r"^it is not a (picture|video|sound|3D model): it starts with b"
-    ) as caught:
-        check(text, kind, "")
-
-    assert (caught.value.retryable, caught.value.late) == (True, True)
+PAGES = [TEXTS["S3"], TEXTS["page"], TEXTS["page after a comment"]]
+REFUSED: list[tuple[Any, str, bytes, bool]] = [  # kind, ending, content, and whether it may be right the next time
+    *((kind, "", text, True) for kind in ("image", "video", "audio", "model") for text in TEXTS.values()),
+    *((None, ending, page, True) for ending in ("", ".bin", ".srt") for page in PAGES),
+    *((kind, "", b"%PDF-1.7\n\xff", False) for kind in ("image", "video", "audio")),
+    *(("image", "", content, False) for content in (ZIP, b"\x1f\x8b\x08\0")),
+]
 
 
-@pytest.mark.parametrize("ending", ["", ".bin", ".srt"])
-@pytest.mark.parametrize("name", ["S3", "page", "page after a comment"])
-def test_page_is_not_a_file_of_any_kind(name: str, ending: str) -> None:
-    with pytest.raises(DownloadAttemptError, match=r"^it is not a file: it starts with b"):
-        check(TEXTS[name], None, ending)
+@pytest.mark.parametrize(("kind", "ending", "content", "retryable"), REFUSED, ids=range(len(REFUSED)))
+def test_text_page_or_file_of_another_kind_is_refused(kind: Any, ending: str, content: bytes, retryable: bool) -> None:
+    name = {"image": "picture", "audio": "sound", "model": "3D model", None: "file"}.get(kind, kind)
+    with pytest.raises(DownloadAttemptError, match=rf"^it is not a {name}: it starts with b") as caught:
+        check(content, kind, ending)
 
-
-@pytest.mark.parametrize("kind", ["image", "video", "audio"])
-@pytest.mark.parametrize("content", [b"%PDF-1.7\n\xff", ZIP, b"\x1f\x8b\x08\0"], ids=["PDF", "ZIP", "gzip"])
-def test_file_of_another_kind_is_not_requested_again(kind: str, content: bytes) -> None:
-    with pytest.raises(DownloadAttemptError, match=r"^it is not a ") as caught:
-        check(content, kind, "")
-
-    assert not caught.value.retryable
+    assert (caught.value.retryable, caught.value.discard, caught.value.late) == (retryable, retryable, retryable)
 
 
 beginnings = st.sampled_from([content[:40] for _, content in WHOLE.values()] + [*TEXTS.values(), b"", b"<!", b"<?"])

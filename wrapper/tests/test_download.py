@@ -87,13 +87,6 @@ def test_file_without_an_ending_gets_that_of_its_type(tmp_path: Path) -> None:
     assert fetch("sync", what, f"{tmp_path}/", reply, overwrite=True) == [tmp_path / "t-1.mp4"]
 
 
-def test_page_is_taken_where_a_page_was_promised(tmp_path: Path) -> None:
-    page = answer(200, b"<html>", content_type="text/html")
-    (path,) = fetch("sync", OutputFile("https://out.test/a.html"), tmp_path / "a.html", page)
-
-    assert path.read_bytes() == b"<html>"
-
-
 @pytest.mark.parametrize("url", ["data:image/png;base64,iVBORw0KGgo=", "data:image/png,%89PNG%0D%0A%1A%0A"])
 def test_file_in_the_output_itself_is_written(shell: str, url: str, tmp_path: Path) -> None:
     (path,) = fetch(shell, OutputFile(url, "image", task_id="t"), f"{tmp_path}/")

@@ -125,14 +125,19 @@ def test_redirect_is_followed_without_the_key(shell: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("status", "headers"),
-    [(203, {}), (206, {"content-range": "bytes 0-10239/10240"}), (200, {"content-encoding": "aws-chunked"})],
+    ("name", "status", "headers"),
+    [
+        ("a.mp4", 203, {}),
+        ("a.mp4", 206, {"content-range": "bytes 0-10239/10240"}),
+        ("a.mp4", 200, {"content-encoding": "aws-chunked"}),
+        ("a.html", 200, {"content-type": "text/html"}),
+    ],
     ids=str,
 )
-def test_whole_file_is_taken_from_each_kind_of_success(status: int, headers: dict[str, str], tmp_path: Path) -> None:
+def test_whole_file_is_taken_from_each_kind_of_success(name: str, status: int, headers: Any, tmp_path: Path) -> None:
     host = provider(httpx.Response(status, headers=headers, stream=Body([CONTENT])))
 
-    assert fetch("sync", host, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
+    assert fetch("sync", host, OutputFile(f"https://out.test/{name}"), tmp_path / name)[0].read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -159,10 +164,10 @@ def test_file_that_would_fill_the_disk_is_given_up(
 # ---- a file in several attempts
 
 
-def rest(first: int = 3000, status: int = 206, **headers: str) -> Any:
+def rest(first: int = 3000, **headers: str) -> Any:
     """Answer with the end of the file."""
     named = {"content_range": f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}", "etag": '"v1"'}
-    return answer(status, CONTENT[first:], **{**named, **headers})
+    return answer(206, CONTENT[first:], **{**named, **headers})
 
 
 DATE = "Fri, 21 Nov 2025 08:00:00 GMT"

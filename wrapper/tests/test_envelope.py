@@ -117,15 +117,6 @@ def test_server_error_in_the_apis_own_envelope_is_a_refusal() -> None:
     assert isinstance(read(refused(500, "internal error")), errors.ApiError)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, errors.AuthenticationFailed), (422, errors.InvalidRequest)])
-def test_refusal_has_the_kind_the_words_and_the_code_of_its_answer(status: int, kind: type[errors.ApiError]) -> None:
-    found = read(refused(status, "because"))
-
-    assert type(found) is kind
-    assert (found.status, found.code) == (status, status)
-    assert str(found).startswith(f"HTTP {status}: because")
-
-
 @pytest.mark.parametrize(
     ("error_code", "root_code", "code"),
     [(10000, 500, 10000), (0, 500, 500), (None, None, None), ("7", None, None), (True, 500, None)],

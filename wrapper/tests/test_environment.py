@@ -11,7 +11,7 @@ import certifi
 import httpx
 import pytest
 import unitask
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unitask import Client, errors
 from unitask._environment import transport_settings
@@ -214,6 +214,7 @@ URLS = st.text(max_size=20) | st.builds(
 )
 
 
+@example(url="http://.")
 @given(url=URLS)
 def test_base_url_is_usable_or_refused(url: str) -> None:
     try:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from unitask import Timestamp, errors
 from unitask._core import flows, polling, retry
 from unitask._core.effects import Flow, Response, SendRequest, Sleep, TransportFailure
+from unitask._core.recovery import ClientIdentity, Submission
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
 
@@ -27,6 +28,7 @@ from .script import (
     RESEND,
     TASK_ID,
     TASK_TYPE,
+    TICKS,
     UNIX,
     answer,
     drive,
@@ -112,7 +114,6 @@ DECIDED: dict[str, tuple[Response, type[errors.ApiError], str | None]] = {
 def test_refused_submission_is_sent_once(reply: Response, kind: type[errors.ApiError], task_id: str | None) -> None:
     played = play(submit(), NEVER_LEFT, reply, took=1.0)
 
-    assert type(played.error).__name__ == kind.__name__
     assert isinstance(played.error, kind)
     assert (played.error.status, played.error.task_id) == (reply.status, task_id)
     assert (played.error.attempts, played.error.elapsed) == (2, pytest.approx(2.375))
@@ -159,6 +160,17 @@ def test_fingerprint_is_equal_only_for_equal_tasks() -> None:
         assert fingerprint(**same) == digest
     for other in ({"input": {"swap_image": "b", "target_image": "a"}}, {"model": "other"}, {"task_type": "other"}):
         assert fingerprint(**other) != digest
+
+
+def test_uncertain_submission_has_its_time_on_the_clock_of_the_provider() -> None:
+    dated = UNIX + 100.0, Timestamp(TICKS, UNIX)
+    submission = Submission(client=ClientIdentity("this process", "account"), dated=lambda: dated)
+    played = play(flows.submit(BODY, Output, RESEND, submission), CUT_OFF, took=5.0)
+    assert isinstance(played.error, errors.SubmissionUncertain)
+    sent = played.error.identity.sent
+
+    assert (sent.process, sent.on_provider) == ("this process", (UNIX + 100.0, UNIX + 106.0))
+    assert played.error.identity.account == "account"
 
 
 # ---- waiting

@@ -201,7 +201,7 @@ def _has_host(url: httpx.URL) -> bool:
         return False
     host = url.raw_host.decode("ascii")
     if ":" not in host:
-        host.removesuffix(".").encode("idna")  # as a lookup does first
+        host.encode("idna")  # as a lookup does first
     return "%" not in host  # a zone of IPv6 is of one machine, and in no certificate
 
 

@@ -82,8 +82,9 @@ class DurationTracker:
         took = min(max(reported, least), most) if 0 <= reported <= LONGEST_TASK else watched
         if took is None or not took >= 0:  # NaN is not a duration
             return
-        x = math.log(_bounded(took))
-        count, total, squares = self._seen.get(kind) or _prior(_catalogued(kind))
+        x, usual = math.log(_bounded(took)), math.log(_catalogued(kind))
+        prior = PRIOR_TASKS, PRIOR_TASKS * usual, PRIOR_TASKS * (usual**2 + SPREAD**2)
+        count, total, squares = self._seen.get(kind, prior)
         self._seen[kind] = (count * FADING + 1, total * FADING + x, squares * FADING + x * x)
 
 
@@ -98,11 +99,6 @@ def kind_of(task: Task[Any] | None) -> str:
 def _catalogued(kind: str) -> float:
     entry = contract.task_types().get(kind)
     return entry.typical_seconds if entry else UNKNOWN_TYPE
-
-
-def _prior(typical: float) -> tuple[float, float, float]:
-    mean = math.log(typical)
-    return PRIOR_TASKS, PRIOR_TASKS * mean, PRIOR_TASKS * (mean**2 + SPREAD**2)
 
 
 def next_poll_delay(age: float, usual: DurationEstimate) -> float:
