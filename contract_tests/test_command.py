@@ -52,7 +52,9 @@ def test_provider_that_breaks_the_contract_is_1_in_every_report(capsys: Captured
     said = capsys.readouterr().out
     page, junit, document, patch = (place.read_text() for place in places)
     assert "broken: echo" in said
+    assert "0 of 4" in said
     assert "<h3>broken: echo </h3>" in page
+    assert "<td class=failed>0 of 4" in page
     assert json.loads(document)["exit_code"] == 1
     (case,) = [case for case in Xml.fromstring(junit).iter("testcase") if case.get("name") == "echo"]
     assert case.find("failure") is not None
