@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from unitask import Outcome, Output, Recovery, Timestamp, errors
 from unitask._core import flows, recovery
-from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
+from unitask._core.effects import Flow, Response, SendRequest, TransportFailure
 
 from .script import (
     CUT_OFF,
@@ -17,7 +17,6 @@ from .script import (
     RESEND,
     TASK_ID,
     TASK_TYPE,
-    TICKS,
     UNIX,
     Played,
     answer,
@@ -241,18 +240,6 @@ def test_search_ends_when_time_is_up() -> None:
     assert short.sleeps == [10.0, 10.0, 5.0]
     assert "again in 36 s" in short.result.reason
     assert hanging.ended_at < recovery.LONGEST_READING + 60.0
-
-
-def test_search_ends_though_the_clocks_stand_still() -> None:
-    flow, page = recovery.find(uncertain(), {}, limits(timeout=None), CLIENT), history()
-    now, step = Timestamp(TICKS, UNIX), next(flow)
-    try:
-        for _ in range(1000):
-            step = flow.send(replace(page, at=now) if isinstance(step, SendRequest) else Resumed(now))
-    except StopIteration as end:
-        found = end.value
-
-    assert found.outcome is UNCLEAR
 
 
 def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> None:
