@@ -158,7 +158,7 @@ BROKEN = sqlite3.DatabaseError("database disk image is malformed")
 @pytest.mark.parametrize(
     ("part", "method", "error"),
     [
-        *(("_store", name, LOCKED) for name in ("due", "start", "task", "end", "unstage", "next_time", "given")),
+        *(("_store", name, LOCKED) for name in ("due", "start", "task", "end", "next_time", "given")),
         *(("_store", "forget_expired_files", error) for error in (FULL, BROKEN, MemoryError())),
         *(("_files", "_write", error) for error in (LOCKED, FULL)),
     ],

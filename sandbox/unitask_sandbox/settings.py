@@ -64,7 +64,7 @@ class Settings:
         allowed_hosts: Names in the Host header that are accepted besides localhost, the host that the server listens
             on, and IP addresses.
         concurrency: How many tasks an account may have pending or processing at once; a create request beyond it is
-            refused with HTTP 429, or staged if it is for Midjourney. None: no limit.
+            refused with HTTP 429. None: no limit.
         rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: no
             limit.
         faults: What goes wrong from the start; `Sandbox.fault` and /_sandbox/faults add more.
