@@ -66,10 +66,9 @@ tests: $(VENV)/.checks
 cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with us judge our requests
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check
 
-bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
+bench: $(VENV)/.checks ## import, validation, size and the cost of waiting, as ratios
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
-	$(VENV)/bin/python benchmarks/bench_swap.py
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
 	$(PYTHON) -m venv $(CLIENTS_VENV)
