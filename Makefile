@@ -41,8 +41,8 @@ generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
 
-changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and its semver level (JSON=1)
-	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE) $(if $(JSON),--json)
+changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and its semver level
+	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE)
 
 spec-report: $(VENV)/.checks ## how surely each family is known
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.report

@@ -53,6 +53,7 @@ def test_pitch_is_pulled_towards_the_recording_as_far_as_a_voice_can_go(
     wanted: float, lowest: float, highest: float
 ) -> None:
     assert lowest < (speech.median_pitch(spoken(wanted)) or 0) < highest
+    assert len(spoken(wanted)) == pytest.approx(len(spoken(0)), rel=0.1)  # the pace is kept
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,8 @@ class Worker:
                 self._dispose()
                 raise TaskFailure(f"the engine {name_of(engine)} was stopped")
             answer = _answer(process, order, engine)
-            if isinstance(answer, str):
-                self._dispose()
-                raise TaskFailure(f"the engine {name_of(engine)} {answer}")
+        if isinstance(answer, str):
+            raise TaskFailure(f"the engine {name_of(engine)} {answer}")
         if isinstance(answer, TaskFailure):
             raise answer
         return answer
@@ -77,7 +76,7 @@ class Worker:
 
 
 def _answer(process: subprocess.Popen[bytes], order: bytes, engine: Engine) -> Answer | str:
-    """Return the answer to an order; in words why there is none."""
+    """Return the answer to an order; in words why there is none, after which the process has ended."""
     most_seconds = MOST_SECONDS.get(engine, USUAL_SECONDS)
     end, memory = time.monotonic() + most_seconds, _mebibytes_of(process)
     answers = queue.SimpleQueue[Answer | None]()

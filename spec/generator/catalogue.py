@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .bundle import Document
+from .bundle import Document, families
 from .emit import add_headers, tidy
 from .models import check_name, not_null, python_type, reachable, wrapped
 from .prices import count_words, price_words
@@ -20,10 +20,7 @@ _RESERVED = {"MODEL", "TASK_TYPE", "extra", "fixed", "operation", "output_type",
 
 def emit_catalogue(document: Document, folder: Path) -> None:
     """Replace the package of task classes."""
-    families: dict[str, list[Document]] = {}
-    for task in document["x-tasks"]:
-        families.setdefault(task["family"], []).append(task)
-    modules = {family: _Module(document, family, tasks) for family, tasks in families.items()}
+    modules = {family: _Module(document, family, tasks) for family, tasks in families(document).items()}
     texts = {family: module.text() for family, module in modules.items()}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -125,6 +125,7 @@ WRONG_INPUT: list[tuple[list[str], str]] = [
     ([*RUN, "target=x"], "'target=x': FaceSwap has no such field"),
     ([*RUN, "swap_image"], "'swap_image': this is not FIELD=VALUE"),
     ([*RUN, "swap_image=x.png"], "given twice"),
+    (["run", "Seedance2", "image_urls:=5", "image_urls=x.png"], "image_urls is 'x.png': the field is given twice"),
     (["run", "Seedance2", "duration=six"], "duration is 'six'"),
     (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg_scale is 'NaN'"),
     (["run", "KlingVideo", "elements=[[["], "JSON is expected"),
@@ -222,7 +223,7 @@ def test_legacy_task_is_continued_by_the_command_that_is_reported(
 @pytest.mark.parametrize(
     ("script", "code", "facts"),
     [
-        ([STOP], 130, ["may have been accepted", "history"]),
+        ([STOP], 130, ["may have been accepted", "search the task history"]),
         ([answer(502, b"<html>")], 1, ["face-swap may have been accepted", "history", "2023-11-14 22:13:20"]),
         ([answer(520, {"code": 520, "data": task_data()})], 1, ["may have been accepted", TASK_ID]),
         ([PAID, seen("failed", error={"message": "no face found"})], 1, [TASK_ID, "no face found"]),
