@@ -150,7 +150,7 @@ def test_provider_that_forgets_its_tasks_is_one_cause(tmp_path: Path, capsys: Ca
 
     document, patch = tmp_path / "out.json", tmp_path / "out.patch"
     with raw_server(respond) as server:
-        arguments = ["--base-url", server.url, "--max-usd", "1", "--checks", "face_swap,end,echo,cancel"]
+        arguments = ["--base-url", server.url, "--max-usd", "1", "--checks", "face_swap,echo,cancel"]
         assert main(["contract", *arguments, f"--report={document}", f"--report={patch}"]) == 1
 
     report = json.loads(document.read_text())

@@ -141,9 +141,6 @@ def greet(base_url: str, request: Request, key: str) -> None:
     account = request("GET", "/account/info")
     status, said = account.status_code, " ".join(scrubbed(account.content.decode(errors="replace"), key).split())
     said = shortened(said, SHOWN) or "an empty body"
-    if account.has_redirect_location:
-        place = account.headers["location"].partition("?")[0]
-        raise CannotRun(f"{base_url} redirects to {place}; give the address of the API itself")
     if status == 401:
         raise CannotRun(f"{base_url} refuses the key; give another one in UNITASK_API_KEY or with --key")
     unknown = [request("GET", f"/api/v1/task/{uuid.uuid4()}") for _ in range(2)]
