@@ -10,7 +10,6 @@ import httpx
 import pytest
 from unitask import AsyncClient, _base_client, errors, inputs, tasks
 from unitask._core import effects, envelope, flows, pricing, requests
-from unitask_api.states import State
 from unitask_contract.scenario_runner import problems, scripted
 from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing
@@ -32,7 +31,6 @@ from .test_resend_rule import Plan
 pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 Check = Callable[[], object]
-WORDS = {state.value: state for state in State}
 DONE = answer(200, body_of("completed"))
 NOTHING = property(lambda _: None, lambda _, __: None)
 send = AsyncClient._send
@@ -75,10 +73,6 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     "the id of a failed task is lost": (
         replaced(errors.UnitaskError, "task_id", NOTHING),
         scenario("a task with status failed raises"),
-    ),
-    "an unknown status is a failure": (
-        lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.FAILED)),
-        scenario("the unknown status 'queued' does not end a wait"),
     ),
     "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task with status failed raises")),
     "a field of a request is lost": (

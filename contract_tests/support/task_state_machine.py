@@ -215,7 +215,6 @@ class LifeCycle(RuleBasedStateMachine):
         folder = self.open.enter_context(tempfile.TemporaryDirectory(prefix="unitask-life-", dir=MEMORY))
         self.provider = Provider(Path(folder), self.open.enter_context(asyncio.Runner()))
         self.memory = Memory()
-        self.has_acted = False  # since the program began
 
     def teardown(self) -> None:
         if self.provider.is_up:
@@ -231,7 +230,6 @@ class LifeCycle(RuleBasedStateMachine):
 
     # What the user does.
 
-    @precondition(lambda machine: machine.has_acted)
     @rule(shell=st.sampled_from(SHELLS))
     def restart_program(self, shell: str) -> None:
         made, sleep = (Client, self.provider.sleep) if shell == "sync" else (AsyncClient, self.provider.sleep_async)
@@ -247,7 +245,6 @@ class LifeCycle(RuleBasedStateMachine):
             assert bills == {key: task.consume for key, task in self.provider.records().items()}, (
                 "the bills are reported"
             )
-        self.has_acted = False
 
     @rule(**SUBMISSION)
     def submit(self, call: str, task: Any, has_webhook: bool, trouble: str, stored: str, then: str | None) -> None:
@@ -397,7 +394,6 @@ class LifeCycle(RuleBasedStateMachine):
         if isinstance(result, errors.UnitaskError):
             copied = pickle.loads(pickle.dumps(result))
             assert (type(copied), vars(copied)) == (type(result), vars(result)), "an error survives pickle"
-        self.has_acted = True
         self.provider.unconnected = 0
         assert name in ("submit", "run") or len(self.provider.submissions()) == arrived, "nothing else makes a task"
         return result
