@@ -151,9 +151,6 @@ class BreakableWire(Wire):
         super().__init__(provider)
         self._provider = provider
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._provider.loop.run(self.handle_async_request(request))
-
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if not self._provider.is_up or self._provider.unconnected:
             self._provider.unconnected = max(0, self._provider.unconnected - 1)
@@ -207,9 +204,8 @@ class LifeCycle(RuleBasedStateMachine):
         super().__init__()
         self.open = ExitStack()
         numbers = itertools.count(1)
-        ids = SimpleNamespace(
-            uuid4=lambda: uuid.UUID(int=next(numbers), version=4)
-        )  # how long a task takes depends on it
+        # How long a task takes depends on its id.
+        ids = SimpleNamespace(uuid4=lambda: uuid.UUID(int=next(numbers), version=4))
         self.open.enter_context(patch("unitask_sandbox.create_request.uuid", ids))
         self.open.enter_context(patch.dict(ENGINES, QUICK))
         folder = self.open.enter_context(tempfile.TemporaryDirectory(prefix="unitask-life-", dir=MEMORY))
