@@ -13,15 +13,7 @@ from unitask_contract.scenario_runner import problems, scripted
 from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing
 
-from . import (
-    test_examples,
-    test_fault_library,
-    test_limits,
-    test_parity,
-    test_prices,
-    test_requests,
-    test_resend_rule,
-)
+from . import test_examples, test_fault_library, test_limits, test_parity, test_prices, test_requests, test_resend_rule
 from .support import Plant, answer, replaced
 from .support import envelope as body_of
 from .support.simulated_network import World
