@@ -64,7 +64,8 @@ tests: $(VENV)/.checks
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 
 cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with us judge our requests
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check
+	npm install --prefix out/cross-check --no-save --no-package-lock --ignore-scripts @stdy/cli@0.22.2
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check out/cross-check/node_modules/@stdy/cli-*/bin/steady
 
 bench: $(VENV)/.checks ## import, validation, size and the cost of waiting, as ratios
 	$(VENV)/bin/python benchmarks/bench_wrapper.py

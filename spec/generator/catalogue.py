@@ -106,7 +106,9 @@ __all__ = {sorted(self.names)!r}
         lines = [self._field(name, field, rule, field in required) for field, rule in open_rules]
         described = [(field, self._about(rule, field in required)) for field, rule in open_rules]
         described.append(("extra", "Fields that are not listed here; sent as they are."))
-        paragraphs = [task["summary"], task.get("description", ""), _price(task), _source(task)]
+        price = f"Price: {price_words(task)}. {count_words(task)}"
+        source = f"Source: {task['docs']['page']} ({task['docs']['date']})."
+        paragraphs = [task["summary"], task.get("description", ""), price, source]
         constants = f"    FIXED: ClassVar[Mapping[str, object]] = {fixed!r}\n" if fixed else ""
         self._add(
             name,
@@ -158,21 +160,9 @@ class {name}(TaskInput[{task["output"]}]):
     def _about(self, rule: Document, required: bool) -> str:
         rule = not_null(rule)
         text = rule.get("description") or self._schemas[rule["$ref"].rpartition("/")[2]]["description"]
-        return f"{text}{_limits(rule)}{'' if required else ' Optional.'}"
-
-
-def _limits(rule: Document) -> str:
-    """Return the limits of a rule as a sentence after a space."""
-    said = "; ".join(limits(rule))
-    return f" {said[0].upper()}{said[1:]}." if said else ""
-
-
-def _price(task: Document) -> str:
-    return f"Price: {price_words(task)}. {count_words(task)}"
-
-
-def _source(task: Document) -> str:
-    return f"Source: {task['docs']['page']} ({task['docs']['date']})."
+        said = "; ".join(limits(rule))
+        sentence = f" {said[0].upper()}{said[1:]}." if said else ""
+        return f"{text}{sentence}{'' if required else ' Optional.'}"
 
 
 def _docstring(paragraphs: list[str], attributes: list[tuple[str, str]]) -> str:
