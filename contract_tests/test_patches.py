@@ -134,15 +134,6 @@ def test_contradictions_are_allowed_by_one_patch_that_the_lint_takes(tmp_path: P
     assert {entry["documented"]["source"] for entry in entries} <= after["x-sources"].keys() - {"observed"}
 
 
-def test_documented_bodies_are_no_difference() -> None:
-    answers = {**examples("200"), **examples("default")}.values()
-    notifications = [(one["x-operation"], one["value"]) for one in examples("request").values()]
-    exchanges = [answer_of(example, example["value"]) for example in answers]
-
-    assert differences(exchanges, [one for one in notifications if one[0].startswith("receive_")]) == []
-    assert proposal([]) == ""
-
-
 def test_body_without_a_schema_is_reported_and_nothing_is_proposed() -> None:
     page = Exchange("GET", "/api/v1/task/x", b"", 502, b"<html>", "text/html; charset=x")
     stream = Exchange("POST", "/v1/chat/completions", b'{"stream": true}', 200, b"data: [DONE]", "text/event-stream")

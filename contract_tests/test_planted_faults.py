@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from unitask import AsyncClient, _base_client, _sync_runner, errors, inputs, tasks
+from unitask import AsyncClient, _base_client, errors, inputs, tasks
 from unitask._core import effects, envelope, flows, pricing, requests
 from unitask_api.states import State
 from unitask_contract.scenario_runner import problems, scripted
@@ -23,7 +23,6 @@ from . import (
     test_prices,
     test_requests,
     test_resend_rule,
-    test_submit_once,
 )
 from .support import Plant, answer, replaced
 from .support import envelope as body_of
@@ -63,10 +62,6 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     "a submission is sent again after a read timeout": (
         replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,)),
         resent(Plan(fails=httpx.ReadTimeout)),
-    ),
-    "a submission whose answer was lost makes another task": (
-        replaced(_sync_runner, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
-        lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost"),
     ),
     "HTTP 200 without an id is taken for a refusal": (refused_as_decided, resent(Plan(200))),
     "a gateway's page is taken for a refusal": (

@@ -62,7 +62,7 @@ class Measure:
 
 
 def main() -> int:
-    """Take all measures, and print and write the tables; return 1 when a gate is missed."""
+    """Take all measures, and print and write the table; return 1 when a gate is missed."""
     logging.disable()
     calls = {"wrapper": ask, "generated client": ask_generated}
     answers = {client: Counter(judged(one, call)[0] for one in mutants()) for client, call in calls.items()}
@@ -84,7 +84,7 @@ def main() -> int:
     idle = [check.id for check in runner.chosen() if not any(check.id in found for found in defects.values())]
     problems = [f"{name} finds no defect" for name in idle]
     problems += [f"disagreement: {one}" for one in exercised.disagreements]
-    text = "\n\n".join([_measures_table(measures), _answers_table(answers), _checks_table(defects), *problems])
+    text = "\n\n".join([_table(measures), *problems])
     print(text)
     (ROOT / "out").mkdir(exist_ok=True)
     (ROOT / "out" / "score.md").write_text(f"# Score\n\n{text}\n", encoding="utf-8")
@@ -163,30 +163,10 @@ def _finds(check: Check, defect: str) -> bool:
         return runner.made(broken, replace(check, run=run)).outcome is Outcome.BROKEN
 
 
-def _measures_table(measures: list[Measure]) -> str:
+def _table(measures: Iterable[Measure]) -> str:
     rows = [(one.name, f"{one.found:,}", f"{one.of:,}", f"{one.wanted:.0%}", one.verdict) for one in measures]
-    return _table(("measure", "found", "of", "wanted", "met"), rows)
-
-
-def _answers_table(answers: Mapping[str, Counter[Verdict]]) -> str:
-    rows = [(client, *(str(counts[verdict]) for verdict in Verdict)) for client, counts in answers.items()]
-    head = f"{answers['wrapper'].total():,} documented answers, each changed in one step:\n\n"
-    return head + _table(("", *Verdict), rows)
-
-
-def _checks_table(defects: Mapping[str, frozenset[str]]) -> str:
-    """Return for each check how many defects it finds, and which ones no other check finds."""
-    rows: list[tuple[str, ...]] = []
-    for check in runner.chosen():
-        found = [defect for defect, ids in defects.items() if check.id in ids]
-        alone = [defect for defect in found if len(defects[defect]) == 1]
-        rows.append((check.id, str(len(found)), ", ".join(alone) or "-"))
-    table = _table(("check", "finds", "alone"), sorted(rows, key=lambda row: -int(row[1])))
-    return f"Of {len(defects)} defects planted in a provider, one at a time:\n\n{table}"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ("---",) * len(head), *rows])
+    lines = [("measure", "found", "of", "wanted", "met"), ("---",) * 5, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -102,8 +102,7 @@ def _check_place(path: Path) -> None:
         raise CannotRun(f"--report {path}: there is no folder {path.parent}")
     try:
         is_new = not path.exists()
-        if not path.is_fifo():  # a pipe without a reader would block
-            path.open("ab").close()
+        path.open("ab").close()
         if is_new:
             path.unlink()
     except OSError as error:

@@ -15,7 +15,6 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from unitask_contract.bundle import fields
@@ -26,7 +25,6 @@ Request = Callable[..., httpx.Response]  # takes method and path
 
 CERTIFICATES, KEY_LOG = ("SSL_CERT_FILE", "SSL_CERT_DIR"), "SSLKEYLOGFILE"
 PROXIES, NO_PROXY = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "NO_PROXY"
-USUAL_PREFIXES = ("/api/v1", "/api", "/v1")
 SHOWN = 80  # characters of an answer
 NO_ROUTE = (404, 405)
 LARGEST_ANSWER = 8 * 2**20  # bytes, unpacked; documented answers have some thousand
@@ -143,9 +141,6 @@ def greet(base_url: str, request: Request, key: str) -> None:
     account = request("GET", "/account/info")
     status, said = account.status_code, " ".join(scrubbed(account.content.decode(errors="replace"), key).split())
     said = shortened(said, SHOWN) or "an empty body"
-    if account.has_redirect_location:
-        place = account.headers["location"].partition("?")[0]
-        raise CannotRun(f"{base_url} redirects to {place}; give the address of the API itself")
     if status == 401:
         raise CannotRun(f"{base_url} refuses the key; give another one in UNITASK_API_KEY or with --key")
     unknown = [request("GET", f"/api/v1/task/{uuid.uuid4()}") for _ in range(2)]
@@ -154,7 +149,8 @@ def greet(base_url: str, request: Request, key: str) -> None:
         kind = account.headers.get("content-type", "").partition(";")[0] or "no content type"
         raise CannotRun(
             f"{base_url} is not a provider of this API: GET {account.request.url.path} returns HTTP {status},"
-            f" {kind}: {said}{_hint(base_url, request)}"
+            f" {kind}: {said}. Give as --base-url what stands before /api/v1/task in its addresses, such as"
+            " https://api.piapi.ai"
         )
     if status >= 400 and status != 404 and all(one.status_code == status for one in unknown):
         raise CannotRun(f"{base_url} refuses every request with HTTP {status}: {said}; check the key and the provider")
@@ -177,15 +173,3 @@ def _is_of_the_api(answer: httpx.Response) -> bool:
 def _shows_a_task(answer: httpx.Response) -> bool:
     data = fields(fields(read_json(answer.content)).get("data"))
     return answer.status_code == 200 and bool(data.get("task_id") or data.get("status"))
-
-
-def _hint(base_url: str, request: Request) -> str:
-    """Return the address of a provider around this one, or how to find it."""
-    url = urlsplit(base_url)
-    steps = [step for step in url.path.split("/") if step]
-    shorter = ["/".join([f"{url.scheme}://{url.netloc}", *steps[:length]]) for length in reversed(range(len(steps)))]
-    for other in (*shorter, *(f"{base_url.rstrip('/')}{prefix}" for prefix in USUAL_PREFIXES)):
-        answer = request("GET", f"{other}/account/info")
-        if _is_of_the_api(answer) or (answer.status_code == 401 and fields(read_json(answer.content))):
-            return f". A provider answers at {other}: give --base-url {other}"
-    return ". Give as --base-url what stands before /api/v1/task in its addresses, such as https://api.piapi.ai"

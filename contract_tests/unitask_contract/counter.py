@@ -6,7 +6,6 @@ for the first of them; general operations come before families.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from email import message_from_bytes
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -74,9 +73,7 @@ class Coverage:
             return
         self._seen.add(key)
         components, part = bundle.components_of(operation), exchange.part
-        is_form = exchange.sent.startswith(b"--") and "request" in components
-        asked = _form_fields(exchange.sent, components["request"]) if is_form else exchange.asked
-        answer = exchange.answer
+        asked, answer = exchange.asked, exchange.answer
         self._done.add(("operations", operation))
         self._done.update(_examples(operation, "request", asked), _examples(operation, part, answer))
         self._done.update(("errors", name) for name in _rows(operation, exchange.status, answer, exchange.content))
@@ -229,16 +226,6 @@ def _output(operation: str, asked: Any, answer: Any) -> tuple[Iterable[str], Any
     entry = bundle.entry_of(task.get("model"), task.get("task_type"), task.get("input"))
     names = [entry["output"]] if entry else bundle.outputs_of(task.get("model"), task.get("task_type"))
     return names, task["output"]
-
-
-def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
-    boundary = sent.partition(b"\r\n")[0].removeprefix(b"--")
-    message: Any = message_from_bytes(b'content-type: multipart/form-data; boundary="' + boundary + b'"\r\n\r\n' + sent)
-    found: dict[str, Any] = {}
-    for part in message.get_payload() if message.is_multipart() else ():
-        name, content = str(part.get_param("name", header="content-disposition")), part.get_payload(decode=True) or b""
-        found[name] = _typed(name, content.decode(errors="replace"), component)
-    return found
 
 
 def _typed(name: str, text: str, component: str) -> int | str:

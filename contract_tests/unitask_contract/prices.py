@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, cast
 
+from unitask_api.json_types import same
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 
@@ -71,7 +72,7 @@ def _holds(name: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
         except (_Unknown, KeyError):
             return None
     given = [known[one] for one in name.split(" or ") if one in known]
-    return any(_equal(given[0], one) for one in items(wanted) or [wanted]) if given else None
+    return any(same(given[0], one) for one in items(wanted) or [wanted]) if given else None
 
 
 def _units(count: Any, known: Mapping[str, Any], properties: Mapping[str, Any]) -> Fraction:
@@ -123,8 +124,3 @@ def _number(value: Any) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise _Unknown
     return Fraction(str(value))  # as it is written: 10.3 is 103/10
-
-
-def _equal(value: object, wanted: object) -> bool:
-    """Compare as JSON, where true is not 1."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

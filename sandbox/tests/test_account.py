@@ -4,24 +4,21 @@ A state machine of the contract tests checks after every step that balance and l
 """
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import pytest
 from unitask_api import contract
-from unitask_sandbox import provider
 from unitask_sandbox.engines import ENGINES, EngineResult
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.pricing import POINT_MODELS
 from unitask_sandbox.request_log import Rate
 
-from .local import CREATE, PRICE, SONG, SONG_PRICE, Clock, Http, HttpWith, face_swap, simulated
+from .local import CREATE, PRICE, SONG, SONG_PRICE, Clock, Http, HttpWith, face_swap
 
-INFO, ACTIVE, HISTORY = "/account/info", "/account/active_tasks", "/api/open/tasks/histories"
+INFO, HISTORY = "/account/info", "/api/open/tasks/histories"
 EXAMPLES = contract.document()["components"]["examples"]
 ACCOUNT = hashlib.sha256(b"sandbox").hexdigest()
 BAD_SONG = {**SONG, "input": {**SONG["input"], "gpt_description_prompt": "a song that cannot be made"}}
-IMAGINE = simulated("midjourney", "imagine", prompt="a cat")
 
 
 def fake_song(given: Any) -> EngineResult:
@@ -83,33 +80,9 @@ def test_create_over_the_concurrency_limit_is_refused_until_a_task_has_ended(htt
     assert "the concurrency limit is reached: 2 concurrent tasks" in refused.json()["message"]
     assert left == (9.98, 2)
     assert http("POST", CREATE, json=face_swap()).status_code == 200
-
-
-def test_midjourney_is_staged_instead_and_starts_in_order(
-    http_with: HttpWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(provider, "STAGES", 2)
-    first = http_with(data=tmp_path, concurrency=1)
-    tasks = [first.create(IMAGINE) for _ in range(3)]
-    refused = [first("POST", CREATE, json=body).status_code for body in (IMAGINE, face_swap())]
-    cancel = first("DELETE", f"{CREATE}/{tasks[1]}")
-    account, group = info(first), first("GET", ACTIVE).json()["data"]["midjourney"]
-    first.sandbox.close()
-    http = http_with(data=tmp_path, concurrency=1)
-    seen = [http.statuses(*tasks)]
-    while http.sandbox.advance():
-        seen.append(http.statuses(*tasks))
-
-    assert refused == [429, 429]
-    assert "is staged; only a pending task can be cancelled" in cancel.json()["message"]
-    assert [group[f"{status}_count"] for status in ("staged", "pending", "processing")] == [2, 1, 0]
-    assert account["max_concurrent_task_count"] == account["max_kling_concurrency"] == 1
-    assert seen == [
-        ["pending", "staged", "staged"],
-        ["completed", "pending", "staged"],
-        ["completed", "completed", "pending"],
-    ]
-    assert http.statuses(*tasks) == ["completed"] * 3
+    assert info(http)["max_concurrent_task_count"] == info(http)["max_kling_concurrency"] == 2
+    late = http("DELETE", f"{CREATE}/{first.task_id}").json()["message"]
+    assert "is processing; only a pending task can be cancelled" in late
 
 
 def test_rate_lets_pass_what_it_may(clock: Clock) -> None:

@@ -52,7 +52,7 @@ def used_by_answers(document: Document) -> set[str]:
             operation.get("requestBody", {}) if name in document["webhooks"] else {},
         )
     ]
-    return reachable(document, [*_references(parts), *(task["output"] for task in document["x-tasks"])])
+    return reachable(document, [*references(parts), *(task["output"] for task in document["x-tasks"])])
 
 
 def used_by_requests(document: Document) -> set[str]:
@@ -62,7 +62,7 @@ def used_by_requests(document: Document) -> set[str]:
         for name, _, operation in operations(document)
         if name not in document["webhooks"]
     ]
-    return reachable(document, [*_references(bodies), *(task["input"] for task in document["x-tasks"])])
+    return reachable(document, [*references(bodies), *(task["input"] for task in document["x-tasks"])])
 
 
 def reachable(document: Document, names: Iterable[str]) -> set[str]:
@@ -70,7 +70,7 @@ def reachable(document: Document, names: Iterable[str]) -> set[str]:
     schemas, found, new = document["components"]["schemas"], set[str](), set(names)
     while new:
         found |= new
-        new = _references([schemas[name] for name in new]) - found
+        new = references([schemas[name] for name in new]) - found
     return found
 
 
@@ -289,7 +289,8 @@ def wrapped(text: str, indent: int) -> str:
     return textwrap.fill(text, 108, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False)
 
 
-def _references(node: object) -> set[str]:
+def references(node: object) -> set[str]:
+    """Return the names of the components that a node refers to."""
     return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(node)))
 
 
@@ -299,7 +300,7 @@ def _modules(document: Document) -> dict[str, str]:
     for name, _, operation in operations(document):
         bodies = [resolved(document, response) for response in operation["responses"].values()]
         tag = "webhook" if name in document["webhooks"] else operation["tags"][0]
-        roots.setdefault(tag, []).extend(_references([*bodies, operation.get("requestBody", {})]))
+        roots.setdefault(tag, []).extend(references([*bodies, operation.get("requestBody", {})]))
     for task in document["x-tasks"]:
         roots.setdefault(task["family"], []).extend([task["input"], task["output"]])
     found: dict[str, str] = {}

@@ -30,9 +30,6 @@ leaves_sockets = pytest.mark.filterwarnings(
 WHOLE = seen("completed").body
 
 
-# ---- limits of time
-
-
 def dripping(server: RawServer, head: bytes) -> Iterator[bytes]:
     """An answer that arrives byte by byte without an end."""
     yield head
@@ -65,9 +62,6 @@ def test_large_body_gets_the_time_to_be_sent(shell: str) -> None:
         perform(shell, server.url, lambda client: client.submit(task), http_timeout=0.3)
 
     assert len(server.creates) == 1
-
-
-# ---- limits of size, and broken answers
 
 
 LARGE = WHOLE[:-1] + b" " * (33 << 20) + b"}"
@@ -126,8 +120,6 @@ def test_any_exception_of_a_send_is_a_typed_error(shell: str, error: Exception) 
     with pytest.raises(errors.SubmissionUncertain, match=type(error).__name__):
         perform(shell, provider(error), submit)
 
-
-# ---- processes, loops, connections
 
 FORKS = """
 import os, sys
@@ -206,9 +198,6 @@ def test_many_runs_at_once_share_a_bounded_number_of_connections() -> None:
 
     assert len(server.creates) == 300
     assert server.most_open <= 2 * IN_FLIGHT  # the pools of submissions and of polls
-
-
-# ---- calls that are stopped
 
 
 def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
