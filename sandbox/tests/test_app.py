@@ -12,7 +12,7 @@ from unitask_sandbox.inputs import LARGEST
 
 from .local import BASE_URL, CREATE, NOW, Clock, Http, HttpWith, base64_of, encoded, face_swap, simulated
 
-TASKS, UPLOAD = "/api/v1/tasks", "/api/ephemeral_resource"
+UPLOAD = "/api/ephemeral_resource"
 NO_SUCH_TASK = f"{CREATE}/00000000-0000-4000-8000-000000000000"
 TEXT = base64_of(b"content")
 
@@ -63,6 +63,13 @@ def test_arrivals_hold_every_request_to_the_api(http: Http) -> None:
         [None, "GET", "/v1/models", key, NOW, 404],
         ["cancel_task", "DELETE", f"{CREATE}/{task_id}", None, NOW, 401],
     ]
+
+
+def test_wrong_method_is_refused_in_the_envelope(http: Http) -> None:
+    answer = http("PUT", NO_SUCH_TASK)
+
+    assert (answer.status_code, answer.json()) == (405, {"code": 405, "message": "method not allowed", "data": None})
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
 
 
 def test_spec_is_served(http: Http) -> None:

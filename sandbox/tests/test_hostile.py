@@ -68,7 +68,7 @@ FIELD = b'--b\r\ncontent-disposition: form-data; name="a"\r\n\r\n\r\n'
 BLANKS = b'{"file_name":"a.png","file_data":"' + b"AB  " * (5 * MB) + b'A"}'
 REQUESTS = {
     "deep-objects": post(400, NOT_JSON, CREATE, b'{"a":' * 30_000 + b"1" + b"}" * 30_000),
-    "many-errors": post(400, "of type object", CHAT, b'{"model":"m","messages":[' + b"1," * 99_000 + b"1]}"),
+    "many-errors": post(400, "it is not of type", CHAT, b'{"model":"m","messages":[' + b"1," * 99_000 + b"1]}"),
     "quotes": post(400, "the body has more than 100000 parts", CREATE, b'"' * (24 * MB)),
     "number-of-5000-digits": post(400, NOT_JSON, CREATE, b'{"model": ' + b"1" * 5000 + b"}"),
     "model-of-20-mb": post(400, "no such task", CREATE, json.dumps(face_swap(model="m" * (20 * MB))).encode()),
@@ -87,7 +87,7 @@ REQUESTS = {
     "proxied": get(404, "not found", "http://169.254.169.254/latest/meta-data/"),
     "escaped-parent": get(404, "not found", "/files/..%2f..%2f..%2f..%2fetc%2fpasswd"),
     "task-of-bytes": get(404, "task not found", f"{CREATE}/{'%ff' * 2000}"),
-    "ten-thousand-parameters": get(400, "page must", "/api/open/tasks/histories?" + "page=1&" * 1500 + "page=x"),
+    "ten-thousand-parameters": get(400, "page: it", "/api/open/tasks/histories?" + "page=1&" * 1500 + "page=x"),
 }
 
 
