@@ -285,7 +285,7 @@ STREAM_END = b"data: [DONE]\n\n"
 LONG_AGO = "2020-01-01T00:00:00Z"
 ENDED: set[str] = set()  # ids of tasks
 HTML = {"content-type": "text/html"}
-NO_PROMPT = "'prompt' is a required property of input"
+NO_PROMPT = r"input: \"prompt\" is a required property"
 DEFECTS: Mapping[str, Defect] = {
     # The task that is shown.
     "status-unknown": Defect("cancel", task(lambda it: it.update(status="baking"))),

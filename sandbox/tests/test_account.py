@@ -1,7 +1,6 @@
 """Money and limits: balance and ledger always add up, only what was made is paid, and an account sees its own tasks."""
 
 import hashlib
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -10,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from unitask_api import contract
-from unitask_sandbox import Sandbox, Settings, provider
+from unitask_sandbox import Sandbox, Settings
 from unitask_sandbox.engines import ENGINES, EngineResult, simulated_picture
 from unitask_sandbox.failures import Refusal, TaskFailure
 from unitask_sandbox.pricing import POINT_MODELS
@@ -192,33 +191,9 @@ def test_create_over_the_concurrency_limit_is_refused_until_a_task_has_ended(htt
     assert "the concurrency limit is reached: 2 concurrent tasks" in refused.json()["message"]
     assert left == (9.98, 2)
     assert http("POST", CREATE, json=face_swap()).status_code == 200
-
-
-def test_midjourney_is_staged_instead_and_starts_in_order(
-    http_with: HttpWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(provider, "STAGES", 2)
-    first = http_with(data=tmp_path, concurrency=1)
-    tasks = [first.create(IMAGINE) for _ in range(3)]
-    refused = [first("POST", CREATE, json=body).status_code for body in (IMAGINE, face_swap())]
-    cancel = first("DELETE", f"{CREATE}/{tasks[1]}")
-    account, group = info(first), first("GET", ACTIVE).json()["data"]["midjourney"]
-    first.sandbox.close()
-    http = http_with(data=tmp_path, concurrency=1)
-    seen = [http.statuses(*tasks)]
-    while http.sandbox.advance():
-        seen.append(http.statuses(*tasks))
-
-    assert refused == [429, 429]
-    assert "is staged; only a pending task can be cancelled" in cancel.json()["message"]
-    assert [group[f"{status}_count"] for status in ("staged", "pending", "processing")] == [2, 1, 0]
-    assert account["max_concurrent_task_count"] == account["max_kling_concurrency"] == 1
-    assert seen == [
-        ["pending", "staged", "staged"],
-        ["completed", "pending", "staged"],
-        ["completed", "completed", "pending"],
-    ]
-    assert http.statuses(*tasks) == ["completed"] * 3
+    assert info(http)["max_concurrent_task_count"] == info(http)["max_kling_concurrency"] == 2
+    late = http("DELETE", f"{CREATE}/{first.task_id}").json()["message"]
+    assert "is processing; only a pending task can be cancelled" in late
 
 
 def test_rate_lets_pass_what_it_may(clock: Clock) -> None:

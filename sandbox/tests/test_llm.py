@@ -83,9 +83,9 @@ FIELDS = {"model": "m", "prompt": "p"}
 @pytest.mark.parametrize(
     ("path", "sent", "words"),
     [
-        (CHAT, {"json": {"model": "m"}}, "'messages' is a required property"),
+        (CHAT, {"json": {"model": "m"}}, '"messages" is a required property'),
         (EDIT, {"json": FIELDS}, "the body is not a form"),
-        (EDIT, {"data": {**FIELDS, "n": "two"}, "files": {"mask": b"x"}}, "'image' is a required property"),
+        (EDIT, {"data": {**FIELDS, "n": "two"}, "files": {"mask": b"x"}}, '"image" is a required property'),
         (EDIT, {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data"}}, "boundary"),
     ],
 )

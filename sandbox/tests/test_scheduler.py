@@ -158,7 +158,7 @@ BROKEN = sqlite3.DatabaseError("database disk image is malformed")
 @pytest.mark.parametrize(
     ("part", "method", "error"),
     [
-        *(("_store", name, LOCKED) for name in ("due", "start", "task", "end", "unstage", "next_time", "given")),
+        *(("_store", name, LOCKED) for name in ("due", "start", "task", "end", "next_time", "given")),
         *(("_store", "forget_expired_files", error) for error in (FULL, BROKEN, MemoryError())),
         *(("_files", "_write", error) for error in (LOCKED, FULL)),
     ],
@@ -200,10 +200,6 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "keys": ([{"k": usd} for usd in (math.nan, -0.01, 1e12, "1", True)], "the balance .* of a key: give a number of"),
     "concurrency": ([0, 1.5], "concurrency .*: give an integer from 1"),
     "rate": ([0, math.inf, "1"], "rate .*: give a number of requests a second above 0"),
-    "allowed_hosts": (
-        ["box", *((name,) for name in ("", "http://box", "box:8042", "me@box", "a box", "[::1]", "[x"))],
-        "allowed_hosts .*: give (names of hosts|a tuple)",
-    ),
     "private_addresses": (["some"], "private_addresses 'some': give one of none, "),
 }
 

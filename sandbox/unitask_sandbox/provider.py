@@ -39,7 +39,6 @@ from unitask_sandbox.webhooks import Courier
 DATABASE = "sandbox.sqlite3"
 CANCELLABLE = frozenset({State.PENDING})
 ACTIVE = frozenset(State) - ENDED - {State.UNKNOWN}
-STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified schema page, 2025
 
 
 class Sandbox:
@@ -108,19 +107,18 @@ class Sandbox:
         task = request.task(account, self.settings, self._files.at_hand)
         ordered = self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None
-        limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
         try:
-            accepted = self._store.accept(task, request.input, webhook, limit=limit, stages=stages)
+            accepted = self._store.accept(task, request.input, webhook, self.settings.concurrency)
         except Exception as error:
             self.faults.refused(task.task_id, ordered)
             if isinstance(error, NoRoom):
-                raise Refusal(429, failures.QUEUE_FULL.format(limit=limit)) from None
+                raise Refusal(429, failures.QUEUE_FULL.format(limit=self.settings.concurrency)) from None
             raise
-        if accepted is None:
+        if not accepted:
             self._store.record(failed := unpaid(task))
             raise Refusal(500, failures.PREPARING_FAILED, failed)
         self._wake()
-        return accepted
+        return task
 
     def get(self, key: str | None, task_id: str, protocol: str | None = None) -> Task:
         """Return a task of the account; of a legacy protocol alone, if one is given."""
@@ -273,9 +271,7 @@ class Sandbox:
 
     def _cancel(self, task: Task) -> bool:
         ending = Ending(status=State.CANCELLED, at=self.settings.clock())
-        ended = self._store.end(task.task_id, ending, before=CANCELLABLE)
-        self._wake()  # there may be room for a staged one
-        return ended
+        return self._store.end(task.task_id, ending, before=CANCELLABLE)
 
 
 def _release(

@@ -1,6 +1,6 @@
 """Move tasks from pending to their end when they are due.
 
-    staged -> pending -> processing -> completed | failed
+    pending -> processing -> completed | failed
 
 A task without an engine is simulated at once. With autorun, a task with an engine waits in a queue of task ids, and
 stays processing until a worker is free. Without autorun everything is done in `advance`.
@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from unitask_sandbox import bundle
-from unitask_sandbox.create_request import QUEUE_SECONDS
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
 from unitask_sandbox.failures import OrderedFailure, TaskFailure
 from unitask_sandbox.faults import WORK, Script
@@ -79,15 +78,12 @@ class Scheduler:
             return next_due
 
     def _next_due(self, now: float) -> float | None:
-        """Let staged tasks move up, remove what has expired, and return when a task moves next."""
+        """Remove what has expired, and return when a task moves next."""
         with self.storing:
             if self.closing.is_set():
                 return None
             self.files.forget_expired()
-            pending_until = now + self.settings.seconds(QUEUE_SECONDS)
-            unstaged = self.store.unstage(self.settings.concurrency, pending_until)
-            next_due = self.store.next_time("tasks", now if self.settings.autorun else -math.inf)
-            return min(pending_until, next_due or pending_until) if unstaged else next_due
+            return self.store.next_time("tasks", now if self.settings.autorun else -math.inf)
 
     def next_expiry(self) -> float | None:
         """Return when the next file expires; None when there is none."""

@@ -28,6 +28,7 @@ from unitask._model.task import Output, OutputT, Task
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 OUTPUT_URL = "https://out.test/temp/swapped.png"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
+BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {}}
 UNIX = 1_700_000_000.0  # when every script begins
 TICKS = 4096.0  # the same on the monotonic clock
 AT_SOME_TIME = Timestamp(0.0, UNIX)
@@ -57,7 +58,9 @@ def refused(status: int, message: str = "no", data: Any = None, **headers: str) 
 
 
 def history_page(*rows: object, total: object = None) -> Response:
-    return answer(200, {"code": 200, "data": {"data": rows, "total": total}, "message": "success"})
+    """A page of the history; a text stands for the row of the task with this id."""
+    data = [{"task_id": row} if isinstance(row, str) else row for row in rows]
+    return answer(200, {"code": 200, "data": {"data": data, "total": total}, "message": "success"})
 
 
 NEVER_LEFT = TransportFailure("ConnectError: refused", AT_SOME_TIME, never_left=True)

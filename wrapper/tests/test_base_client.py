@@ -144,9 +144,6 @@ def test_wrong_setting_is_refused_by_its_name_without_the_key(shell: str, name: 
         assert isinstance(value, bytes) or KEY not in everything_shown(caught.value)
 
 
-# ---- ids
-
-
 @example(task_id="a?b=c#d/e")
 @example(task_id="%2e%2e")
 @given(task_id=st.text(max_size=40) | st.text("./\\%?#ab\x00", max_size=6))
@@ -163,8 +160,6 @@ def test_id_is_quoted_and_reaches_no_other_resource(task_id: str) -> None:
     assert last not in ("", ".", "..")
     assert unquote(last) == task_id
 
-
-# ---- words of the provider
 
 ODD_WORDS = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\n\u202egnp.exe\u2066\u200b\x7f"
 
@@ -210,8 +205,6 @@ def test_task_and_errors_hold_nothing_that_a_terminal_obeys(word: str) -> None:
     assert obeyed(str(errors.InvalidInput(word))) == []
     assert obeyed(str(envelope.task_failed(task))) == []
 
-
-# ---- secrets
 
 SECRET = "5ecret-" * 5
 
@@ -295,9 +288,6 @@ def test_results_errors_and_logs_show_neither_key_nor_secret(
     everything = pickle.dumps(result) + shown.encode() + caplog.text.encode()
     assert KEY.encode() not in everything
     assert SECRET.encode() not in everything
-
-
-# ---- advisory warnings
 
 
 @pytest.mark.parametrize("method", ["submit", "run", "submit in a task"])

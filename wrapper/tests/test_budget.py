@@ -18,13 +18,12 @@ from unitask._model.task import Outcome
 
 from .interruption import Interruption, at_each_line
 from .pictures import encoded
-from .script import CUT_OFF, MODEL, NEVER_LEFT, RESEND, TASK_ID, TASK_TYPE, Played, play, refused, seen, task_data
+from .script import BODY, CUT_OFF, MODEL, NEVER_LEFT, RESEND, TASK_ID, TASK_TYPE, Played, play, refused, seen, task_data
 from .shells import FACE_SWAP, all_of, in_turn, perform, provider
 from .shells import submit as send
 
 NUMBERS = itertools.count()
 PRICE = 100_000  # credits of a face swap, $0.01
-BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {}}
 UNPRICED = tasks.Raw("a model", "of no price", {})
 RESUMED = Resumed(Timestamp(0.0, 0.0))
 
@@ -47,9 +46,6 @@ def submission(budget: Budget, estimate: int = PRICE) -> Flow[Task[Output]]:
 
 def submit(budget: Budget, *replies: Any, **how: Any) -> Played:
     return play(submission(budget), *replies, **how)
-
-
-# ---- through the clients
 
 
 def test_completed_task_is_spent_with_its_bill_or_its_estimate(shell: str) -> None:
@@ -111,9 +107,6 @@ def test_estimate_is_that_of_the_body_that_is_sent() -> None:
     assert budget.held_usd == 0.0125
     with pytest.raises(errors.BudgetExceeded, match="is not known"):  # the size of a remote picture
         perform("sync", provider(), lambda client: client.submit(segment(image="https://me.test/a")), budget=budget)
-
-
-# ---- what becomes of the amount that is put aside
 
 
 @pytest.mark.parametrize("reply", [NEVER_LEFT, refused(500, data=task_data("failed"))])
@@ -190,9 +183,6 @@ def test_unusable_amount_is_refused(amount: Any) -> None:
         Budget(amount)
     with pytest.raises(errors.InvalidInput, match="assume_usd is"):
         Budget(1, assume_usd=amount)
-
-
-# ---- an interruption between any two lines
 
 
 def interrupted(prepared: Callable[[Budget], Callable[[], Any]], check: Callable[[Budget, bool], None]) -> None:

@@ -60,9 +60,6 @@ def exit_code(*arguments: str) -> object:
         return end.code
 
 
-# ---- results
-
-
 def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
     assert exit_code("tasks", "--json") == 0
     face_swap = next(entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "FaceSwap")
@@ -115,9 +112,6 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
     assert second.items() >= values.items()
 
 
-# ---- wrong input
-
-
 WRONG_INPUT: list[tuple[list[str], str]] = [
     (["run", "FaceSwop"], "'FaceSwop': did you mean FaceSwap?"),
     (["run", "Nothing"], "'Nothing': `unitask tasks`"),
@@ -158,9 +152,6 @@ def test_wrong_input_is_exit_code_1_and_wrong_use_2_and_nothing_is_sent(
     assert (out, replies.requests) == ("", [])
     assert reason in err
     assert "Traceback" not in err
-
-
-# ---- tasks that may be paid
 
 
 def test_timeout_ends_a_command(scripted: Scripted) -> None:
@@ -271,9 +262,6 @@ def test_stopped_demo_names_no_command_since_its_provider_is_gone(
     assert "unitask wait" not in capsys.readouterr().err
 
 
-# ---- what reaches the terminal
-
-
 @pytest.mark.parametrize(
     ("script", "code"),
     [
@@ -339,9 +327,6 @@ def test_closed_stderr_stops_nothing(unread: IO[str], unitask_provider: UnitaskP
 
     assert len(unitask_provider.tasks) == 1
     assert (tmp_path / "o.png").exists()
-
-
-# ---- the local provider
 
 
 def test_sandbox_is_started_with_its_options(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The calls of the clients: what is sent, what is returned and logged. Each test runs with both clients."""
 
 import asyncio
-import inspect
+import dataclasses
 import logging
 import pickle
 import re
@@ -17,23 +17,12 @@ from unitask._base_client import NEVER_LEFT
 from unitask._core import polling
 from unitask._core.effects import Response
 from unitask.tasks import FaceSwapOutput
+from unitask.testing import InstantClock
 from unitask_api import contract
 
 from .pictures import encoded
-from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, UNIX, answer, refused, seen, task_data
-from .shells import (
-    FACE_SWAP,
-    KEY,
-    InstantClock,
-    StoppedClock,
-    all_of,
-    get,
-    in_turn,
-    perform,
-    provider,
-    responded,
-    submit,
-)
+from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, UNIX, answer, history_page, refused, seen, task_data
+from .shells import FACE_SWAP, KEY, StoppedClock, all_of, get, in_turn, perform, provider, responded, submit
 
 DONE = seen("completed", output={"image_url": OUTPUT_URL})
 LOST = answer(520, b"<html>")
@@ -42,19 +31,11 @@ HISTORIES = "GET /api/open/tasks/histories"
 USUAL = polling.DurationEstimate(8.0)  # of a face swap, in the catalogue
 
 
-def history(*task_ids: str, total: int | None = None) -> Response:
-    rows = [{"task_id": task_id} for task_id in task_ids]
-    return answer(200, {"code": 200, "data": {"data": rows, "total": total or len(rows)}})
-
-
 def empty_histories() -> list[Response]:
     """Make the pages of an empty history that `find` reads until it is sure."""
-    page = {"code": 200, "data": {"data": [], "total": 0}}
     read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the submission
-    return [answer(200, page, date=formatdate(UNIX + seconds, usegmt=True)) for seconds in read_at]
-
-
-# ---- submit, run, get, wait, watch, cancel
+    dates = (formatdate(UNIX + seconds, usegmt=True) for seconds in read_at)
+    return [dataclasses.replace(history_page(total=0), headers={"date": date}) for date in dates]
 
 
 def test_run_sends_one_submission_polls_as_planned_and_returns_the_task(shell: str) -> None:
@@ -189,9 +170,6 @@ def test_coroutine_function_for_changes_is_awaited_by_the_async_client_alone() -
     assert changes == ["completed"]
 
 
-# ---- wait_all
-
-
 def test_wait_all_returns_tasks_and_errors_in_their_order(shell: str) -> None:
     changed: list[str] = []
 
@@ -219,9 +197,6 @@ def test_error_of_the_callers_function_ends_all_waits(shell: str) -> None:
         perform(shell, provider(DONE), lambda client: client.wait_all([TASK_ID, "b"], on_change=fail))
 
     assert [TASK_ID in caught.value.__notes__[0], "'b'" in caught.value.__notes__[1]] == [True, True]
-
-
-# ---- notifications
 
 
 class Notified(webhooks.Receiver):
@@ -260,9 +235,6 @@ def test_pause_after_a_failed_poll_is_not_cut_by_a_notification(shell: str) -> N
     assert len(receiver.waits) == 1
 
 
-# ---- find
-
-
 def test_webhook_gets_a_correlation_id_by_which_its_task_is_found(shell: str) -> None:
     script, plain = provider(LOST, LOST), provider(seen())
     calls = [lambda client: client.submit(FACE_SWAP, webhook_url="https://me.test/h")] * 2
@@ -274,7 +246,7 @@ def test_webhook_gets_a_correlation_id_by_which_its_task_is_found(shell: str) ->
     assert endpoints[0] != endpoints[1]
     assert endpoints[2] == "https://me.test/h"
     echo = {"webhook_config": {"endpoint": endpoints[0]}}
-    script = provider(history("other", TASK_ID), refused(404), seen("processing", config=echo))
+    script = provider(history_page("other", TASK_ID, total=2), refused(404), seen("processing", config=echo))
     found = perform(shell, script, lambda client: uncertain.find(client, timeout=0))
     assert (found.outcome, found.task.id) == (Outcome.FOUND, TASK_ID)
     assert script.lines[0].startswith(HISTORIES)
@@ -303,7 +275,7 @@ def test_absent_needs_a_settled_history_of_the_same_account(
 def test_task_is_found_for_one_submission_only(shell: str) -> None:
     named = answer(520, seen().body)
     first, second = perform(shell, provider(named, named), in_turn(submit, submit))
-    script = provider(seen(), history(TASK_ID), seen())
+    script = provider(seen(), history_page(TASK_ID, total=1), seen())
     finds = [lambda client, error=error: client.find(error, timeout=0) for error in (first, second, first)]
     found = perform(shell, script, in_turn(*finds))
 
@@ -311,12 +283,9 @@ def test_task_is_found_for_one_submission_only(shell: str) -> None:
     assert found[1].candidates == ()
 
 
-# ---- account and uploads
-
-
 def test_account_active_tasks_and_history_are_read(shell: str) -> None:
     counts = answer(200, {"data": {"kling": {"pending_count": 3}}})
-    pages = [history("a", total=2), history("b", total=2)]
+    pages = [history_page("a", total=2), history_page("b", total=2)]
     script = provider(answer(200, {"data": {"equivalent_in_usd": 2, "name": "me"}}), counts, *pages)
     query: dict[str, Any] = {"start": datetime(2026, 1, 1, tzinfo=UTC), "end": 1.8e9, "page_size": 1}
     calls = [lambda client: client.account(), lambda client: client.active_tasks()]
@@ -339,9 +308,6 @@ def test_file_for_a_url_field_is_uploaded_first(shell: str) -> None:
     assert script.requests[1].body["input"] == {"image_url": "https://img.test/1.png"}
     assert piapi.requests[0].url == "https://upload.theapi.app/api/ephemeral_resource"
     assert {each.headers["x-api-key"] for each in (*script.requests, *piapi.requests)} == {KEY}
-
-
-# ---- settings, and the clients themselves
 
 
 @pytest.mark.parametrize(
@@ -421,17 +387,3 @@ def test_every_error_of_httpx_says_whether_the_request_may_have_arrived() -> Non
 
     assert leaves == {*NEVER_LEFT, *MAY_HAVE_ARRIVED}
     assert not MAY_HAVE_ARRIVED.intersection(NEVER_LEFT)
-
-
-@pytest.mark.parametrize("name", [name for name in dir(Client) if name[0] != "_" and callable(getattr(Client, name))])
-def test_both_clients_have_the_same_signatures(name: str) -> None:
-    def shape(kind: type[Any]) -> list[Any]:
-        signature = inspect.signature(getattr(kind, name))
-        parameters = [
-            (each.name, each.kind, each.default, str(each.annotation)) for each in signature.parameters.values()
-        ]
-        return [*parameters, re.sub(r"\bAsync(Iterator|OpenAI)\b", r"\1", str(signature.return_annotation))]
-
-    asynchronous = "aclose" if name == "close" else name
-    assert hasattr(AsyncClient, asynchronous)
-    assert name == "close" or shape(Client) == shape(AsyncClient)

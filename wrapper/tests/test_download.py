@@ -45,9 +45,6 @@ def host(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, content=PNG if name == "cover" else b"\0" + name.encode())
 
 
-# ---- which files, and their names
-
-
 def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shell: str, tmp_path: Path) -> None:
     def names(what: Any, to: Any = f"{tmp_path}/", **options: Any) -> list[str]:
         paths: list[Path] = perform(shell, host, lambda client: client.download(what, to, overwrite=True, **options))
@@ -125,8 +122,6 @@ def test_folder_is_distinguished_from_a_file(
     assert path.read_bytes() == PNG
 
 
-# ---- results that are text
-
 RAIN, SUN = {"title": "Rain", "text": "Es regnet\nüber "}, {"title": "Sun", "text": "La"}
 LYRICS = {"lyrics_pairs": [RAIN, SUN, {"text": None}]}
 
@@ -146,8 +141,6 @@ def test_text_of_a_task_is_written(shell: str, kind: Any, output: dict[str, Any]
     assert fetch(shell, task, f"{tmp_path}/o.txt")[0].read_text("utf-8") == text
     assert fetch(shell, task, f"{tmp_path}/") == [tmp_path / f"{TASK_ID}.txt"]
 
-
-# ---- what cannot be fetched
 
 TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
 
@@ -194,9 +187,6 @@ def test_error_of_a_download_says_that_the_task_is_paid_and_how_to_fetch_it(
     legacy = Task(task_data("completed", output={"image": URL}), tasks.LegacyFaceSwapOutput)
     with pytest.raises(DownloadFailed, match=re.escape(f"client.download(client.get('{legacy.token}'), ")):
         fetch(shell, legacy, f"{tmp_path}/", answer(410))
-
-
-# ---- the disk
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,6 @@ def several(*names: str) -> Task[Output]:
     return finished({"files": [f"https://out.test/{name}" for name in names]}, model="new")
 
 
-# ---- what an answer means
-
-
 def file(content: bytes = PNG, **headers: str) -> Any:
     return answer(200, content, **headers)
 
@@ -161,9 +158,6 @@ def test_file_that_would_fill_the_disk_is_given_up(
     assert files_in(tmp_path) == []
 
 
-# ---- a file in several attempts
-
-
 def rest(first: int = 3000, **headers: str) -> Any:
     """Answer with the end of the file."""
     named = {"content_range": f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}", "etag": '"v1"'}
@@ -252,9 +246,6 @@ def test_file_that_drips_is_given_up_and_a_slow_one_arrives(
 
     assert clock.passed - before < 4 * (window + 0.5) + 4  # a chunk may come just before the end of a window
     assert files_in(tmp_path) == ["slow.mp4"]
-
-
-# ---- several files at once
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
@@ -365,9 +356,6 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
 
     assert perform("async", host, call) == 1
     assert files_in(tmp_path) == [f"{TASK_ID}-1"]
-
-
-# ---- URLs
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,24 @@
-"""The meaning of an HTTP answer: a task, a refusal, or neither."""
+"""The meaning of an HTTP answer: a task, a refusal, or neither; and the protocols of legacy tasks."""
 
 import dataclasses
 import json
 import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unitask import errors
-from unitask._core import envelope
-from unitask._core.effects import Response
-from unitask._model.task import Output, Task
+from unitask import Budget, Output, Task, errors, tasks
+from unitask._core import envelope, requests
+from unitask._core.effects import Response, SendRequest
+from unitask.inputs import request_body
 from unitask.tasks import FaceSwapOutput
+from unitask.testing import documented_example
 
-from .script import GATEWAY, TASK_ID, answer, refused, seen, task_data
+from .script import GATEWAY, TASK_ID, answer, limits, play, refused, run_flow, seen, task_data
+from .shells import perform, provider
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "spec" / "examples"
-NO_CREDIT = json.loads((EXAMPLES / "core" / "no-credit.create.500.json").read_text())["value"]
-COMPLETED = json.loads((EXAMPLES / "faceswap" / "face-swap.completed.200.json").read_text())["value"]
+NO_CREDIT = documented_example("core.no-credit.create.500")
 SECRET = "a webhook secret, in clear"
 
 # Whatever else is in the answer, the id must be read: the task may be paid.
@@ -241,3 +240,55 @@ def test_every_answer_has_one_of_three_meanings(status: int, body: Any, wait: st
     if isinstance(found, Task):
         assert found.id.strip()
     assert 0 <= (envelope.retry_after(reply) or 0) < float("inf")
+
+
+FACES = tasks.LegacyFaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.jpg")
+
+
+def test_poll_names_the_task_in_the_path_or_in_the_body() -> None:
+    by_post = SendRequest("POST", "/api/face_swap/v1/fetch", {"task_id": "a/b"}, timeout=5.0)
+
+    assert requests.get_task("a/b", 5.0, "face_swap_v1") == by_post
+    assert requests.get_task("a/b", 5.0, "luma_v1") == SendRequest("GET", "/api/luma/v1/video/a%2Fb", timeout=5.0)
+
+
+def test_unknown_legacy_task_is_not_sent() -> None:
+    budget = Budget(1, assume_usd=1)
+    with pytest.raises(errors.InvalidInput, match="nothing was sent"):
+        perform("sync", provider(), lambda client: client.submit(tasks.Raw("legacy", "x", {})), budget=budget)
+
+    assert budget.held_usd == 0
+
+
+def legacy(status: str, **fields: Any) -> dict[str, Any]:
+    return {"code": 200, "data": {"task_id": TASK_ID, "status": status, **fields}, "message": "ok"}
+
+
+def test_legacy_task_is_waited_for_like_any_other() -> None:
+    done = legacy("success", image="https://out.test/a.jpg")
+    played = play(
+        run_flow(request_body(FACES), tasks.LegacyFaceSwapOutput, "LegacyFaceSwap", limits()),
+        answer(200, legacy("success")),
+        answer(200, legacy("processing", image="")),
+        answer(200, done),
+    )
+
+    submission = next(step for step in played.steps if isinstance(step, SendRequest))
+    assert (submission.path, submission.json) == ("/api/face_swap/v1/async", request_body(FACES)["input"])
+    assert played.sent == ["POST"] * 3
+    assert played.changes == ["pending", "processing", "success"]
+    assert (played.result.id, played.result.model, played.result.task_type) == (TASK_ID, "legacy", "face_swap_v1")
+    assert played.result.raw["legacy"]["data"] == done["data"]
+    assert played.result.raw["error"] == {"code": 0, "message": ""}
+
+
+def test_reasons_of_a_failed_legacy_task_are_its_error() -> None:
+    for output, reasons, message in (
+        (tasks.LegacyFaceSwapOutput, ["no face", 7], "no face; 7"),
+        (tasks.LegacyFaceSwapOutput, "no face", "no face"),
+        (tasks.LegacyFaceSwapOutput, None, ""),
+        (tasks.LegacyLumaOutput, ["no face"], ""),  # this protocol has no field for reasons
+    ):
+        found = envelope.read_task(answer(200, legacy("failed", error_messages=reasons)), output)
+        assert isinstance(found, Task)
+        assert (found.state, found.raw["error"]) == ("failed", {"code": 1 if message else 0, "message": message})

@@ -89,9 +89,6 @@ def test_every_error_is_public() -> None:
     assert issubclass(errors.WaitTimeout, builtins.TimeoutError)
 
 
-# ---- which error it is
-
-
 @pytest.mark.parametrize(("words", "reason"), WORDS.items())
 def test_reason_is_caught_whether_the_submission_was_refused_or_the_task_failed(
     words: str, reason: type[errors.UnitaskError]
@@ -126,9 +123,6 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
     assert expected == errors.KIND_BY_STATUS
     assert all(issubclass(envelope.refusal_kind(status, None, ""), kind) for status, kind in expected.items())
     assert envelope.refusal_kind(418, None, "") is errors.ProviderBroken
-
-
-# ---- what it says
 
 
 @pytest.mark.parametrize(

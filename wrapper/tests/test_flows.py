@@ -69,9 +69,6 @@ def cancel(**changes: Any) -> Flow[str]:
     return retry.cancel(TASK_ID, limits(**changes))
 
 
-# ---- submit once
-
-
 @pytest.mark.parametrize("failures", [0, 1, 3])
 def test_submission_that_never_left_is_sent_up_to_four_times(failures: int) -> None:
     played, hopeless = play(submit(), *[NEVER_LEFT] * failures, seen("pending")), play(submit(), NEVER_LEFT)
@@ -173,9 +170,6 @@ def test_uncertain_submission_has_its_time_on_the_clock_of_the_provider() -> Non
     assert played.error.identity.account == "account"
 
 
-# ---- waiting
-
-
 @pytest.mark.parametrize(("word", "said"), [("Failed", "failed"), ("canceled", "cancelled")])
 def test_task_that_ends_without_a_result_raises_with_the_task(word: str, said: str) -> None:
     failed = seen(word, error={"code": 10000, "message": "no face found in the image"})
@@ -231,9 +225,6 @@ def test_wait_learns_from_the_task_that_it_saw_end() -> None:
     assert nothing.estimate(KIND) == USUAL
 
 
-# ---- the deadline
-
-
 @pytest.mark.parametrize("timeout", [0.0, 5.0])
 @pytest.mark.parametrize("flow", [run, wait], ids=["run", "wait"])
 def test_wait_ends_exactly_at_its_deadline_with_a_last_poll(flow: Callable[..., Flow[Any]], timeout: float) -> None:
@@ -265,8 +256,6 @@ def test_poll_may_not_outlive_the_deadline() -> None:
     assert played.timeouts[0] == 4.0
     assert played.timeouts[-1] == 1.0
 
-
-# ---- polls that fail
 
 TROUBLES: dict[str, Response | TransportFailure] = {
     "502 in HTML": GATEWAY,
@@ -338,9 +327,6 @@ def test_retry_after_of_a_refused_poll_is_followed() -> None:
     assert played.sleeps == [7.0, retry.RETRY_AFTER_FLOOR, retry.RETRY_AFTER_CAP]
 
 
-# ---- interruption
-
-
 SEEN = [seen("pending"), seen("processing"), seen("completed")]
 
 
@@ -354,9 +340,6 @@ def test_interruption_names_the_task_at_every_step(flow: Callable[..., Flow[Any]
 
     (note,) = stop.__notes__
     assert f"client.wait({TASK_ID!r})" in note
-
-
-# ---- requests that bring no task
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404])
@@ -378,8 +361,6 @@ def test_repeated_cancel_that_is_refused_succeeds_when_the_task_is_cancelled() -
         assert isinstance(error, errors.InvalidRequest)
         assert (error.task_id, error.attempts) == (TASK_ID, 2)
 
-
-# ---- for any provider
 
 bodies = st.sampled_from(
     [b"", b"<html>", b"null", b"[1]", b'{"code": 500}', b'{"code": 500, "message": "x"}', b'{"data": {"task_id": " "}}']

@@ -14,7 +14,7 @@ from unitask._core import pricing
 from unitask._core.contents import video_frames, video_seconds
 from unitask.media import measured, wire_form
 
-from .pictures import encoded, picture
+from .pictures import box, encoded, picture
 
 URL = "https://me.test/a.png"
 
@@ -29,13 +29,6 @@ def kling(**given_input: Any) -> tasks.Raw:
 
 def seedance(duration: int, *videos: bytes | str) -> tasks.Seedance2Fast:
     return tasks.Seedance2Fast(prompt="a", resolution="480p", duration=duration, video_urls=list(videos))
-
-
-def box(name: bytes, *parts: bytes, wide: bool = False) -> bytes:
-    """A box of an MP4 file; `wide` writes its size in eight bytes."""
-    content = b"".join(parts)
-    size = (16 if wide else 8) + len(content)
-    return struct.pack(">I4sQ", 1, name, size) + content if wide else struct.pack(">I4s", size, name) + content
 
 
 def track(kind: bytes, samples: int) -> bytes:

@@ -20,21 +20,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import State, errors, webhooks
 from unitask.tasks import FaceSwapOutput
+from unitask.testing import documented_example
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
 from unitask_api import contract
 
-from .script import TASK_ID, UNIX, task_data
+from .script import OUTPUT_URL, TASK_ID, UNIX, task_data
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a webhook secret, in clear"
 FROM_PROVIDER = {"x-webhook-secret": SECRET}
 NOW = int(UNIX)
 CONFIG = {"webhook_config": {"endpoint": "https://me.test", "secret": SECRET}}
-ENDED = {
-    "timestamp": NOW,
-    "data": task_data("completed", config=CONFIG, output={"image_url": "https://out.test/a.png"}),
-}
-ACCOUNT = json.loads((ROOT / "spec/examples/webhook/account.request.json").read_text())["value"]
+ENDED = {"timestamp": NOW, "data": task_data("completed", config=CONFIG, output={"image_url": OUTPUT_URL})}
+ACCOUNT = documented_example("webhook.account.request")
 LONG = 100.0  # seconds; longer than any wait of these tests
 
 
@@ -82,8 +79,6 @@ def test_account_notification_is_read() -> None:
     documented = contract.components()["AccountNotification"]["properties"]["type"]
     assert set(AccountType) == set(documented["x-advisory"]["enum"])
 
-
-# ---- the secret
 
 RIGHT: list[Any] = [
     {"host": "me.test", "X-WEBHOOK-SECRET": SECRET},
@@ -199,9 +194,6 @@ def test_every_body_is_a_notification_or_rejected(body: bytes | str, tolerance: 
         found = str(refusal)
 
     assert isinstance(found, TaskNotification | AccountNotification) or SECRET not in str(found)
-
-
-# ---- the receiver
 
 
 @dataclass
@@ -349,9 +341,6 @@ def test_duplicate_that_comes_while_the_handler_runs_is_answered_503(error: Any,
     assert made.wait_for_notification(TASK_ID, 0) == TASK_ID
 
 
-# ---- waiting for notifications
-
-
 def test_earlier_notification_ends_one_wait(shell: str, made: Receiver) -> None:
     def wait(seconds: float, task_id: str = TASK_ID) -> str | None:
         if shell == "sync":
@@ -429,7 +418,7 @@ def test_example_of_the_page_runs(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
-    page = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    page = Path(__file__).resolve().parents[2].joinpath("docs/webhooks.md").read_text(encoding="utf-8")
     code = page.split(f"```python\n# {name}\n")[1].partition("```")[0]
     names: dict[str, Any] = {}
     exec(compile(code, name, "exec"), names)

@@ -132,18 +132,6 @@ WORDS: Final[dict[str, Callable[[Scene], Pixels]]] = {
     "background": lambda scene: 255 - scene.salient,
 }
 
-_SAME_AS: Final = {
-    "eye": "eyes",
-    "lip": "lips",
-    "tooth": "teeth",
-    "brow": "brows",
-    "eyebrow": "brows",
-    "eyebrows": "brows",
-    "faces": "face",
-    "persons": "person",
-    "people": "person",
-}
-
 
 def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0) -> tuple[bytes, list[str]]:
     """Return a PNG that is transparent where nothing is named, and notes on what was done otherwise than requested.
@@ -163,7 +151,7 @@ def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0
 
 def _words(prompt: str) -> list[str]:
     words = (word.strip().lower() for word in prompt.split(","))
-    return [_SAME_AS.get(word, word) for word in words if word]
+    return [word for word in words if word]
 
 
 def _grown(mask: Pixels, pixels: int) -> Pixels:
