@@ -136,12 +136,3 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self.chunks:
             yield chunk
-
-
-def cut_off(content: bytes) -> Body:
-
-    def chunks() -> Iterator[bytes]:
-        yield content
-        raise httpx.ReadError("connection reset")
-
-    return Body(chunks())

@@ -76,9 +76,7 @@ def test_submission_whose_answer_names_a_task_was_accepted(status: int, body: by
         (answer(500, json.dumps(NO_CREDIT).encode()[:-1]), NO_CREDIT["data"]["task_id"], NOT_ITS_OWN),
     ],
 )
-def test_answer_that_cannot_be_read_keeps_the_id_that_it_names(
-    reply: Response, task_id: str | None, reason: str
-) -> None:
+def test_answer_that_cannot_be_read_keeps_the_id_it_names(reply: Response, task_id: str | None, reason: str) -> None:
     found = read(reply)
 
     assert isinstance(found, envelope.Unreadable)
@@ -142,9 +140,7 @@ def test_message_shows_every_reason_once_and_is_bounded() -> None:
         (["a"], {"error": "b"}, '["a"]'),
         ("", {}, repr('{"code": 400, "message": "", "data": {}}')),
     ):
-        assert str(read(answer(400, {"code": 400, "message": message, "data": data}))).startswith(
-            f"HTTP 400: {words}. "
-        )
+        assert str(read(refused(400, message, data))).startswith(f"HTTP 400: {words}. ")
     page, long = read(answer(400, b"x" * 9000)), read(refused(400, "y" * 9000))
     assert f"HTTP 400: {'x' * 120!r}" in str(page)
     assert len(str(long)) < 2000

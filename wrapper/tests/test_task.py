@@ -56,7 +56,13 @@ FACTS: list[tuple[str, object, dict[str, Any]]] = [  # a property, its value, an
     *((name, value, {"meta": []}) for name, value in (("ended_at", None), ("cost_usd", None))),
     *((name, value, {name: 7}) for name, value in (("model", ""), ("task_type", ""))),
     *(("progress", None, {"progress": odd}) for odd in (True, "soon", [], -1, math.nan, "\u0661\u0662")),
-    ("progress", 100.0, {"progress": "101%"}),
+    *(("progress", 100.0, fields) for fields in ({"progress": "101%"}, {"output": {"progress": 250}})),
+    ("progress", 55.0, {"output": {"task_progress": "55%"}}),
+    ("progress", 12.5, {"output": {"percent": 12.5}}),
+    ("progress", 7.0, {"progress": 7, "output": None}),
+    ("progress", 0.0, {"output": {"progress": 0}}),
+    ("progress", None, {"output": {"progress": True}}),
+    ("progress", 3.0, {"output": {"progress": -1, "percent": 3}}),
 ]
 
 

@@ -65,9 +65,7 @@ def test_task_type_has_a_valid_output_whose_files_can_be_fetched(
     assert urls.isdisjoint(others)
 
 
-def test_scripts_for_a_number_of_submissions_come_first_in_their_order(
-    provider: UnitaskProvider, client: Client
-) -> None:
+def test_scripts_for_a_number_of_submissions_come_first_in_order(provider: UnitaskProvider, client: Client) -> None:
     provider.completes()
     provider.refuses(tasks.FaceSwap)
     provider.fails("one", times=1)

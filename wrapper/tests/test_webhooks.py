@@ -414,9 +414,7 @@ def test_no_notification_is_lost_between_threads(made: Receiver) -> None:
 
 
 @pytest.mark.parametrize("name", ["hook.py", "view.py"])
-def test_example_of_the_page_runs(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_page_example_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
     page = Path(__file__).resolve().parents[2].joinpath("docs/webhooks.md").read_text(encoding="utf-8")
     code = page.split(f"```python\n# {name}\n")[1].partition("```")[0]
