@@ -15,7 +15,7 @@ from unitask.inputs import request_body
 from unitask.tasks import FaceSwapOutput
 from unitask.testing import documented_example
 
-from .script import GATEWAY, TASK_ID, answer, limits, play, refused, run_flow, seen, task_data
+from .script import GATEWAY, TASK_ID, answer, json_values, limits, play, refused, run_flow, seen, task_data
 from .shells import perform, provider
 
 NO_CREDIT = documented_example("core.no-credit.create.500")
@@ -216,18 +216,11 @@ def test_acknowledgement_is_its_message_or_an_error(reply: Response, said: str |
         envelope.read_acknowledgement(reply)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["code", "data", "message", "task_id", "error", "config"]), inner, max_size=4)
-    ),
-    max_leaves=8,
-)
+values = json_values(["code", "data", "message", "task_id", "error", "config"], st.text(max_size=8))
 
 
 @settings(max_examples=200, deadline=None)
-@given(status=st.integers(100, 999), body=json_values | st.binary(max_size=60), wait=st.text(max_size=9))
+@given(status=st.integers(100, 999), body=values | st.binary(max_size=60), wait=st.text(max_size=9))
 def test_every_answer_has_one_of_three_meanings(status: int, body: Any, wait: str) -> None:
     reply = answer(status, body, retry_after=wait)
     found = envelope.read_task(reply, Output)

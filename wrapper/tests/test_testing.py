@@ -1,7 +1,4 @@
-"""The provider in memory as the tests of a program use it, and the plugin in a run of pytest.
-
-The examples of docs/testing.md run here too: they show completed, failed, refused and lost tasks.
-"""
+"""The provider in memory as the tests of a program use it, the pytest plugin, and the examples of docs/testing.md."""
 
 import asyncio
 import base64
