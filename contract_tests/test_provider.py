@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ from unitask_sandbox.engines import ENGINES
 
 from .conftest import MONEY
 from .support import ENTRIES
-from .support.defective_provider import DEFECTS, defective, with_defects
+from .support.defective_provider import DEFECTS, defective
 
 FAILED = (runner.Outcome.BROKEN, runner.Outcome.NOT_RUN)
 
@@ -84,12 +83,6 @@ def test_quick_provider_is_not_called_broken(check: runner.Check) -> None:
         result = runner.made(quick, check)
 
     assert result.outcome in (runner.Outcome.KEPT, runner.Outcome.LEFT_OUT), result.detail
-
-
-@pytest.mark.parametrize("check", ["every_answer", "every_sequence"])
-def test_middleware_without_a_defect_breaks_nothing(check: str) -> None:
-    with provider.sandbox(partial(with_defects, []), seed=1) as sound:
-        assert runner.made(sound, *runner.chosen([check])).outcome is runner.Outcome.KEPT
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

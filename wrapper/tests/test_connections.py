@@ -15,7 +15,7 @@ from typing import Any
 
 import httpcore
 import pytest
-from unitask import AsyncClient, Budget, Client, errors, tasks
+from unitask import AsyncClient, Budget, Client, _connections, errors, tasks
 from unitask._connections import IN_FLIGHT
 
 from .interruption import Interruption, at_each_line
@@ -217,6 +217,23 @@ def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(caplog: py
     assert [record.levelname for record in caplog.records] == ["WARNING"] * IN_FLIGHT
     assert all("may have been accepted" in record.getMessage() for record in caplog.records)
     assert budget.held_usd == pytest.approx(IN_FLIGHT * 0.01)
+
+
+def test_submission_waits_for_its_turn_without_a_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connections, "IN_FLIGHT", 1)
+    arrived, large = asyncio.Event(), tasks.Raw("m", "t", {"text": "x" * 10_000})  # its body has 0.2 s more
+
+    async def hanging(_: Any) -> Any:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async def both(client: Any) -> Any:
+        first = asyncio.create_task(client.submit(large))
+        await arrived.wait()
+        return await asyncio.gather(first, submit(client), return_exceptions=True)
+
+    ended = perform("async", hanging, both, http_timeout=0.05, max_retries=0)  # type: ignore[arg-type]  # it is async
+    assert [type(error) for error in ended] == [errors.SubmissionUncertain] * 2
 
 
 def reported(error: BaseException, caplog: pytest.LogCaptureFixture) -> bool:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from unitask import Client, Outcome, Output, Recovery, Timestamp, _base_client, errors, tasks
 from unitask._core import flows, recovery
-from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
+from unitask._core.effects import Flow, Response, SendRequest, TransportFailure
 from unitask.testing import InstantClock, UnitaskProvider
 
 from .script import BODY, CUT_OFF, GATEWAY, TASK_ID, UNIX, Played, answer, history_page, limits, play, refused, seen
@@ -226,19 +226,6 @@ def test_search_ends_when_time_is_up() -> None:
     assert short.sleeps == [10.0, 10.0, 5.0]
     assert "again in 36 s" in short.result.reason
     assert hanging.ended_at < recovery.LONGEST_READING + 60.0
-
-
-def test_search_ends_though_the_clocks_stand_still() -> None:
-    error, page = uncertain(), history()
-    now, flow = error.identity.sent.end, recovery.find(error, {}, limits(timeout=None), CLIENT)
-    step = next(flow)
-    try:
-        for _ in range(1000):
-            step = flow.send(replace(page, at=now) if isinstance(step, SendRequest) else Resumed(now))
-    except StopIteration as end:
-        found = end.value
-
-    assert found.outcome is UNCLEAR
 
 
 def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> None:

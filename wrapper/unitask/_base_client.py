@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
 import httpx
@@ -45,15 +45,17 @@ from .download import Sink
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
 from .inputs import TaskInput
 from .media import LARGEST_FILE, measured
-from .webhooks import Receiver
+from .webhooks import Receiver, remember
 
 T = TypeVar("T")
+HttpClientT = TypeVar("HttpClientT", bound=httpx.Client | httpx.AsyncClient)
+TransportT = TypeVar("TransportT")
+SleptT = TypeVar("SleptT")
 Clock = Callable[[], Timestamp]
 OnChange = Callable[[Task[Output]], object]
 
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LATEST_TIME = 2.0**53  # unix seconds
-OWN_IDS_KEPT = 10_000  # ids of created and found tasks, so that `find` does not take one of them for another
 PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only with each other
 # The request provably never left. Any other exception may have happened after it arrived.
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -78,10 +80,7 @@ def system_clock() -> Timestamp:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a client uses for arguments that are not given.
-
-    `unitask.testing` replaces `BaseClient.defaults` during a test.
-    """
+    """What a client uses for arguments that are not given; `unitask.testing` replaces it during a test."""
 
     transport: httpx.MockTransport | None = None  # None: the network
     clock: Clock = system_clock
@@ -104,31 +103,35 @@ def checked_key(given: str | None) -> Secret:
     return key
 
 
-class BaseClient:
+class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
     """Settings of a client, and each of its calls as a flow."""
 
     defaults: ClassVar[Defaults] = Defaults()
     base_url: str = ""  # until it is known: a traceback with variables shows a half-made client too
     http_timeout: float
     poll_patience: float
-    _http_client: Any = None  # httpx.Client or httpx.AsyncClient
+    _http_client: HttpClientT | None = None
 
     def __init__(
         self,
-        api_key: str | None,
-        base_url: str | None,
+        api_key: str | None = None,
+        base_url: str | None = None,
         *,
-        http_timeout: float,
-        poll_patience: float,
-        max_retries: int | None,
-        mark_webhooks: bool,
-        uploads: bool,
-        webhooks: Receiver | None,
-        budget: Budget | None,
-        default_headers: Mapping[str, str] | None,
-        proxy: str | None,
-        clock: Clock | None,
+        http_timeout: float = 60.0,
+        max_retries: int | None = None,
+        poll_patience: float = 60.0,
+        mark_webhooks: bool = True,
+        uploads: bool = True,
+        webhooks: Receiver | None = None,
+        budget: Budget | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        http_client: HttpClientT | None = None,
+        transport: TransportT | None = None,
+        clock: Clock | None = None,
+        sleep: Callable[[float], SleptT] | None = None,
     ) -> None:
+        api_key = hidden(api_key)
         self._key = checked_key(api_key)
         self._hider = Hider(self._key)
         keep_out_of_logs(self._hider)
@@ -154,12 +157,21 @@ class BaseClient:
         self._durations = DurationTracker()
         origin = (self.base_url == DEFAULT_BASE_URL and contract.operation("upload_file").server) or self.base_url
         self._uploads = Uploads(origin, wanted=uploads)
-        self._own_ids: OrderedDict[str, str] = OrderedDict()  # the submission of each task id
+        self._own_ids: OrderedDict[str, str] = OrderedDict()  # the submission of each created or found task
         self._dated: envelope.Dated | None = None  # the provider's time in the last answer that had it
         self._account = hashlib.sha256(f"{self.base_url} {self._key}".encode()).hexdigest()[:16]
         self._closed = False
         self._unknown_words: set[str] = set()
         _telemetry.tracer()
+        self._set_up(transport, http_client, sleep)
+
+    def _set_up(
+        self,
+        transport: TransportT | None,
+        http_client: HttpClientT | None,
+        sleep: Callable[[float], SleptT] | None,
+    ) -> None:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.base_url!r})"
@@ -203,19 +215,11 @@ class BaseClient:
             estimate = pricing.estimate(body, measured)
             flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)
         created = yield from flow
-        self._remember_own(created.id, submission.token)
+        remember(self._own_ids, created.id, submission.token)
         return created
 
-    def _remember_own(self, task_id: str, submission: str) -> None:
-        self._own_ids[task_id] = submission
-        if len(self._own_ids) > OWN_IDS_KEPT:
-            self._own_ids.popitem(last=False)
-
     def _report(self, submission: Submission, interruption: BaseException) -> None:
-        """Log what became of a submission that an exception ends, and add it to the exception as a note.
-
-        The message of a UnitaskError contains it already.
-        """
+        """Log what became of a submission that an exception ends, and note it, unless its message contains it."""
         if isinstance(interruption, SubmissionUncertain):
             _log_uncertain(interruption)
         if isinstance(interruption, UnitaskError):
@@ -273,7 +277,7 @@ class BaseClient:
             uncertain, self._own_ids, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
         )
         if found.task is not None:
-            self._remember_own(found.task.id, recovery.submission_of(uncertain))
+            remember(self._own_ids, found.task.id, recovery.submission_of(uncertain))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
         return found

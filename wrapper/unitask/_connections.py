@@ -40,15 +40,13 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 
 @dataclass(slots=True)
 class Pools(Generic[ClientT]):
-    """The HTTP clients of one process or event loop: for submissions, other requests, and output files.
-
-    The gates let `IN_FLIGHT` coroutines at once make calls, and fetch files.
-    """
+    """The HTTP clients of one process or event loop: for submissions, other requests, and output files."""
 
     submissions: ClientT
     calls: ClientT
     files: ClientT
     process: int = field(default_factory=os.getpid)
+    # `IN_FLIGHT` coroutines at once make calls, and fetch files
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
     file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 

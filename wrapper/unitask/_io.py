@@ -26,10 +26,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class SyncIO(BaseClient):
+class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
     """The I/O of `Client`: connections belong to a process, files are fetched in threads."""
 
-    _http_client: httpx.Client | None
     _given: httpx.Client | httpx.BaseTransport | None
     _transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
 
@@ -100,10 +99,9 @@ class SyncIO(BaseClient):
                 raise
 
 
-class AsyncIO(BaseClient):
+class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[object]]):
     """The I/O of `AsyncClient`: connections belong to an event loop, files are read and written in threads."""
 
-    _http_client: httpx.AsyncClient | None
     _given: httpx.AsyncClient | httpx.AsyncBaseTransport | None
     _transport: Callable[[float], httpx.AsyncBaseTransport]
 

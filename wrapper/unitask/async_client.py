@@ -4,31 +4,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
-import httpx
 from unitask_api.output_files import OutputFile
 
 from . import llm
 from ._async_runner import AsyncRunner
-from ._base_client import OnChange, hidden
+from ._base_client import OnChange
 from ._core import retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.recovery import Submission
 from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
-from ._model.timestamp import Timestamp
 from ._telemetry import span
-from .budget import Budget
 from .download import plan
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput
 from .media import Media, read_file
-from .webhooks import Receiver
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -72,42 +68,6 @@ class AsyncClient(AsyncRunner):
             account = await client.account()
             print(account.balance_usd)
     """
-
-    def __init__(
-        self,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        *,
-        http_timeout: float = 60.0,
-        max_retries: int | None = None,
-        poll_patience: float = 60.0,
-        mark_webhooks: bool = True,
-        uploads: bool = True,
-        webhooks: Receiver | None = None,
-        budget: Budget | None = None,
-        default_headers: Mapping[str, str] | None = None,
-        proxy: str | None = None,
-        http_client: httpx.AsyncClient | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-        clock: Callable[[], Timestamp] | None = None,
-        sleep: Callable[[float], Awaitable[object]] | None = None,
-    ) -> None:
-        api_key = hidden(api_key)
-        super().__init__(
-            api_key,
-            base_url,
-            http_timeout=http_timeout,
-            max_retries=max_retries,
-            poll_patience=poll_patience,
-            mark_webhooks=mark_webhooks,
-            uploads=uploads,
-            webhooks=webhooks,
-            budget=budget,
-            default_headers=default_headers,
-            proxy=proxy,
-            clock=clock,
-        )
-        self._set_up(transport, http_client, sleep)
 
     async def __aenter__(self) -> Self:
         return self

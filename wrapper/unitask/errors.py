@@ -159,8 +159,6 @@ class BudgetExceeded(
 
     Attributes:
         estimate_usd: The amount to hold for it; None if its cost is not known.
-        limit_usd: The limit of the budget.
-        spent_usd: The bills so far.
         held_usd: The amount held for tasks that may still be billed.
     """
 
@@ -187,8 +185,6 @@ class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) befor
     It is not sent again, because this API has no idempotency key. `find` looks for the task in your task history.
 
     Attributes:
-        model: The model of the task.
-        task_type: The task type.
         sent_between: When it may have been accepted: from and to, in UTC.
         fingerprint: SHA-256 over model, task type and input, as hexadecimal digits: equal for equal tasks.
         identity: The facts by which `find` recognises the task.
@@ -227,7 +223,6 @@ class ApiError(UnitaskError, next_step="Change the request: the same one is refu
     """The provider answered, and refused the request.
 
     Attributes:
-        status: The HTTP status.
         code: The `code` of the task's error, or of the envelope; None if the body has none.
         retry_after: The seconds to wait, from Retry-After; None without one.
     """

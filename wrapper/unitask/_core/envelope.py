@@ -1,8 +1,6 @@
 """Read an HTTP answer as a task, an error, or "cannot be read". The only place that reads a status code.
 
-The provider wraps a task as {code, data, message}; some documented samples show the webhook form {timestamp, data}.
-`error` is an object on success too (code 0), and a refused submission can be HTTP 500 with a whole task in it (recorded
-2025-08-25), so neither `error` nor `data` decides. What decides is, in this order:
+A refused submission can be HTTP 500 with a whole task in it (recorded 2025-08-25). What decides is, in this order:
 
 - A submission that is answered by a gateway (`GATEWAY_STATUSES`, or an error without the API's envelope) is uncertain.
 - A submission whose answer names a task that has not failed was accepted, whatever the HTTP status is.

@@ -117,8 +117,7 @@ def watch(
 ) -> Flow[Task[OutputT]]:
     """Poll until the task is done, however it ends, and yield each change.
 
-    `kind` is its name in the catalogue; None takes it from the first poll. Without `seen`, the task as it was accepted
-    just now, the first poll is immediate. `exists`: the provider is known to have the task.
+    `kind` is its name in the catalogue; None takes it from the first poll. Without `seen`, that poll is immediate.
     """
     return _watch(_Poller(task_id, output_type, limits, exists=exists), kind, seen)
 
@@ -171,11 +170,9 @@ def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: b
 
 
 def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None) -> Flow[list[T | errors.UnitaskError]]:
-    """Drive several waits in one: the one that is due first is next, and time passes only when none is due.
+    """Drive several waits in one, each with the id of its task; return the result or the error of each, in their order.
 
-    Each wait comes with the id of its task; `timeout` is that of each, None when it differs. Return the result or the
-    error of each, in the order given; an error that is not one of unitask's becomes the cause of an `Unreachable`. A
-    step costs O(log n) for n waits. Requests are sent one after another, so a slow one is limited (`_Calls`).
+    The one that is due first is next. Requests are sent one after another, so a slow one is limited (`_Calls`).
     """
     now = (yield Sleep(0)).at
     calls = _Calls(math.inf if timeout is None else now.monotonic + timeout)
@@ -259,11 +256,7 @@ def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:
 
 @dataclass(slots=True)
 class _Calls:
-    """How long each request of several waits may take, so that a slow one does not take the time of the others.
-
-    While others are due, a request gets at most half of the time that is left. Each request that brings no answer in
-    its time halves what the next one gets, down to a minimum.
-    """
+    """How long each request of several waits may take: while others are due, half of the time that is left, or less."""
 
     deadline: float  # on the monotonic clock
     slow: int = 0  # requests without an answer in time, less those with one

@@ -1,14 +1,9 @@
-"""When to poll next: often around the usual end of such a task, rarely before and after.
+"""When to poll next: often around the usual end of such a task, rarely before and after (ARCHITECTURE.md).
 
 Polling at rate r(t) costs E[n] = integral of S r dt polls and a delay E[d] = integral of S h / (2 r) dt,
 where S is the share of tasks that still run at age t and h their rate of completion. Their product is least when r is
 proportional to the square root of h (Barlow, Hunter and Proschan 1963): r(t) = J / (2 D) sqrt(h(t)) for a mean delay D,
 with J = integral of S sqrt(h) dt. The next poll is where the integral of r has grown by one.
-
-Durations are assumed to be log-normal. The catalogue's figure counts like a few tasks; each task that ends counts as
-one, and older ones fade, because the provider's speed changes. While little is known of a kind, a few early polls
-detect a provider that is far faster than the catalogue says, such as a local one. Times of a provider are limited to
-what the client observed, and to the bounds below; the number of planned polls is bounded, too.
 """
 
 import itertools
@@ -69,12 +64,7 @@ class DurationTracker:
     def learn(
         self, kind: str, task: Task[Any], watched: float | None, *, least: float = 0.0, most: float = math.inf
     ) -> None:
-        """Add a task that has ended; only a completed one counts.
-
-        `watched` is the time from its submission to the poll that found its end, for a provider that reports no times;
-        None if it had ended before the first poll. `least` and `most` limit what the provider reports. All are in
-        seconds.
-        """
+        """Add a task that has ended, in seconds: as reported, within `least` and `most`, else as `watched`."""
         if task.state != "completed":
             return
         created, ended = task.created_at, task.ended_at

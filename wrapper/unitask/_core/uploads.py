@@ -35,13 +35,7 @@ UPLOADABLE: tuple[tuple[bytes, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that the provider stores for 24 hours; give it wherever a file is taken.
-
-    Attributes:
-        url: Its URL.
-        expires_at: When it is deleted, in UTC.
-        sha256: Of its content, as hexadecimal digits.
-    """
+    """A file that the provider stores until `expires_at`, in UTC; give it wherever a file is taken."""
 
     url: str
     expires_at: datetime

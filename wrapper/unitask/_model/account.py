@@ -1,8 +1,4 @@
-"""The account and its past tasks: the readers of the generated client, and values computed from their fields.
-
-Field names are those that a connector lists (2026-08-08); the account page and the history page name some of them. No
-real value was ever seen, so every field may be None, and `raw` holds them all.
-"""
+"""The account and its past tasks. No real value was ever seen, so every field may be None, and `raw` holds them all."""
 
 from unitask_api.models import account as models
 from unitask_api.models.account import ActiveTasks, CreditPack, Wallet

@@ -16,14 +16,7 @@ if TYPE_CHECKING:
     from .responses import ReceivedRequest, ReceivedTask
     from .strategies import documented_example, task_bodies
 
-__all__ = [
-    "InstantClock",
-    "ReceivedRequest",
-    "ReceivedTask",
-    "UnitaskProvider",
-    "documented_example",
-    "task_bodies",
-]
+__all__ = ["InstantClock", "ReceivedRequest", "ReceivedTask", "UnitaskProvider", "documented_example", "task_bodies"]
 
 _MODULES = {
     "InstantClock": "clock",

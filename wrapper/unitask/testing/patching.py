@@ -1,7 +1,4 @@
-"""Replace the defaults of the clients during a test: environment, transport, clock and sleep.
-
-Every client that is made during the test uses them; explicit arguments still win.
-"""
+"""Replace the defaults of the clients during a test: environment, transport, clock and sleep."""
 
 import asyncio
 import time

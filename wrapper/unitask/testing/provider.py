@@ -113,14 +113,9 @@ class UnitaskProvider:
         statuses: Sequence[str | Reply] = ("pending", "failed"),
         times: int | None = None,
     ) -> None:
-        """Accept tasks, and end them without a result.
+        """Accept tasks, and end them without a result; `statuses` as for `completes`.
 
-        Args:
-            message: The reason in the provider's words, such as "no face found in the image".
-            kind: A class of `unitask.tasks`; None for all.
-            code: The provider's code of the failure.
-            statuses: As for `completes`.
-            times: The number of submissions; None for all later ones.
+        The message is the reason in the provider's words, such as "no face found in the image", and the code its own.
         """
         self._script(Plan(kind, statuses, failure=message, code=code), times)
 
@@ -133,26 +128,15 @@ class UnitaskProvider:
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
     ) -> None:
-        """Refuse submissions.
+        """Refuse submissions. After a 429 clients send the submission again, up to four times in all.
 
-        Args:
-            kind: A class of `unitask.tasks`; None for all.
-            status: The HTTP status. After a 429 clients send the submission again, up to four times in all.
-            message: The reason in the provider's words; by default that of HTTP for the status.
-            headers: Headers of the answer, such as {"retry-after": "30"}.
-            times: The number of submissions; None for all later ones.
+        The message is the reason in the provider's words; by default that of HTTP for the status.
         """
         words = message or httpx.codes.get_reason_phrase(status).lower() or "refused"
         self._script(Plan(kind, instead=_refusal(status, words, headers), accepted=False), times)
 
     def loses_the_answer(self, kind: Kind | None = None, *, accepted: bool = True, times: int | None = None) -> None:
-        """Receive submissions and give no answer, as after a timeout.
-
-        Args:
-            kind: A class of `unitask.tasks`; None for all.
-            accepted: Whether the task was created; `Client.find` then finds it.
-            times: The number of submissions; None for all later ones.
-        """
+        """Receive submissions and give no answer, as after a timeout; `accepted`: the task is created nevertheless."""
         self._script(Plan(kind, instead=httpx.ReadTimeout("the answer is lost"), accepted=accepted), times)
 
     def answers(self, *replies: Reply) -> None:

@@ -26,14 +26,7 @@ Reply: TypeAlias = Mapping[str, Any] | bytes | httpx.Response | BaseException
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that arrived.
-
-    Attributes:
-        method: GET, POST ...
-        url: The complete URL.
-        body: The JSON body, None without one.
-        headers: The headers; names are case-insensitive.
-    """
+    """A request that arrived, with its whole URL; `body` is the JSON, None without any."""
 
     method: str
     url: str
@@ -48,8 +41,6 @@ class ReceivedTask:
     Attributes:
         id: The id of the task; empty when it was not accepted.
         kind: Its class in `unitask.tasks`; `tasks.Raw` when the catalogue does not have it.
-        model: First half of its name on the wire.
-        task_type: Second half of its name on the wire.
         input: The input as sent: a file is base64, or the URL of an upload (see `UnitaskProvider.files`).
         options: webhook_url, webhook_secret, service_mode, those that were given; a legacy task has none.
     """
