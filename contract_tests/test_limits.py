@@ -79,12 +79,3 @@ def test_advised_limit_is_a_warning_and_is_sent() -> None:
             body = request_body(make(name, **{field: value}))
         assert body["input"][field] == value
         assert [one for one in warned if issubclass(one.category, AdvisoryWarning) and field in str(one.message)]
-
-
-def test_limit_on_a_product_is_checked() -> None:
-    for name, entry in ENTRIES.items():
-        if limit := component(entry["input"]).get("x-max-product"):
-            side = int(limit["maximum"] ** (1 / len(limit["fields"])))
-            request_body(make(name, **dict.fromkeys(limit["fields"], side)))
-            with pytest.raises(errors.InvalidInput, match=" x ".join(limit["fields"])):
-                request_body(make(name, **dict.fromkeys(limit["fields"], side + 64)))

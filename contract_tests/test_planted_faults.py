@@ -6,24 +6,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
-from unitask import AsyncClient, _base_client, errors, inputs, tasks
+from unitask import AsyncClient, errors, inputs, tasks
 from unitask._core import effects, envelope, flows, pricing, requests
-from unitask_api.states import State
 from unitask_contract.scenario_runner import problems, scripted
 from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing
 
-from . import (
-    test_examples,
-    test_fault_library,
-    test_limits,
-    test_parity,
-    test_prices,
-    test_requests,
-    test_resend_rule,
-)
+from . import test_examples, test_fault_library, test_limits, test_parity, test_prices, test_requests, test_resend_rule
 from .support import Plant, answer, replaced
 from .support import envelope as body_of
 from .support.simulated_network import World
@@ -32,7 +22,6 @@ from .test_resend_rule import Plan
 pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 Check = Callable[[], object]
-WORDS = {state.value: state for state in State}
 DONE = answer(200, body_of("completed"))
 NOTHING = property(lambda _: None, lambda _, __: None)
 send = AsyncClient._send
@@ -54,16 +43,11 @@ def scenario(name: str) -> Check:
     return check
 
 
-def resent(plan: Plan) -> Check:
-    return lambda: test_resend_rule.check("sync", [plan])
-
-
 FAULTS: dict[str, tuple[Plant, Check]] = {
-    "a submission is sent again after a read timeout": (
-        replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,)),
-        resent(Plan(fails=httpx.ReadTimeout)),
+    "HTTP 200 without an id is taken for a refusal": (
+        refused_as_decided,
+        lambda: test_resend_rule.check("sync", [Plan(200)]),
     ),
-    "HTTP 200 without an id is taken for a refusal": (refused_as_decided, resent(Plan(200))),
     "a gateway's page is taken for a refusal": (
         refused_as_decided,
         lambda: test_fault_library.hold(World(), "bad-gateway", "create_task", "sync", Path("nothing")),
@@ -75,10 +59,6 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     "the id of a failed task is lost": (
         replaced(errors.UnitaskError, "task_id", NOTHING),
         scenario("a task with status failed raises"),
-    ),
-    "an unknown status is a failure": (
-        lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.FAILED)),
-        scenario("the unknown status 'queued' does not end a wait"),
     ),
     "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task with status failed raises")),
     "a field of a request is lost": (

@@ -22,7 +22,7 @@ from unitask.media import measured
 from unitask_contract import prices, provider, runner
 from unitask_contract.bundle import Rule, component
 from unitask_contract.in_process import IN_PROCESS, InProcess
-from unitask_sandbox import Sandbox, Settings, create_app
+from unitask_sandbox import Settings, create_app
 from unitask_sandbox.bundle import task_type as sandbox_entry
 from unitask_sandbox.create_request import read_create_request
 from unitask_sandbox.engines.simulated.files import film, picture
@@ -97,31 +97,15 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
     assert bool(known) == (ENTRIES[name]["price"].get("count") != "unknown")
 
 
-@pytest.fixture
-def account() -> Iterator[tuple[Client, Sandbox]]:
+def test_uploaded_film_is_billed_as_estimated() -> None:
     app = create_app(Settings(autorun=False, engine_process=False))
-    with closing(app.state.sandbox), Client("sandbox", IN_PROCESS, transport=InProcess(app)) as client:
-        yield client, app.state.sandbox
-
-
-def test_frozen_money_is_in_no_balance_and_is_the_bill_at_the_end(account: tuple[Client, Sandbox]) -> None:
-    client, sandbox = account
-    song = tasks.UdioMusic(gpt_description_prompt="a song", lyrics_type="instrumental")
-    accepted = client.submit(song)
-    balance = client.account().balance_usd
-    sandbox.advance()
-
-    assert balance == pytest.approx(10 - 0.05)
-    assert client.get(accepted).cost_usd == song.estimate_usd() == 0.05
-
-
-def test_uploaded_film_is_billed_as_estimated(account: tuple[Client, Sandbox]) -> None:
-    client, sandbox = account
     padding = struct.pack(">I4s", 8 + uploads.LARGE, b"free") + bytes(uploads.LARGE)
     task = tasks.VideoUpscale(video=film(*SCENE, (64, 48), 2.0) + padding)
-    billed = client.submit(task).cost_usd
+    with closing(app.state.sandbox) as sandbox, Client("sandbox", IN_PROCESS, transport=InProcess(app)) as client:
+        billed = client.submit(task).cost_usd
+        arrived = [one.operation for one in sandbox.arrivals]
 
-    assert [one.operation for one in sandbox.arrivals] == ["upload_file", "create_task"]
+    assert arrived == ["upload_file", "create_task"]
     assert billed == pytest.approx(task.estimate_usd())
     assert billed
 

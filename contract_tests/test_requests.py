@@ -5,9 +5,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from unitask import tasks
 from unitask_api import contract
-from unitask_contract.bundle import components_of, operation_of, operations
+from unitask_contract.bundle import components_of, operation_of, operations, validator
 
-from .support import FACE_SWAP, KEY, TASK_ID, Call, answer, envelope, perform, rows, validator
+from .support import FACE_SWAP, KEY, TASK_ID, Call, answer, envelope, perform, rows
 
 CONFIG = {"webhook_url": "https://me.test/hook", "webhook_secret": "a secret", "service_mode": "private"}
 EXTRA = tasks.FaceSwap(target_image="https://me.test/a.PNG", swap_image="https://me.test/b.webp", extra={"x": [1]})

@@ -22,7 +22,6 @@ from xml.etree import ElementTree
 from generator.changes import changes, verdict
 from unitask_contract import bundle, provider, runner
 from unitask_contract.checks import fuzz
-from unitask_contract.counter import ALL
 from unitask_contract.mutation import BAD, Verdict, ask, ask_generated, judged, mutants
 from unitask_contract.runner import Check, Outcome
 
@@ -79,7 +78,7 @@ def main() -> int:
         wrapper(),
         *of_provider(defects),
     ]
-    exercised_of = exercised.coverage.numbers()[ALL].items()
+    exercised_of = exercised.coverage.numbers().items()
     measures += [Measure(f"{kind} of the contract exercised", *row) for kind, row in exercised_of]
     idle = [check.id for check in runner.chosen() if not any(check.id in found for found in defects.values())]
     problems = [f"{name} finds no defect" for name in idle]

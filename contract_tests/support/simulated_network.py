@@ -1,13 +1,13 @@
 """Client and sandbox in one process and on one clock, which moves only while the client sleeps."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from email.utils import formatdate
 from typing import Any
 
 import httpx
 from unitask import Timestamp
-from unitask.webhooks import Notification, Receiver
+from unitask.webhooks import Receiver
 from unitask_contract.checks._http import BLANK, ENDPOINT, SECRET
 from unitask_sandbox import Sandbox
 from unitask_sandbox.engines import EngineResult
@@ -77,8 +77,8 @@ class World:
 class InstantReceiver(Receiver):
     """A receiver with which a wait takes no time."""
 
-    def __init__(self, world: World, on_notification: Callable[[Notification], object] | None = None) -> None:
-        super().__init__(SECRET, clock=lambda: world.now, on_notification=on_notification)
+    def __init__(self, world: World) -> None:
+        super().__init__(SECRET, clock=lambda: world.now)
         self._world = world
 
     def wait_for_notification(self, task_ids: str | Collection[str], seconds: float) -> str | None:

@@ -151,9 +151,6 @@ class BreakableWire(Wire):
         super().__init__(provider)
         self._provider = provider
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._provider.loop.run(self.handle_async_request(request))
-
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if not self._provider.is_up or self._provider.unconnected:
             self._provider.unconnected = max(0, self._provider.unconnected - 1)
@@ -207,15 +204,13 @@ class LifeCycle(RuleBasedStateMachine):
         super().__init__()
         self.open = ExitStack()
         numbers = itertools.count(1)
-        ids = SimpleNamespace(
-            uuid4=lambda: uuid.UUID(int=next(numbers), version=4)
-        )  # how long a task takes depends on it
+        # How long a task takes depends on its id.
+        ids = SimpleNamespace(uuid4=lambda: uuid.UUID(int=next(numbers), version=4))
         self.open.enter_context(patch("unitask_sandbox.create_request.uuid", ids))
         self.open.enter_context(patch.dict(ENGINES, QUICK))
         folder = self.open.enter_context(tempfile.TemporaryDirectory(prefix="unitask-life-", dir=MEMORY))
         self.provider = Provider(Path(folder), self.open.enter_context(asyncio.Runner()))
         self.memory = Memory()
-        self.has_acted = False  # since the program began
 
     def teardown(self) -> None:
         if self.provider.is_up:
@@ -231,7 +226,6 @@ class LifeCycle(RuleBasedStateMachine):
 
     # What the user does.
 
-    @precondition(lambda machine: machine.has_acted)
     @rule(shell=st.sampled_from(SHELLS))
     def restart_program(self, shell: str) -> None:
         made, sleep = (Client, self.provider.sleep) if shell == "sync" else (AsyncClient, self.provider.sleep_async)
@@ -247,7 +241,6 @@ class LifeCycle(RuleBasedStateMachine):
             assert bills == {key: task.consume for key, task in self.provider.records().items()}, (
                 "the bills are reported"
             )
-        self.has_acted = False
 
     @rule(**SUBMISSION)
     def submit(self, call: str, task: Any, has_webhook: bool, trouble: str, stored: str, then: str | None) -> None:
@@ -397,7 +390,6 @@ class LifeCycle(RuleBasedStateMachine):
         if isinstance(result, errors.UnitaskError):
             copied = pickle.loads(pickle.dumps(result))
             assert (type(copied), vars(copied)) == (type(result), vars(result)), "an error survives pickle"
-        self.has_acted = True
         self.provider.unconnected = 0
         assert name in ("submit", "run") or len(self.provider.submissions()) == arrived, "nothing else makes a task"
         return result

@@ -1,10 +1,10 @@
-"""Count how much of the contract a set of exchanges exercises, by family. docs/coverage.md explains the kinds.
+"""Count how much of the contract a set of exchanges exercises. docs/coverage.md explains the kinds.
 
-A field or a word counts only in a body that is valid as a whole. A component that several families share counts once,
-for the first of them; general operations come before families.
+A field or a word counts only in a body that is valid as a whole.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -17,9 +17,7 @@ from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
-ALL = "all"  # the row of all families
 KINDS = ("operations", "statuses", "fields", "words", "examples", "errors")
-GENERAL = ("core", "account", "upload", "llm", "webhook")
 MAX_DIGITS = 19  # of a 64-bit integer
 Element = tuple[str, str]  # kind, name
 
@@ -45,27 +43,14 @@ class Coverage:
         """Count a webhook that was accepted, by its operationId."""
         self._add(operation, Exchange("POST", "", content, 200, b""))
 
-    def numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
-        """Return (exercised, total) by family and kind; the last row is "all"."""
-        counted: dict[str, dict[str, tuple[int, int]]] = {family: {} for family in (*families(), ALL)}
-        for element, family in elements().items():
-            for row in (counted[family], counted[ALL]):
-                done, every = row.get(element[0], (0, 0))
-                row[element[0]] = done + (element in self._done), every + 1
-        return {family: row for family, row in counted.items() if row}
+    def numbers(self) -> dict[str, tuple[int, int]]:
+        """Return (exercised, total) by kind."""
+        done, every = (Counter(kind for kind, _ in found) for found in (elements() & self._done, elements()))
+        return {kind: (done[kind], every[kind]) for kind in KINDS}
 
     def missing(self) -> list[str]:
-        """Return what was not exercised, by family; the name of a field or a word is its place in the spec."""
-        left = (element for element in elements() if element not in self._done)
-        return sorted(f"{elements()[kind, name]}: {kind} {name}" for kind, name in left)
-
-    def table(self) -> str:
-        """Return the numbers as a Markdown table with a row for each family."""
-        lines = ["| family | " + " | ".join(KINDS) + " |", "|---" * (len(KINDS) + 1) + "|"]
-        for family, row in self.numbers().items():
-            cells = ["{} of {}".format(*row[kind]) if kind in row else "-" for kind in KINDS]
-            lines.append(f"| {family} | {' | '.join(cells)} |")
-        return "\n".join(lines)
+        """Return what was not exercised; the name of a field or a word is its place in the spec."""
+        return sorted(f"{kind} {name}" for kind, name in elements() - self._done)
 
     def _add(self, operation: str, exchange: Exchange) -> None:
         key = operation, exchange.sent, exchange.status, exchange.content
@@ -107,26 +92,20 @@ class Coverage:
 
 
 @cache
-def elements() -> Mapping[Element, str]:
-    """Return everything that can be exercised, and its family."""
-    found: dict[Element, str] = {}
+def elements() -> frozenset[Element]:
+    """Return everything that can be exercised."""
+    found = {("operations", name) for name in (*bundle.operations(), *bundle.entries())}
+    found |= {("examples", name) for name in bundle.examples()} | {("errors", name) for name in error_rows()}
+    left = {str(entry[part]) for entry in bundle.entries().values() for part in ("input", "output")}
     for name, operation in bundle.operations().items():
-        family = bundle.family_of(name)
-        found["operations", name] = family
-        found.update({("statuses", f"{name} {part}"): family for part in operation["responses"]})
-    found.update({("operations", name): entry["family"] for name, entry in bundle.entries().items()})
-    for family, component in _roots():
-        for element in _declared(component):
-            found.setdefault(element, family)
-    found.update({("examples", name): name.partition(".")[0] for name in bundle.examples()})
-    found.update({("errors", name): row.get("family", "core") for name, row in error_rows().items()})
-    return found
-
-
-@cache
-def families() -> tuple[str, ...]:
-    """Return the groups of general operations, then the families of the catalogue."""
-    return (*GENERAL, *sorted({entry["family"] for entry in bundle.entries().values()}))
+        found |= {("statuses", f"{name} {part}") for part in operation["responses"]}
+        left |= {*bundle.components_of(name).values(), *filter(None, [bundle.query_of(name)])}
+    done: set[str] = set()
+    while left:
+        name = left.pop()
+        done.add(name)
+        left |= set(_declare(bundle.component(name), Place(name), found)) - done
+    return frozenset(found)
 
 
 @cache
@@ -134,27 +113,6 @@ def error_rows() -> Mapping[str, Mapping[str, Any]]:
     """Return the rows of error-rows.yaml by name."""
     rows: dict[str, Any] = yaml.safe_load(files("unitask_contract").joinpath("error-rows.yaml").read_text("utf-8"))
     return rows
-
-
-def _roots() -> Iterator[tuple[str, str]]:
-    """Yield the family and component of every body, query, input and output; general operations first."""
-    for name in sorted(bundle.operations(), key=lambda name: families().index(bundle.family_of(name))):
-        components = (*bundle.components_of(name).values(), bundle.query_of(name))
-        yield from ((bundle.family_of(name), component) for component in components if component)
-    for entry in bundle.entries().values():
-        yield from ((entry["family"], entry[part]) for part in ("input", "output"))
-
-
-@cache
-def _declared(component: str) -> frozenset[Element]:
-    """Return the fields and words of a component and of the components that it refers to."""
-    found: set[Element] = set()
-    done, left = set[str](), {component}
-    while left:
-        name = left.pop()
-        done.add(name)
-        left |= set(_declare(bundle.component(name), Place(name), found)) - done
-    return frozenset(found)
 
 
 def _declare(rule: Any, place: Place, found: set[Element]) -> Iterator[str]:
