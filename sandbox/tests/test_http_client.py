@@ -117,7 +117,6 @@ def test_kind_of_an_address(kind: str) -> None:
         ([moved("/next")] * 6, "redirects more than 5 times"),
         ([httpx.Response(300)], "it answers HTTP 300"),
         ([httpx.Response(404)], "it answers HTTP 404"),
-        ([ok(**{"content-length": str(LARGEST + 1)})], "larger than"),
     ],
 )
 def test_answer_that_cannot_be_used_is_an_error(answers: list[Any], words: str) -> None:

@@ -110,9 +110,7 @@ def test_refusal_ends_at_once_and_silence_with_patience() -> None:
         ),
     ],
 )
-def test_history_is_read_to_its_end_and_yields_each_row_once(
-    replies: list[Response], expected: str, pages: int
-) -> None:
+def test_history_is_read_to_its_end_with_each_row_once(replies: list[Response], expected: str, pages: int) -> None:
     played = play(history(), *replies)
 
     assert played.error is None
