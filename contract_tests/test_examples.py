@@ -1,12 +1,10 @@
 """Every documented and recorded body: the wrapper sends it or reads it, and finds the files in it."""
 
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from generator.bundle import task_of
+from generator.bundle import at, task_of
 from unitask import Output, OutputFile, Task, errors, tasks
 from unitask._core import envelope
 from unitask.inputs import request_body
@@ -61,7 +59,8 @@ def test_files_of_the_documented_answers_are_found() -> None:
         found[name] = [described(file) for file in task.output.files]
         for number, file in enumerate(task.output.files, start=1):
             assert (file.task_id, file.number, file.documented) == (task.id, number, True), name
-            assert file.url == value_at(task.output.raw, file.place), name
+            steps = file.place.replace("[", ".").replace("]", "").split(".")
+            assert file.url == at(task.output.raw, "/" + "/".join(steps)), name
 
     assert {name: files for name, files in found.items() if files} == EXPECTED
 
@@ -71,9 +70,3 @@ def described(found: OutputFile) -> str:
     length = [f"{found.duration_s}s"] if found.duration_s else []
     mark = [] if found.watermark is None else ["marked" if found.watermark else "clean"]
     return " ".join([found.place, str(found.kind), str(found.role), *size, *length, *mark])
-
-
-def value_at(output: Any, place: str) -> Any:
-    for step in re.findall(r"[^.\[\]]+", place):
-        output = output[int(step)] if isinstance(output, list) else output[step]
-    return output

@@ -17,16 +17,10 @@ from unitask_sandbox import Settings, create_app
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.faults import EVIDENCE, library, named
 
-from .support import BASE_URL, FACE_SWAP, KEY, rows
+from .support import BASE_URL, FACE_SWAP, KEY, SHELLS, rows
 from .support.simulated_network import WEBHOOK, InstantReceiver, Wire, World, at_once, quick_swap
 
-OUTCOMES = {(name, operation): end for name, fault in library().items() for operation, end in fault.outcome.items()}
-# Both clients take the decisions of the same core: the async one meets one fault for each operation and outcome.
-BOTH = {(operation, end): name for (name, operation), end in OUTCOMES.items()}
-CASES = [
-    *((name, operation, "sync") for name, operation in OUTCOMES),
-    *((name, operation, "async") for (operation, _), name in BOTH.items()),
-]
+CASES = [(name, operation) for name, fault in library().items() for operation in fault.outcome]
 Ending = tuple[Any, Recovery | None]  # a result or an error, and what was found of an uncertain submission
 
 
@@ -66,7 +60,8 @@ def perform(world: World, receiver: InstantReceiver, shell: str, operation: str,
     return found
 
 
-@pytest.mark.parametrize(("name", "operation", "shell"), CASES)
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("name", "operation"), CASES)
 def test_named_fault_ends_as_the_library_says(
     name: str, operation: str, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,6 @@ from unitask_contract.checks import fuzz, task_types
 from unitask_contract.checks._http import create
 from unitask_sandbox.engines import ENGINES
 
-from .conftest import MONEY
 from .support import ENTRIES
 from .support.defective_provider import DEFECTS, defective
 
@@ -23,8 +22,8 @@ FAILED = (runner.Outcome.BROKEN, runner.Outcome.NOT_RUN)
 
 
 def under_test(config: pytest.Config) -> AbstractContextManager[provider.Provider]:
-    base_url, key = (config.getoption(name) for name in ("--base-url", "--key"))
-    return provider.remote(base_url, key, config.stash[MONEY]) if base_url else provider.sandbox()
+    base_url, key, money = (config.getoption(name) for name in ("--base-url", "--key", "--max-usd"))
+    return provider.remote(base_url, key, money) if base_url else provider.sandbox()
 
 
 @pytest.fixture(scope="module")

@@ -228,24 +228,6 @@ def test_each_task_is_done_once_and_in_order(engines: Engines) -> None:
     assert engines.begun == [f"http://me.test/{name}" for name in names]
 
 
-def test_thread_that_cannot_be_started_loses_no_task(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    start, failing = threading.Thread.start, ["unitask-sandbox", "unitask-sandbox-engine"]
-
-    def no_thread(thread: threading.Thread) -> None:
-        if thread.name in failing:
-            failing.remove(thread.name)
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
-    sandbox = engines.sandbox(workers=1)
-    engines.may_end.release(2)
-    tasks = [swap(sandbox, "a"), swap(sandbox, "b")]
-
-    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in tasks)
-    assert failing == []
-
-
 def test_close_while_engines_work_leaves_their_tasks_for_the_restart(
     sandbox_with: SandboxWith, tmp_path: Path, bad_engines: Any
 ) -> None:

@@ -269,7 +269,6 @@ def test_picture_of_the_page_shows_a_swap_by_the_form(browser: Any, serve: Any, 
         expect(rows(page).filter(has_text="completed")).to_have_count(3)
 
         assert all(is_loaded(one) for one in page.locator("main img").all())
-
         assert image.evaluate("(image) => [image.naturalWidth, image.naturalHeight]") == [512, 512]
         assert httpx.get(image.get_attribute("src")).content != ASTRONAUT.read_bytes()
         expect(rows(page).first).to_contain_text("$0.01")
@@ -282,8 +281,6 @@ def test_picture_of_the_page_shows_a_swap_by_the_form(browser: Any, serve: Any, 
     with Image.open(picture) as shot:  # photos make large PNG files; 256 colours do
         colours = shot.convert("RGB")
     colours.quantize(palette=colours.quantize(256)).save(picture, optimize=True)
-
-    assert picture.stat().st_size < 300_000
 
 
 def test_refusal_of_the_api_is_shown_at_the_field(page: Any, serve: Any) -> None:

@@ -90,13 +90,10 @@ def test_colours_are_kept(colours: int) -> None:
 def test_indexes_say_which_face_goes_where() -> None:
     both = np.hstack([portrait(), portrait(HOPPER, HOPPER_MIDDLE)])
     given = clip([both] * 2)
-    one, _ = swap(given, png(both), swap_faces_index="1", target_faces_index="0")
-    two, _ = swap(given, png(both), swap_faces_index="0,1", target_faces_index="1 0")
-    left, right = np.s_[:, :256], np.s_[:, 256:]
+    after, _ = swap(given, png(both), swap_faces_index="0,1", target_faces_index="1 0")
 
-    for video, place, face in ((one, left, HOPPER), (two, left, HOPPER), (two, right, ASTRONAUT)):
-        assert face_distance(png(video.pictures[1][place]), face) < SAME_PERSON
-    assert difference(both[right], one.pictures[1][right]) < 3  # what the encoder makes of it
+    for place, face in ((np.s_[:, :256], HOPPER), (np.s_[:, 256:], ASTRONAUT)):
+        assert face_distance(png(after.pictures[1][place]), face) < SAME_PERSON
 
 
 def test_face_that_leaves_and_comes_back_is_swapped_again() -> None:

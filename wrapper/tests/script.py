@@ -3,11 +3,12 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
+from hypothesis import strategies as st
 from unitask import Timestamp, errors
 from unitask._core import flows
 from unitask._core.effects import (
@@ -55,6 +56,15 @@ def seen(status: object = "pending", **fields: Any) -> Response:
 
 def refused(status: int, message: str = "no", data: Any = None, **headers: str) -> Response:
     return answer(status, {"code": status, "message": message, "data": data}, **headers)
+
+
+def json_values(keys: Iterable[str], texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    """Draw any JSON value with these texts, and NaN; its objects have some of these keys."""
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | texts,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*keys]), inner, max_size=4),
+        max_leaves=12,
+    )
 
 
 def history_page(*rows: object, total: object = None) -> Response:

@@ -14,7 +14,6 @@ from unitask.testing import InstantClock, UnitaskProvider
 
 from .script import TASK_ID, UNIX
 
-SHELLS = ("sync", "async")
 BASE_URL = "https://provider.test"
 KEY = "0123456789abcdef" * 4
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
@@ -136,12 +135,3 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self.chunks:
             yield chunk
-
-
-def cut_off(content: bytes) -> Body:
-
-    def chunks() -> Iterator[bytes]:
-        yield content
-        raise httpx.ReadError("connection reset")
-
-    return Body(chunks())

@@ -184,9 +184,7 @@ WORDS: dict[str, tuple[list[Any], Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize(("script", "call"), WORDS.values(), ids=WORDS)
-def test_error_and_log_hold_nothing_that_a_terminal_obeys(
-    script: list[Any], call: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_error_and_log_control_no_terminal(script: list[Any], call: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "unitask")
     with pytest.raises((errors.UnitaskError, KeyboardInterrupt)) as caught:
         perform("sync", provider(*script), call, poll_patience=1)
@@ -198,7 +196,7 @@ def test_error_and_log_hold_nothing_that_a_terminal_obeys(
 
 
 @given(word=st.text())
-def test_task_and_errors_hold_nothing_that_a_terminal_obeys(word: str) -> None:
+def test_task_and_errors_control_no_terminal(word: str) -> None:
     task = Task({"task_id": word, "model": word, "task_type": word, "status": word}, Output)
 
     assert obeyed(repr(task)) == []

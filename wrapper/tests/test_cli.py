@@ -20,7 +20,7 @@ from unitask import cli, errors, tasks
 from unitask._base_client import Defaults
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
-from unitask.testing.patching import use
+from unitask.testing.provider import use
 
 from .pictures import encoded
 from .script import OUTPUT_URL, TASK_ID, answer, seen, task_data
@@ -270,9 +270,7 @@ def test_stopped_demo_names_no_command_since_its_provider_is_gone(
         ([seen("pending", task_id=NASTY), NotImplementedError(NASTY)], 1),
     ],
 )
-def test_text_of_the_provider_reaches_the_terminal_escaped(
-    script: list[Any], code: int, scripted: Scripted, capsys: Captured
-) -> None:
+def test_text_of_the_provider_is_escaped(script: list[Any], code: int, scripted: Scripted, capsys: Captured) -> None:
     scripted(*script)
 
     assert exit_code(*RUN) == code
@@ -282,9 +280,7 @@ def test_text_of_the_provider_reaches_the_terminal_escaped(
     assert not any(line.startswith("]0;t") for line in err.splitlines())
 
 
-def test_narrow_encoding_loses_nothing_that_was_paid(
-    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_narrow_encoding_loses_no_result(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     scripted(seen("進行中"), DONE, PICTURE)
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict") for _ in range(2))
     monkeypatch.setattr(sys, "stdout", out)
@@ -304,9 +300,7 @@ def unread() -> Iterator[IO[str]]:
         yield stream
 
 
-def test_stdout_that_cannot_be_written_ends_a_command_without_a_traceback(
-    unread: IO[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_stdout_ends_a_command_without_a_traceback(unread: IO[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
     def ended(stdout: Any, *arguments: str) -> tuple[int, bytes]:

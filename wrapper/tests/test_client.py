@@ -143,19 +143,6 @@ def test_call_ends_though_the_clock_stands_still(shell: str) -> None:
         assert sum(clock.sleeps) >= 2
 
 
-def test_progress_is_read_from_each_documented_field() -> None:
-    for fields, percent in (
-        ({"output": {"task_progress": "55%"}}, 55.0),
-        ({"output": {"percent": 12.5}}, 12.5),
-        ({"progress": 7, "output": None}, 7.0),
-        ({"output": {"progress": 0}}, 0.0),
-        ({"output": {"progress": 250}}, 100.0),
-        ({"output": {"progress": True}}, None),
-        ({"output": {"progress": -1, "percent": 3}}, 3.0),
-    ):
-        assert Task(task_data("processing", **fields), Output).progress == percent
-
-
 def test_coroutine_function_for_changes_is_awaited_by_the_async_client_alone() -> None:
     changes: list[object] = []
 
@@ -260,9 +247,7 @@ def test_webhook_gets_a_correlation_id_by_which_its_task_is_found(shell: str) ->
         ({"base_url": "https://other.test"}, Outcome.UNCLEAR),
     ],
 )
-def test_absent_needs_a_settled_history_of_the_same_account(
-    shell: str, settings: dict[str, str], outcome: Outcome
-) -> None:
+def test_absent_needs_a_settled_history_of_one_account(shell: str, settings: dict[str, str], outcome: Outcome) -> None:
     uncertain = perform(shell, provider(LOST), in_turn(submit))[0]
     script = provider(*empty_histories())
     found = perform(shell, script, lambda client: client.find(uncertain), **settings)

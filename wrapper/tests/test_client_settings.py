@@ -34,8 +34,12 @@ def download(client: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def plain_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, without the proxies and certificates of the environment."""
     monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.upper().endswith("_PROXY") or name.startswith("SSL"):
+            monkeypatch.delenv(name)
 
 
 REPEATS: dict[str, tuple[Callable[[Any], Any], list[Any], int | None, int]] = {
@@ -157,9 +161,7 @@ def test_closed_http_client_sends_nothing() -> None:
 @pytest.mark.parametrize(
     ("shell", "given"), [("sync", "http_client"), ("sync", "transport"), ("async", "http_client")], ids=str
 )
-def test_connections_of_another_process_or_event_loop_are_refused(
-    shell: str, given: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connections_of_another_process_are_refused(shell: str, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     transport = httpx.HTTPTransport()
     monkeypatch.setattr(transport, "handle_request", lambda _: responded(seen()))
     http_client = HTTP_CLIENTS[shell](transport=provider(seen()).transport)
@@ -197,14 +199,6 @@ def test_given_proxy_is_used_for_every_request(shell: str, monkeypatch: pytest.M
 
 
 Servers = tuple[RawServer, RawServer]
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove proxies and certificates from the environment."""
-    for name in list(os.environ):
-        if name.upper().endswith("_PROXY") or name.startswith("SSL"):
-            monkeypatch.delenv(name)
 
 
 def served(request: Received) -> list[bytes]:
@@ -273,9 +267,7 @@ def test_password_of_a_proxy_is_not_shown(address: Any, monkeypatch: pytest.Monk
     assert "hush" not in repr(transport_settings("http://me:hush@proxy.test"))
 
 
-def test_removed_certificate_file_is_noticed_by_the_next_client(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_removed_certificate_is_noticed_by_the_next_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     certificates = tmp_path / "one.pem"
     certificates.write_bytes(Path(certifi.where()).read_bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates))

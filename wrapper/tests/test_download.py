@@ -238,9 +238,7 @@ def test_existing_file_is_replaced_when_the_new_one_is_whole(shell: str, tmp_pat
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_file_that_appears_meanwhile_is_not_replaced(
-    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_that_appears_meanwhile_is_kept(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not links:
         monkeypatch.setattr("os.link", refuse(errno.EOPNOTSUPP, "no links here"))
 

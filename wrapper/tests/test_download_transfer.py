@@ -20,13 +20,12 @@ from unitask.testing import UnitaskProvider
 from .pictures import encoded
 from .raw_server import Received, raw_server, response
 from .script import TASK_ID, answer, finished
-from .shells import BASE_URL, Body, cut_off, fetch, files_in, instant_clock, perform, provider
+from .shells import BASE_URL, Body, fetch, files_in, instant_clock, perform, provider
 
 CONTENT = bytes(range(256)) * 40
 PNG = encoded()
-URL = "https://out.test/a.mp4"
 PICTURE = OutputFile("https://out.test/a.png", task_id=TASK_ID)
-FILM = OutputFile(URL, "video", task_id=TASK_ID)
+FILM = OutputFile("https://out.test/a.mp4", "video", task_id=TASK_ID)
 
 
 def several(*names: str) -> Task[Output]:
@@ -39,7 +38,11 @@ def file(content: bytes = PNG, **headers: str) -> Any:
 
 
 def broken_off(content: bytes, status: int = 200, **headers: str) -> httpx.Response:
-    return httpx.Response(status, headers=headers, stream=cut_off(content))
+    def chunks() -> Iterator[bytes]:
+        yield content
+        raise httpx.ReadError("connection reset")
+
+    return httpx.Response(status, headers=headers, stream=Body(chunks()))
 
 
 # The answer, the first pause before the next attempt (None without one), and the reason in the error.
@@ -177,8 +180,6 @@ BROKEN: list[tuple[dict[str, str], Any, list[tuple[str | None, str | None]]]] = 
     ({"etag": "v1"}, file(CONTENT), [ANEW]),
     (V1, file(b"\0a later version"), [ON]),
     (V1, rest(2999), [ON, ANEW]),
-    (V1, rest(content_encoding="gzip"), [ON, ANEW]),
-    (V1, rest(etag='"v2"'), [ON, ANEW]),
     (V1, answer(416, content_range="bytes */1000"), [ON, ANEW]),  # it is shorter now
     (V1, file(b"", content_encoding="gzip", etag='"v1"'), [ON, ANEW]),  # its offset is unknown
 ]
@@ -371,9 +372,7 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
         ("/a b/ü.png?ä=%C3%A4#part", "/a%20b/%C3%BC.png?%C3%A4=%C3%A4"),  # HTTP cannot carry it as it is
     ],
 )
-def test_url_is_sent_as_it_was_written_also_before_a_redirect(
-    shell: str, path: str, target: str | None, tmp_path: Path
-) -> None:
+def test_url_and_redirect_are_sent_as_written(shell: str, path: str, target: str | None, tmp_path: Path) -> None:
     def respond(request: Received) -> list[bytes]:
         if request.path == "/there;1?x=%2520":
             return [response(200, b"\0x")]

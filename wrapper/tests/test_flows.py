@@ -14,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import Timestamp, errors
 from unitask._core import flows, polling, retry
-from unitask._core.effects import Flow, Response, SendRequest, Sleep, TransportFailure
+from unitask._core.effects import Flow, Reply, Response, SendRequest, Sleep
 from unitask._core.recovery import ClientIdentity, Submission
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
 
 from .script import (
-    AT_SOME_TIME,
     CUT_OFF,
     GATEWAY,
     MODEL,
@@ -84,9 +83,7 @@ def test_submission_that_never_left_is_sent_up_to_four_times(failures: int) -> N
 
 
 @pytest.mark.parametrize(("seconds", "slept"), [("7", 7.0), ("0.1", 0.5), ("9999", 120.0), (None, 0.375)])
-def test_rate_limited_submission_is_sent_again_after_retry_after_within_limits(
-    seconds: str | None, slept: float
-) -> None:
+def test_rate_limited_submission_is_repeated_after_retry_after_within_limits(seconds: str | None, slept: float) -> None:
     limited = refused(429, "slow down", **({"retry_after": seconds} if seconds else {}))
     played, lasting = play(submit(), limited, seen()), play(submit(), limited).error
 
@@ -118,7 +115,7 @@ def test_refused_submission_is_sent_once(reply: Response, kind: type[errors.ApiE
 
 
 TRACED = {"cf-ray": "7", "x-request-id": "r"}
-UNCERTAIN: dict[str, tuple[Response | TransportFailure, str, str | None]] = {
+UNCERTAIN: dict[str, tuple[Reply, str, str | None]] = {
     "read timeout": (CUT_OFF, "no answer, ReadTimeout", None),
     "520, empty": (answer(520, b""), "HTTP 520 from a gateway: an empty body", None),
     "503 with the failed task": (refused(503, "no", FAILED), "HTTP 503 from a gateway", TASK_ID),
@@ -129,9 +126,7 @@ UNCERTAIN: dict[str, tuple[Response | TransportFailure, str, str | None]] = {
 
 
 @pytest.mark.parametrize(("reply", "reason", "task_id"), UNCERTAIN.values(), ids=UNCERTAIN.keys())
-def test_submission_that_may_have_been_accepted_is_sent_once(
-    reply: Response | TransportFailure, reason: str, task_id: str | None
-) -> None:
+def test_submission_that_may_have_been_accepted_is_sent_once(reply: Reply, reason: str, task_id: str | None) -> None:
     reply = dataclasses.replace(reply, headers={**reply.headers, **TRACED}) if isinstance(reply, Response) else reply
     played = play(submit(), reply, took=5.0)
     error = played.error
@@ -257,7 +252,7 @@ def test_poll_may_not_outlive_the_deadline() -> None:
     assert played.timeouts[-1] == 1.0
 
 
-TROUBLES: dict[str, Response | TransportFailure] = {
+TROUBLES: dict[str, Reply] = {
     "502 in HTML": GATEWAY,
     "500 without credit": refused(500, "account credit not enough"),
     "302": answer(302, b"", location="/login"),
@@ -270,9 +265,7 @@ TROUBLES: dict[str, Response | TransportFailure] = {
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
 @pytest.mark.parametrize("flow", [wait, get], ids=["wait", "get"])
-def test_polls_that_keep_failing_end_with_the_patience(
-    flow: Callable[..., Flow[Any]], trouble: Response | TransportFailure
-) -> None:
+def test_polls_that_keep_failing_end_with_the_patience(flow: Callable[..., Flow[Any]], trouble: Reply) -> None:
     played = play(flow(timeout=1000.0, patience=10.0), trouble)
     passing = play(flow(), trouble, trouble, trouble, seen("completed"))
 
@@ -313,7 +306,7 @@ def test_refused_poll_of_a_task_that_was_accepted_earlier_is_repeated(flow: Call
     ],
     ids=["anew after a success", "with the first failure"],
 )
-def test_patience_begins_with_the_first_failed_poll(script: list[Response | TransportFailure]) -> None:
+def test_patience_begins_with_the_first_failed_poll(script: list[Reply]) -> None:
     assert play(wait(timeout=1000.0, patience=10.0), *script, seen("completed")).result.status == "completed"
 
 
@@ -366,10 +359,10 @@ bodies = st.sampled_from(
     [b"", b"<html>", b"null", b"[1]", b'{"code": 500}', b'{"code": 500, "message": "x"}', b'{"data": {"task_id": " "}}']
 )
 answers = st.builds(
-    lambda status, body, headers: Response(status, headers, body, AT_SOME_TIME),
+    lambda status, body, headers: answer(status, body, **headers),
     st.sampled_from([200, 200, 201, 204, 301, 400, 401, 402, 404, 418, 422, 429, 429, 500, 502, 503, 520, 599]),
     bodies | st.binary(max_size=20) | st.sampled_from([seen(word).body for word in ("pending", "odd", "completed")]),
-    st.sampled_from([{}, {"retry-after": "0"}, {"retry-after": "40"}, {"retry-after": "soon"}]),
+    st.sampled_from([{}, {"retry_after": "0"}, {"retry_after": "40"}, {"retry_after": "soon"}]),
 )
 polls = [seen(word) for word in ("pending", "processing", "odd", None, "failed", "completed")]
 scripts = st.lists(answers | st.sampled_from([*polls, NEVER_LEFT, CUT_OFF]), min_size=1, max_size=8)

@@ -1,7 +1,4 @@
-"""Estimates: each kind of price, worked out by hand, and None where no source says what a task costs.
-
-contract_tests/test_prices.py compares the estimate of every task type with what the local provider charges.
-"""
+"""Estimates, worked out by hand; contract_tests/test_prices.py compares them with what the local provider charges."""
 
 import struct
 from fractions import Fraction

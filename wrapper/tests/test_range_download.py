@@ -108,9 +108,7 @@ def packed(coding: str, content: bytes) -> bytes:
     cuts=st.lists(st.integers(0, 3000), max_size=5),
     padding=st.sampled_from([b"", b"\0\0"]),
 )
-def test_compressed_answer_is_unpacked_in_small_pieces(
-    content: bytes, coding: str, cuts: list[int], padding: bytes
-) -> None:
+def test_answer_is_unpacked_in_small_pieces(content: bytes, coding: str, cuts: list[int], padding: bytes) -> None:
     unpacking, pieces = Unpacking(), list[bytes]()
     stream = packed(coding, content)
     places = sorted({0, len(stream) - 1, *(min(cut, len(stream) - 1) for cut in cuts)})

@@ -1,7 +1,4 @@
-"""A task as a value, its token, and the files in its output, whatever the body holds.
-
-contract_tests/test_output_files.py has the documented shapes.
-"""
+"""A task as a value, its token and output files; contract_tests/test_output_files.py has the documented files."""
 
 import base64
 import contextlib
@@ -25,7 +22,7 @@ from unitask_api.contract import document
 from unitask_api.output_files import content_of, ending_of, ending_of_type, files_of, is_ending, text_of
 
 from .pictures import encoded
-from .script import MODEL, TASK_ID, TASK_TYPE, UNIX, task_data
+from .script import MODEL, TASK_ID, TASK_TYPE, UNIX, json_values, task_data
 
 
 def task(**fields: Any) -> Task[FaceSwapOutput]:
@@ -56,7 +53,13 @@ FACTS: list[tuple[str, object, dict[str, Any]]] = [  # a property, its value, an
     *((name, value, {"meta": []}) for name, value in (("ended_at", None), ("cost_usd", None))),
     *((name, value, {name: 7}) for name, value in (("model", ""), ("task_type", ""))),
     *(("progress", None, {"progress": odd}) for odd in (True, "soon", [], -1, math.nan, "\u0661\u0662")),
-    ("progress", 100.0, {"progress": "101%"}),
+    *(("progress", 100.0, fields) for fields in ({"progress": "101%"}, {"output": {"progress": 250}})),
+    ("progress", 55.0, {"output": {"task_progress": "55%"}}),
+    ("progress", 12.5, {"output": {"percent": 12.5}}),
+    ("progress", 7.0, {"progress": 7, "output": None}),
+    ("progress", 0.0, {"output": {"progress": 0}}),
+    ("progress", None, {"output": {"progress": True}}),
+    ("progress", 3.0, {"output": {"progress": -1, "percent": 3}}),
 ]
 
 
@@ -257,11 +260,7 @@ def test_file_deeper_than_forty_levels_is_left_out() -> None:
 
 texts = st.text(max_size=6) | st.sampled_from([A, B, "https://[", "http://\ud800", "data:,", PNG64, "data:x;base64,="])
 FIELDS = ["works", "video", "cover", "resource", "width", "duration", "clips", "songs", "url", "video_raw", "image"]
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
-    max_leaves=12,
-)
+values = json_values(FIELDS, texts)
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), values, max_size=5), st.sampled_from([*OUTPUTS, "Output", "Nothing"]))

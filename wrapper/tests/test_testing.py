@@ -1,7 +1,4 @@
-"""The provider in memory as the tests of a program use it, and the plugin in a run of pytest.
-
-The examples of docs/testing.md run here too: they show completed, failed, refused and lost tasks.
-"""
+"""The provider in memory as the tests of a program use it, the pytest plugin, and the examples of docs/testing.md."""
 
 import asyncio
 import base64
@@ -65,9 +62,7 @@ def test_task_type_has_a_valid_output_whose_files_can_be_fetched(
     assert urls.isdisjoint(others)
 
 
-def test_scripts_for_a_number_of_submissions_come_first_in_their_order(
-    provider: UnitaskProvider, client: Client
-) -> None:
+def test_scripts_for_a_number_of_submissions_come_first_in_order(provider: UnitaskProvider, client: Client) -> None:
     provider.completes()
     provider.refuses(tasks.FaceSwap)
     provider.fails("one", times=1)

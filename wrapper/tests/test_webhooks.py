@@ -24,7 +24,7 @@ from unitask.testing import documented_example
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
 from unitask_api import contract
 
-from .script import OUTPUT_URL, TASK_ID, UNIX, task_data
+from .script import OUTPUT_URL, TASK_ID, UNIX, json_values, task_data
 
 SECRET = "a webhook secret, in clear"
 FROM_PROVIDER = {"x-webhook-secret": SECRET}
@@ -178,12 +178,7 @@ def test_other_body_is_rejected_without_its_content() -> None:
 
 
 words = st.sampled_from(["", "a", SECRET, TASK_ID, "completed", "\ud800"])
-keys = st.sampled_from(["timestamp", "data", "task_id", "type", "time", "detail", SECRET])
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | words,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner),
-    max_leaves=8,
-)
+values = json_values(["timestamp", "data", "task_id", "type", "time", "detail", SECRET], words)
 
 
 @given(values.map(json.dumps) | st.text(max_size=60) | st.binary(max_size=60), st.none() | st.just(300.0))
@@ -414,9 +409,7 @@ def test_no_notification_is_lost_between_threads(made: Receiver) -> None:
 
 
 @pytest.mark.parametrize("name", ["hook.py", "view.py"])
-def test_example_of_the_page_runs(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_page_example_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
     page = Path(__file__).resolve().parents[2].joinpath("docs/webhooks.md").read_text(encoding="utf-8")
     code = page.split(f"```python\n# {name}\n")[1].partition("```")[0]

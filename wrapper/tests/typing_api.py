@@ -11,7 +11,19 @@ import numpy.typing as npt
 import unitask
 from PIL import Image
 from starlette.types import ASGIApp
-from unitask import AsyncClient, Client, Output, OutputFile, State, Task, UnitaskError, errors, tasks, webhooks
+from unitask import (
+    AsyncClient,
+    Client,
+    HistoryRow,
+    Output,
+    OutputFile,
+    State,
+    Task,
+    UnitaskError,
+    errors,
+    tasks,
+    webhooks,
+)
 from unitask.tasks import FaceSwapOutput
 from unitask.testing import InstantClock, ReceivedTask, UnitaskProvider, documented_example, task_bodies
 
@@ -43,9 +55,7 @@ def sync(client: Client) -> None:
     assert_type(client.wait_all([task, "id"], timeout=5), list[Task[Any] | UnitaskError])
     assert_type(client.account(), unitask.Account)
     assert_type(client.active_tasks(), dict[str, unitask.ActiveTasks])
-    assert_type(
-        client.history(group="kling", start=1.7e9, end=datetime.now(UTC), page_size=5), Iterator[unitask.HistoryRow]
-    )
+    assert_type(client.history(group="kling", start=1.7e9, end=datetime.now(UTC), page_size=5), Iterator[HistoryRow])
     assert_type(client.upload("a.png"), unitask.Upload)
     assert_type(client.download(done.output.files, "out/", previews=True, parallel=2), list[Path])
     assert_type(client.download(done.output.files[0], Path("a.png")), list[Path])
@@ -62,7 +72,7 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type((await client.run(SWAP)).output.image_url, str | None)
     assert_type(await client.wait(task), Task[FaceSwapOutput])
     assert_type(client.watch("id"), AsyncIterator[Task[Output]])
-    assert_type(client.history(), AsyncIterator[unitask.HistoryRow])
+    assert_type(client.history(), AsyncIterator[HistoryRow])
     assert_type(await client.wait_all([task, "id"]), list[Task[Any] | UnitaskError])
     tasks.FaceSwap(target_image=await client.upload(Path("a.png")), swap_image="b")
     async with AsyncClient() as other:
