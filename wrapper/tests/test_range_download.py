@@ -41,7 +41,8 @@ def test_part_that_continues_the_file_is_taken() -> None:
 
 
 OTHER_PARTS: list[tuple[Part, Response]] = [
-    *((BEGUN, part(odd)) for odd in ("bytes 4-9/10", "bytes 5-10/10", "bytes 5-9/11", "bytes 5-4/10", "5-9/10", "")),
+    *((BEGUN, part(f"bytes {odd}")) for odd in ("4-9/10", "6-9/10", "5-10/10", "5-9/11", "5-4/10")),
+    *((BEGUN, part(odd)) for odd in ("5-9/10", "")),
     (BEGUN, answer(206)),
     (BEGUN, part(content_encoding="gzip")),
     (BEGUN, part(etag='"v2"')),
