@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from unitask_api import contract
 from unitask_sandbox.inputs import LARGEST
 
 from .local import BASE_URL, CREATE, NOW, Clock, Http, HttpWith, base64_of, encoded, face_swap, simulated
@@ -72,10 +71,6 @@ def test_wrong_method_is_refused_in_the_envelope(http: Http) -> None:
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
 
 
-def test_spec_is_served(http: Http) -> None:
-    assert http("GET", "/openapi.json", headers={}).json() == contract.document()
-
-
 # What is kept.
 
 
@@ -120,10 +115,9 @@ def test_file_is_removed_after_its_days(http_with: HttpWith, clock: Clock, tmp_p
         ("n" * 125 + ".png", TEXT, "file_name: it is longer than 128 characters"),
         ("png", TEXT, "file_name must end in one of jpg, jpeg, png,"),
         ("a.png", f"data:image/png,{TEXT}", "neither base64 nor a data URI of base64"),
-        ("a.png", f"data:image/jpeg;base64,{TEXT}", "of type 'image/jpeg'"),
         ("a.png", base64_of(bytes(LARGEST + 1)), f"holds {LARGEST + 1} bytes"),
     ],
-    ids=range(5),
+    ids=range(4),
 )
 def test_bad_upload_is_refused_as_documented(http: Http, name: str, data: str, words: str) -> None:
     answer = http("POST", UPLOAD, json={"file_name": name, "file_data": data})

@@ -200,7 +200,8 @@ def _ordered(order: object) -> list[Fault]:
 def _fault(given: dict[str, Any]) -> Fault:
     body: object = given.get("body", "")
     content = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return Fault(**{**given, "body": content.encode(), "without": tuple(given.get("without", ()))})
+    values: dict[str, Any] = {**given, "body": content.encode(), "without": tuple(given.get("without", ()))}
+    return Fault(**values)
 
 
 class Script:

@@ -168,14 +168,11 @@ async def _whole(answer: httpx.Response) -> bytes:
     if not answer.is_success:
         raise NotFetched(f"it answers HTTP {answer.status_code}")
     read = bytearray()
-    if int(answer.headers.get("content-length", "0")[:20]) <= LARGEST:
-        async for chunk in answer.aiter_raw():
-            read += chunk
-            if len(read) > LARGEST:
-                break
-        else:
-            return bytes(read)
-    raise NotFetched(f"it is larger than {LARGEST} bytes")
+    async for chunk in answer.aiter_raw():
+        read += chunk
+        if len(read) > LARGEST:
+            raise NotFetched(f"it is larger than {LARGEST} bytes")
+    return bytes(read)
 
 
 def kind_of(address: Address) -> Literal["public", "loopback", "all"]:

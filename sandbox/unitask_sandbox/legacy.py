@@ -20,21 +20,19 @@ from unitask_sandbox.task import FILE, Task, rfc3339
 
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
 FACE_SWAP, TOOLKIT, KLING, LUMA, MIDJOURNEY = "face_swap_v1", "image_toolkit_v2", "kling_v1", "luma_v1", "mj_v2"
-_PICTURES = ("imagine", "reroll", "upscale", "variation", "inpaint", "outpaint", "pan", "describe", "blend", "seed")
 
-CREATES: Mapping[str, tuple[str, str, str]] = {  # operation: protocol, and the model and task type of its tasks
-    "legacy_create_face_swap": (FACE_SWAP, IMAGE_TOOLKIT, "face-swap"),
-    "legacy_create_image_toolkit": (TOOLKIT, IMAGE_TOOLKIT, ""),  # the body says which
-    "legacy_create_kling_video": (KLING, "kling", "video_generation"),
-    "legacy_create_luma_video": (LUMA, "luma", "video_generation"),
-    **{f"legacy_mj_{name}": (MIDJOURNEY, "midjourney", name) for name in _PICTURES},
+CREATES: Mapping[str, str] = {  # operation: protocol
+    "legacy_create_image_toolkit": TOOLKIT,
+    **{entry.create: entry.protocol for entry in contract.task_types().values() if entry.protocol != bundle.UNIFIED},
 }
 POLLS: Mapping[str, str] = {  # operation: protocol
-    "legacy_fetch_face_swap": FACE_SWAP,
     "legacy_fetch_image_toolkit": TOOLKIT,
-    "legacy_get_kling_video": KLING,
-    "legacy_get_luma_video": LUMA,
-    "legacy_mj_fetch": MIDJOURNEY,
+    **{rules["poll"]: protocol for protocol, rules in contract.document()["x-protocols"].items()},
+}
+_MODELS: Mapping[str, tuple[str, str]] = {  # model and task type of the tasks
+    FACE_SWAP: (IMAGE_TOOLKIT, "face-swap"),
+    KLING: ("kling", "video_generation"),
+    LUMA: ("luma", "video_generation"),
 }
 _WORDS: Mapping[str, Mapping[str, str]] = {  # status words that differ from today's
     FACE_SWAP: {"completed": "success", "cancelled": "failed"},  # goapi.ai, face swap, 2024-03: a closed list
@@ -56,7 +54,7 @@ def protocol_of(task: Task) -> str | None:
 
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
     """Read the body of a legacy create request."""
-    protocol, model, task_type = CREATES[operation]
+    protocol = CREATES[operation]
     requested = _read(operation, body)
     shown = {"protocol": protocol, "result_type": requested.get("result_type", "base64")}
     if protocol == TOOLKIT:
@@ -73,6 +71,7 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
         echo = _echo(requested, names)
         shown["input"] = {"user_prompt": echo.pop("prompt"), **echo}
     entry = next(one for one in contract.task_types().values() if one.create == operation)
+    model, task_type = _MODELS.get(protocol, ("midjourney", operation.removeprefix("legacy_mj_")))
     usual = bundle.task_type(model, task_type, given)
     kind = replace(usual, price=entry.price, typical_seconds=entry.typical_seconds)
     return CreateRequest(kind, given, _config(protocol, requested), shown)

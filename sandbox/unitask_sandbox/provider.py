@@ -248,7 +248,7 @@ class Sandbox:
 
     def _deliver(self) -> float | None:
         assert self._delivery
-        return self._pause(self._courier.start(self._delivery.wake))
+        return self._pause(self._courier.deliver(self._delivery.wake))
 
     def _pause(self, *due: float | None) -> float | None:
         first = min((time for time in due if time is not None), default=None)

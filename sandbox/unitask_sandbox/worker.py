@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -147,13 +146,9 @@ def work(orders: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _receive(orders: BinaryIO, inbox: queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]) -> None:
-    try:
+    with suppress(Exception):
         while True:
             inbox.put(pickle.load(orders))  # noqa: S301 - from the process that started this one
-    except (EOFError, pickle.UnpicklingError):
-        pass
-    except Exception:
-        traceback.print_exc()
     os._exit(1)  # the parent is gone: nothing waits for this work
 
 

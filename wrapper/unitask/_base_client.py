@@ -26,7 +26,7 @@ from unitask_api.states import State
 
 from . import _telemetry
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
-from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
+from ._core import envelope, flows, pagination, polling, pricing, recovery, requests
 from ._core.effects import Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.polling import DurationTracker
 from ._core.range_download import DownloadAttemptError, target
@@ -245,24 +245,21 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         return (yield from watched(wait, "wait", task_id=created.id))
 
     def _wait_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
-        target = _target(task)
+        target = target_of(task)
         wait = flows.wait(*target, limits, exists=self._exists(task))
         return watched(wait, "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Timeouts) -> Flow[list[Any]]:
         if isinstance(tasks, str | Task):
             raise InvalidInput(f"{tasks!r:.80} is one task: give a list of tasks, or use wait")
-        waits = [(_target(task)[0], self._wait_flow(task, limits)) for task in list(tasks)]
+        waits = [(target_of(task)[0], self._wait_flow(task, limits)) for task in list(tasks)]
         return flows.together(waits, limits.timeout)
-
-    def _watch_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
-        return flows.watch(*_target(task), limits, exists=self._exists(task))
 
     def _exists(self, task: Task[Any] | str) -> bool:
         return isinstance(task, Task) or task in self._own_ids
 
     def _get_flow(self, task: Task[Any] | str) -> Flow[Task[Any]]:
-        task_id, output_type, _ = _target(task)
+        task_id, output_type, _ = target_of(task)
         found = yield from flows.get(task_id, output_type, self._limits(), exists=self._exists(task))
         if self.budget is not None:
             self.budget.see(found)
@@ -282,14 +279,6 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
             self.budget.see_finding(uncertain, found)
         return found
 
-    def _cancel_flow(self, task: Task[Any] | str) -> Flow[str]:
-        task_id, _, _ = _target(task)
-        return retry.cancel(task_id, self._limits())
-
-    def _cancel_many_flow(self, created_before: datetime | float, group: str | None) -> Flow[str]:
-        send = requests.cancel_many(_unix("created_before", created_before), _group(group))
-        return retry.send_with_retry(send, envelope.read_acknowledgement, self._limits())
-
     def _upload_flow(self, content: bytes) -> Flow[Upload]:
         ending = upload_ending(content)
         if ending is None:
@@ -303,8 +292,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
     ) -> Flow[None]:
         usable = _is_whole(page_size) and 1 <= page_size <= pagination.LARGEST_PAGE
         check(usable, "page_size", page_size, f"1 to {pagination.LARGEST_PAGE} rows")
-        first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
-        return pagination.history(requests.HistoryQuery(first, last, _group(group), page_size), self._limits())
+        first, last = (None if time is None else unix(name, time) for name, time in (("start", start), ("end", end)))
+        return pagination.history(requests.HistoryQuery(first, last, checked_group(group), page_size), self._limits())
 
     def _response(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
         hider = self._hider
@@ -406,7 +395,7 @@ def hidden(key: str | None) -> str | None:
     return Secret(key) if isinstance(cast("object", key), str) else key
 
 
-def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
+def target_of(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     """Return id, output type and catalogue name of a task that is given by its id, by its token, or as a value."""
     if isinstance(task, Task):
         if not is_id(task.raw.get("task_id")):
@@ -429,7 +418,7 @@ def _check_id(task_id: str) -> None:
         raise InvalidInput(f"{task_id!r:.80} cannot be the id of a task: copy it again")
 
 
-def _unix(name: str, time: datetime | float) -> int:
+def unix(name: str, time: datetime | float) -> int:
     """Whole unix seconds."""
     try:
         seconds = time.timestamp() if isinstance(time, datetime) else time
@@ -439,7 +428,7 @@ def _unix(name: str, time: datetime | float) -> int:
     return int(seconds)
 
 
-def _group(group: str | None) -> str | None:
+def checked_group(group: str | None) -> str | None:
     usable = isinstance(cast("object", group), str | None)
     check(usable, "group", group, "a group of models as text, such as 'image_toolkit'")
     return group

@@ -1,10 +1,6 @@
 """Connection pools, the routing through proxies, and the limits of an answer.
 
-- Connections belong to one process and, for asyncio, to one event loop. After a fork, and in another loop, a client
-  makes new ones and leaves the old ones alone.
-- A submission is not sent on a connection that was idle for long: if the server is closing it, the outcome is unknown.
-- At most `IN_FLIGHT` calls are in the pool of httpx, whose cost for each grows with their number.
-- No cookies are kept: the API needs none.
+A submission is not sent on a connection that was idle for long: if the server is closing it, the outcome is unknown.
 """
 
 import asyncio

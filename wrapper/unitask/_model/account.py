@@ -26,12 +26,6 @@ class Account(_Own, models.Account):
         """The balance that can be used, in USD (`equivalent_in_usd`)."""
         return self.equivalent_in_usd
 
-    @property
-    def credit_packs(self) -> list[CreditPack]:
-        """Credits bought in packs."""
-        info = self.credit_pack_info
-        return info.credit_packs if info else []
-
 
 class HistoryRow(_Own, models.HistoryRow):
     """A past task, as the history lists it; `client.get(row.task_id)` returns the whole task."""
