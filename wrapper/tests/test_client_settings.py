@@ -250,7 +250,7 @@ def test_unusable_variable_is_named(shell: str, case: str, monkeypatch: pytest.M
     CLIENTS[shell](KEY)  # the failure is not cached
 
 
-SHOWN = ["socks://me:hush@proxy.test:1", "http://me:hush@proxy.test:99999", "me:hu/hush@", "ftp://me:hush@proxy.test"]
+SHOWN = ["socks://me:hush@proxy.test:1", "http://me:hush@proxy.test:99999", "me:hush/@", "ftp://me:hush@proxy.test"]
 
 
 @pytest.mark.parametrize("address", [*SHOWN, {"all://": SHOWN[0]}, b"me:hush@p"], ids=str)
