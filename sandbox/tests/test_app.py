@@ -119,7 +119,7 @@ def test_file_is_removed_after_its_days(http_with: HttpWith, clock: Clock, tmp_p
     [
         ("n" * 125 + ".png", TEXT, "file_name: it is longer than 128 characters"),
         ("png", TEXT, "file_name must end in one of jpg, jpeg, png,"),
-        ("a.png", f"data:image/png,{TEXT}", "neither base64 nor a data URI of base64"),
+        ("a.png", f"data:image/png,{TEXT}", "the data URI is not base64"),
         ("a.png", base64_of(bytes(LARGEST + 1)), f"holds {LARGEST + 1} bytes"),
     ],
     ids=range(4),

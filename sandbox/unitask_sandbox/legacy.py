@@ -1,8 +1,7 @@
 """The API before the unified one: from a legacy request to a create request, and from a task to a legacy answer.
 
-A legacy task has the model and task type that do the same today, with their engine, limits and history. `Task.legacy`
-holds what its old form shows besides. Requests are checked against the bundle. Where no page and no client shows an
-answer, it has the form of the unified one.
+A legacy task has the model and task type that do the same today. `Task.legacy` holds what its old form shows besides.
+Where no page and no client shows an answer, it has the form of the unified one.
 """
 
 import base64

@@ -225,8 +225,7 @@ class Sandbox:
         Raises:
             ValueError: There is none of that name, or it cannot have that.
         """
-        for each in named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)]:
-            self.faults.add(each)
+        self.faults.add(named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)])
 
     def advance(self) -> bool:
         """Do everything that is due now; return True when tasks or webhooks are left that will be due later.
