@@ -81,11 +81,18 @@ class HttpClient:
 
         The event loop has a thread of its own, because the caller may have one that runs.
         """
+        transport = self.transport or httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
 
         async def transfer() -> tuple[int, bytes]:
             async with (
                 asyncio.timeout(SECONDS),
-                self._client() as client,
+                httpx.AsyncClient(
+                    transport=_Checked(transport, self.private, self.resolve),
+                    headers={"user-agent": "unitask-sandbox", "accept-encoding": "identity", "connection": "close"},
+                    max_redirects=REDIRECTS,
+                    timeout=SECONDS,
+                    trust_env=False,
+                ) as client,
                 client.stream(method, url, **request) as answer,
             ):
                 return answer.status_code, await _whole(answer) if method == "GET" else b""
@@ -97,16 +104,6 @@ class HttpClient:
             raise NotFetched(f"it redirects more than {REDIRECTS} times") from None
         except TimeoutError:
             raise NotFetched(f"it took longer than {SECONDS:g} s") from None
-
-    def _client(self) -> httpx.AsyncClient:
-        transport = self.transport or httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
-        return httpx.AsyncClient(
-            transport=_Checked(transport, self.private, self.resolve),
-            headers={"user-agent": "unitask-sandbox", "accept-encoding": "identity", "connection": "close"},
-            max_redirects=REDIRECTS,
-            timeout=SECONDS,
-            trust_env=False,
-        )
 
 
 @dataclass(frozen=True, slots=True)

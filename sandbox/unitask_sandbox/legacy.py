@@ -54,7 +54,7 @@ def protocol_of(task: Task) -> str | None:
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
     """Read the body of a legacy create request."""
     protocol = CREATES[operation]
-    requested = _read(operation, body)
+    requested = read(operation, body)
     shown = {"protocol": protocol, "result_type": requested.get("result_type", "base64")}
     if protocol == TOOLKIT:
         given = requested["task_input"]
@@ -76,13 +76,8 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
     return CreateRequest(kind, given, _config(protocol, requested), shown)
 
 
-def read_poll(operation: str, body: bytes) -> str:
-    """Return the id of the task that a poll names in its body."""
-    task_id: str = _read(operation, body)["task_id"]
-    return task_id
-
-
-def _read(operation: str, body: bytes) -> dict[str, Any]:
+def read(operation: str, body: bytes) -> dict[str, Any]:
+    """Return the body of a request."""
     value: dict[str, Any] = bundle.check(contract.operations()[operation].components["request"], bundle.read_json(body))
     return value
 

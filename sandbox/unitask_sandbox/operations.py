@@ -83,7 +83,7 @@ def _create_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
 
 
 def _get_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    task_id = call.task_id or legacy.read_poll(call.operation, call.body)
+    task_id = call.task_id or legacy.read(call.operation, call.body)["task_id"]
     task = sandbox.get(call.key, task_id, legacy.POLLS[call.operation])
     return legacy.answer(task, call.base_url, sandbox.file)
 

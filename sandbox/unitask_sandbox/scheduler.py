@@ -2,10 +2,8 @@
 
     pending -> processing -> completed | failed
 
-A task without an engine is simulated at once. With autorun, a task with an engine waits in a queue of task ids, and
-stays processing until a worker is free. Without autorun everything is done in `advance`.
-
-An error of one task fails that task only. After an error of the database or the disk, the task is done at the next try.
+With autorun, a task with an engine waits in a queue of task ids, and stays processing until a worker is free. Without
+autorun everything is done in `advance`. After an error of the database or the disk, a task is done at the next try.
 Nothing starts once `closing` is set; a task that was begun is done after the restart.
 """
 
