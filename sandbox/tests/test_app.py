@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from unitask_api import contract
 from unitask_sandbox.inputs import LARGEST
 
 from .local import BASE_URL, CREATE, NOW, Clock, Http, HttpWith, base64_of, encoded, face_swap, simulated
@@ -70,10 +69,6 @@ def test_wrong_method_is_refused_in_the_envelope(http: Http) -> None:
 
     assert (answer.status_code, answer.json()) == (405, {"code": 405, "message": "method not allowed", "data": None})
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
-
-
-def test_spec_is_served(http: Http) -> None:
-    assert http("GET", "/openapi.json", headers={}).json() == contract.document()
 
 
 # What is kept.

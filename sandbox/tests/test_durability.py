@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import random
 import re
 import shutil
@@ -20,17 +21,10 @@ import pytest
 from unitask_sandbox import Sandbox, Settings, store
 from unitask_sandbox.failures import CannotStart
 
-from .local import CREATE, KEY, HttpWith, SandboxWith, base64_of, encoded, face_swap, simulated
+from .local import CREATE, KEY, HttpWith, SandboxWith, base64_of, encoded, face_swap, fail_at_first, simulated
 
 FACE_SWAP = encoded(face_swap())
 UPLOAD = "/api/ephemeral_resource"
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_: object) -> None:
-        raise error
-
-    return fail
 
 
 # Kills.
@@ -154,7 +148,7 @@ def test_file_that_could_not_be_written_whole_is_not_served(
 ) -> None:
     sandbox = sandbox_with(data=tmp_path)
     task_id = sandbox.accept("sandbox", FACE_SWAP).task_id
-    monkeypatch.setattr("os.fsync", raising(OSError(errno.EIO, "Input/output error")))
+    fail_at_first(monkeypatch, os, "fsync", OSError(errno.EIO, "Input/output error"))
     sandbox.advance()
 
     assert sandbox.get("sandbox", task_id).status == "failed"
@@ -292,7 +286,7 @@ def test_locked_database_and_full_disk_are_503(
     assert http.sandbox.arrivals[1].status == 503
     assert http("POST", CREATE, json=face_swap()).status_code == 200
     full = OSError(errno.ENOSPC, "No space left on device", "/a/path")
-    monkeypatch.setattr(http.sandbox._files, "_write", raising(full))
+    fail_at_first(monkeypatch, http.sandbox._files, "_write", full)
     answer = http("POST", UPLOAD, json=file)
     assert answer.status_code == 503
     assert "cannot use its disk: No space left on device; the request was not" in answer.json()["message"]

@@ -86,6 +86,18 @@ def test_answer_is_true_but_for_the_changed_fields(http_with: HttpWith) -> None:
     assert seen.headers["content-type"] == "application/json"
 
 
+def test_slow_answer_comes_whole_with_pauses(http_with: HttpWith) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    http = http_with(sleep=sleep, faults=(Fault("get_account_info", "slow", delay=30.0, drip=20.0),))
+
+    assert http("GET", INFO).json() == http("GET", INFO).json()
+    assert pauses == [30.0, *[2.0] * 10]
+
+
 def test_fault_of_one_key_happens_to_it_alone_and_does_not_show_it(http_with: HttpWith) -> None:
     http = http_with(keys={"one": 1.0, "two": 1.0})
     coming = order(http, {"operation": "get_account_info", "kind": "refuse", "status": 500, "key": "two"}).json()

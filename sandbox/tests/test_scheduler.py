@@ -14,9 +14,7 @@ from unitask_sandbox.task import Task
 from unitask_sandbox.threads import Autorun
 
 from .local import (
-    CREATE,
     MODEL,
-    NOW,
     TASK_TYPE,
     Clock,
     HttpWith,
@@ -25,8 +23,8 @@ from .local import (
     face_swap,
     fail_at_first,
     fake_swap,
+    simulated,
 )
-from .local import simulated as drawing
 
 FACE_SWAP = encoded(face_swap())
 
@@ -45,8 +43,8 @@ def test_task_takes_its_drawn_time_and_speed_divides_it(
     monkeypatch.setattr("uuid.uuid4", lambda: "one-id")
     sandbox = sandbox_with(speed="real")
     task, fast = accept(sandbox), accept(sandbox_with(speed=4))
-    assert (fast.seconds, (fast.due_at or 0) - NOW) == pytest.approx((task.seconds / 4, ((task.due_at or 0) - NOW) / 4))
-    due = task.due_at or 0
+    due, fast_due = task.due_at or 0, fast.due_at or 0
+    assert (fast.seconds, fast_due - clock.now) == pytest.approx((task.seconds / 4, (due - clock.now) / 4))
     seen = []
     for clock.now in (due - 0.001, due, due + task.seconds - 0.001, due + task.seconds):
         left = sandbox.advance()
@@ -83,7 +81,7 @@ def test_cancel_takes_pending_tasks_of_the_model_and_key_only(http_with: HttpWit
     _, cancelled, _ = (task.task_id for task in tasks)
     clock.now = tasks[0].due_at or 0
     http.sandbox.advance()
-    http("DELETE", f"{CREATE}/{cancelled}")
+    http.sandbox.cancel("sandbox", cancelled)
     accept(http.sandbox)  # too late for those that were created before this moment
     many = [http.sandbox.cancel_many("sandbox", clock.now, model) for model in ("kling", "faceswap")]
 
@@ -183,7 +181,7 @@ def test_passing_trouble_fails_no_task(
     on_end = sandbox._scheduler.on_end
     monkeypatch.setattr(sandbox._scheduler, "on_end", lambda task: (on_end(task), ended.release()))
     fail_at_first(monkeypatch, getattr(sandbox, part), method, error)
-    tasks = [accept(sandbox), accept(sandbox, encoded(drawing()))]
+    tasks = [accept(sandbox), accept(sandbox, encoded(simulated()))]
 
     assert all(ended.acquire(timeout=20) for _ in tasks)
     ids = [task.task_id for task in tasks]

@@ -36,14 +36,6 @@ def simulated(model: str, task_type: str, **given: Any) -> Any:
     return simulate(bundle.task_type(model, task_type, given), given).output
 
 
-def test_output_is_filled_as_the_sample_of_its_version() -> None:
-    (old,) = simulated("kling", "video_generation", duration=10)["works"]
-
-    assert simulated("kling", "video_generation", version="3.0").keys() == {"video"}
-    assert (old["status"], old["cover"]["resource_without_watermark"]) == (99, "")
-    assert (old["video"]["duration"], old["video"]["width"], old["video"]["height"]) == (10000, 320, 180)
-
-
 def test_texts_are_marked_and_follow_from_the_input() -> None:
     lyrics, others = (simulated("music-u", "generate_lyrics", prompt=word)["lyrics_pairs"] for word in ("a", "b"))
     seeds = [simulated("midjourney", "seed", origin_task_id=word)["seed"] for word in ("a", "b")]
