@@ -68,7 +68,8 @@ def _holds(name: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
     if isinstance(wanted, dict):
         limits = fields(cast("object", wanted))
         try:
-            return _area(name.split(" * "), known) <= Fraction(str(limits["at_most"])) if len(limits) == 1 else None
+            product = math.prod((_number(known.get(one)) for one in name.split(" * ")), start=Fraction(1))
+            return product <= Fraction(str(limits["at_most"])) if len(limits) == 1 else None
         except (_Unknown, KeyError):
             return None
     given = [known[one] for one in name.split(" or ") if one in known]
@@ -108,10 +109,6 @@ def _amount(kind: str, count: Mapping[str, Any], known: Mapping[str, Any], prope
             return number
         case _:
             raise _Unknown
-
-
-def _area(names: list[str], known: Mapping[str, Any]) -> Fraction:
-    return math.prod((_number(known.get(name)) for name in names), start=Fraction(1))
 
 
 def _seconds(value: Any) -> Fraction:

@@ -5,7 +5,7 @@ The proof uses the canonical form of jsonschema-rs, which needs schemas without 
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import jsonschema_rs
 
@@ -68,8 +68,11 @@ def covers(wide: Schema, narrow: Schema) -> bool:
     if wide == narrow:
         return True
     try:
-        one, other = (_canonical(schema) for schema in (wide, narrow))
-        return cast("bool", one.covers(other) == _YES)
+        one, other = (
+            jsonschema_rs.canonicalize(schema, draft=jsonschema_rs.Draft202012, validate_formats=True)
+            for schema in (wide, narrow)
+        )
+        return one.covers(other) == _YES
     except (ValueError, jsonschema_rs.ReferencingError):
         return False
 
@@ -86,7 +89,3 @@ def field_paths(schema: Schema, path: str = "") -> Iterator[str]:
             yield from field_paths(part, path)
     if isinstance(schema.get("items"), dict):
         yield from field_paths(schema["items"], f"{path}/*")
-
-
-def _canonical(schema: Schema) -> Any:
-    return jsonschema_rs.canonicalize(schema, draft=jsonschema_rs.Draft202012, validate_formats=True)

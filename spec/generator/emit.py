@@ -109,7 +109,10 @@ def generator_view(document: Document) -> Document:
     for path, _, operation in operations(view):
         given = [*view["paths"][path].get("parameters", []), *operation.get("parameters", [])]
         parameters = [resolved(view, one) for one in given]
-        _check(path, parameters, operation)
+        if other := {one["in"] for one in parameters} - {"path", "query"}:
+            raise SpecError(f"{path}: no code is generated for parameters in {', '.join(sorted(other))}")
+        if list(operation["responses"]) != ["200", "default"]:
+            raise SpecError(f"{path}: the responses must be 200 and default, not {', '.join(operation['responses'])}")
         for parameter in parameters:  # the generator shows the description of the schema only
             parameter["schema"]["description"] = parameter["description"]
     for schema in view["components"]["schemas"].values():
@@ -117,13 +120,6 @@ def generator_view(document: Document) -> Document:
         schema.clear()
         schema.update({"type": "object", "properties": binary})
     return view
-
-
-def _check(name: str, parameters: list[Document], operation: Document) -> None:
-    if other := {one["in"] for one in parameters} - {"path", "query"}:
-        raise SpecError(f"{name}: no code is generated for parameters in {', '.join(sorted(other))}")
-    if list(operation["responses"]) != ["200", "default"]:
-        raise SpecError(f"{name}: the responses must be 200 and default, not {', '.join(operation['responses'])}")
 
 
 def _without_extensions(node: Any) -> Any:

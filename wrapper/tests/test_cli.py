@@ -20,7 +20,7 @@ from unitask import cli, errors, tasks
 from unitask._base_client import Defaults
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
-from unitask.testing.patching import use
+from unitask.testing.provider import use
 
 from .pictures import encoded
 from .script import OUTPUT_URL, TASK_ID, answer, seen, task_data

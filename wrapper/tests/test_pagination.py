@@ -48,10 +48,10 @@ def test_account_has_its_parts_and_no_key() -> None:
     data = {"wallet": {"point_remain": 5}, "credit_pack_info": {"credit_packs": packs}, "name": "me", "api_key": KEY}
     played = play(account(), CUT_OFF, NEVER_LEFT, answer(200, {"data": data}))
     found, empty = played.result, play(account(), answer(200, {"data": {}})).result
-    (pack,) = found.credit_packs
+    (pack,) = found.credit_pack_info.credit_packs
 
     assert played.sent == ["GET"] * 3
-    assert (empty.wallet, empty.credit_packs, empty.plan) == (None, [], None)
+    assert (empty.wallet, empty.credit_pack_info, empty.plan) == (None, None, None)
     assert KEY not in repr(found) + repr(vars(found)) + repr(found.raw)
     assert (found.raw["api_key"], found.name, found.wallet.point_remain) == ("***", "me", 5.0)
     assert (pack.capacity, pack.active, pack.expired_at) == (9.0, True, datetime(2026, 1, 1, tzinfo=UTC))

@@ -26,7 +26,7 @@ from unitask_api.states import State
 
 from . import _telemetry
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
-from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
+from ._core import envelope, flows, pagination, polling, pricing, recovery, requests
 from ._core.effects import Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.polling import DurationTracker
 from ._core.range_download import DownloadAttemptError, target
@@ -73,17 +73,12 @@ FETCH_ERRORS: tuple[type[Exception], ...] = (
 log: logging.Logger = logging.getLogger("unitask")
 
 
-def system_clock() -> Timestamp:
-    """Now, on both clocks."""
-    return Timestamp(time.monotonic(), time.time())
-
-
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """What a client uses for arguments that are not given; `unitask.testing` replaces it during a test."""
 
     transport: httpx.MockTransport | None = None  # None: the network
-    clock: Clock = system_clock
+    clock: Clock = lambda: Timestamp(time.monotonic(), time.time())
     sleep: Callable[[float], object] = time.sleep
     sleep_async: Callable[[float], Awaitable[object]] = asyncio.sleep
 
@@ -131,7 +126,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         clock: Clock | None = None,
         sleep: Callable[[float], SleptT] | None = None,
     ) -> None:
-        api_key = hidden(api_key)
+        # a traceback with variables must not show it
+        api_key = Secret(api_key) if isinstance(cast("object", api_key), str) else api_key
         self._key = checked_key(api_key)
         self._hider = Hider(self._key)
         keep_out_of_logs(self._hider)
@@ -245,24 +241,21 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         return (yield from watched(wait, "wait", task_id=created.id))
 
     def _wait_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
-        target = _target(task)
+        target = target_of(task)
         wait = flows.wait(*target, limits, exists=self._exists(task))
         return watched(wait, "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Timeouts) -> Flow[list[Any]]:
         if isinstance(tasks, str | Task):
             raise InvalidInput(f"{tasks!r:.80} is one task: give a list of tasks, or use wait")
-        waits = [(_target(task)[0], self._wait_flow(task, limits)) for task in list(tasks)]
+        waits = [(target_of(task)[0], self._wait_flow(task, limits)) for task in list(tasks)]
         return flows.together(waits, limits.timeout)
-
-    def _watch_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
-        return flows.watch(*_target(task), limits, exists=self._exists(task))
 
     def _exists(self, task: Task[Any] | str) -> bool:
         return isinstance(task, Task) or task in self._own_ids
 
     def _get_flow(self, task: Task[Any] | str) -> Flow[Task[Any]]:
-        task_id, output_type, _ = _target(task)
+        task_id, output_type, _ = target_of(task)
         found = yield from flows.get(task_id, output_type, self._limits(), exists=self._exists(task))
         if self.budget is not None:
             self.budget.see(found)
@@ -282,14 +275,6 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
             self.budget.see_finding(uncertain, found)
         return found
 
-    def _cancel_flow(self, task: Task[Any] | str) -> Flow[str]:
-        task_id, _, _ = _target(task)
-        return retry.cancel(task_id, self._limits())
-
-    def _cancel_many_flow(self, created_before: datetime | float, group: str | None) -> Flow[str]:
-        send = requests.cancel_many(_unix("created_before", created_before), _group(group))
-        return retry.send_with_retry(send, envelope.read_acknowledgement, self._limits())
-
     def _upload_flow(self, content: bytes) -> Flow[Upload]:
         ending = upload_ending(content)
         if ending is None:
@@ -303,8 +288,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
     ) -> Flow[None]:
         usable = _is_whole(page_size) and 1 <= page_size <= pagination.LARGEST_PAGE
         check(usable, "page_size", page_size, f"1 to {pagination.LARGEST_PAGE} rows")
-        first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
-        return pagination.history(requests.HistoryQuery(first, last, _group(group), page_size), self._limits())
+        first, last = (None if time is None else unix(name, time) for name, time in (("start", start), ("end", end)))
+        return pagination.history(requests.HistoryQuery(first, last, checked_group(group), page_size), self._limits())
 
     def _response(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
         hider = self._hider
@@ -392,21 +377,13 @@ def _log_uncertain(error: SubmissionUncertain) -> None:
 
 
 def send_as_written(request: httpx.Request) -> None:
-    """Send the URL of a file as the provider wrote it; an event hook of httpx.
-
-    httpx would normalise its path, and a signature may cover every character of it. The URL of a redirect is httpx's.
-    """
+    """Send the URL of a file as the provider wrote it; an event hook of httpx, which normalises the path otherwise."""
     request.extensions.pop("target", None)
     if url := request.extensions.pop("written", None):
         request.extensions["target"] = target(url)
 
 
-def hidden(key: str | None) -> str | None:
-    """Return the key as a value that a traceback does not show."""
-    return Secret(key) if isinstance(cast("object", key), str) else key
-
-
-def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
+def target_of(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     """Return id, output type and catalogue name of a task that is given by its id, by its token, or as a value."""
     if isinstance(task, Task):
         if not is_id(task.raw.get("task_id")):
@@ -417,19 +394,16 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     if not isinstance(given, str):
         raise InvalidInput(f"{given!r:.80} is not a task: give a task, its id, or its token")
     resumed = task_token.read(given)
-    _check_id(resumed.task_id)
-    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
-    return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
-
-
-def _check_id(task_id: str) -> None:
+    task_id = resumed.task_id
     if not task_id.strip():
         raise InvalidInput("the task id is empty")
     if not (is_id(task_id) and task_id.isprintable() and task_id == task_id.strip()):
         raise InvalidInput(f"{task_id!r:.80} cannot be the id of a task: copy it again")
+    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
+    return task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
-def _unix(name: str, time: datetime | float) -> int:
+def unix(name: str, time: datetime | float) -> int:
     """Whole unix seconds."""
     try:
         seconds = time.timestamp() if isinstance(time, datetime) else time
@@ -439,7 +413,7 @@ def _unix(name: str, time: datetime | float) -> int:
     return int(seconds)
 
 
-def _group(group: str | None) -> str | None:
+def checked_group(group: str | None) -> str | None:
     usable = isinstance(cast("object", group), str | None)
     check(usable, "group", group, "a group of models as text, such as 'image_toolkit'")
     return group

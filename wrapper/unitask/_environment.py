@@ -65,15 +65,22 @@ def checked_base_url(given: str | None) -> str:
     name, url = "base_url", given
     if url is None or url == "":
         name, url = "UNITASK_BASE_URL", os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL
-    wrong = "give scheme and host, such as " + DEFAULT_BASE_URL
-    if isinstance(cast("object", url), str):
-        try:
-            parts = httpx.URL(url)
-            if parts.scheme in ("http", "https") and _has_host(parts) and not re.search(r"[\s?#@\\]", url):
-                return url.rstrip("/")
-        except (httpx.InvalidURL, ValueError) as error:  # ValueError: a name or a character that cannot be encoded
-            wrong = wrong if "@" in url else str(error) or wrong
-    raise InvalidInput(f"{name} is {_shown(url)}: {wrong}")
+    wanted = f"give scheme and host, such as {DEFAULT_BASE_URL}"
+    problem = _problem(url, ("http", "https"), wanted)
+    if problem or re.search(r"[\s?#@\\]", url):
+        raise InvalidInput(f"{name} is {_shown(url)}: {problem or wanted}")
+    return url.rstrip("/")
+
+
+def _problem(url: object, schemes: tuple[str, ...], wanted: str) -> str:
+    """Return why this is not the URL of a server, with what is wanted; empty if it is."""
+    if not isinstance(url, str):
+        return wanted
+    try:
+        parts = httpx.URL(url)
+        return "" if parts.scheme in schemes and _has_host(parts) else wanted
+    except (httpx.InvalidURL, ValueError) as error:  # ValueError: a name or a character that cannot be encoded
+        return wanted if "@" in url else f"{error}; {wanted}"
 
 
 class _Written(httpx.URL):
@@ -116,20 +123,14 @@ def _variable(scheme: str) -> str:
 def _checked_proxy(name: str, scheme: str, given: str) -> str:
     """Return the URL of a proxy, with its scheme."""
     host = "http" if scheme == "all" else scheme
-    wrong = f"give http, https or socks5, and a host, such as {host}://proxy.example:3128"
-    if isinstance(cast("object", given), str):
-        url = given if "://" in given else f"http://{given}"
-        try:
-            parts = httpx.URL(url)
-            usable = parts.scheme in PROXY_SCHEMES and _has_host(parts)
-            if usable and parts.scheme.startswith("socks") and find_spec("socksio") is None:
-                usable, wrong = False, "a SOCKS proxy needs another package: pip install 'httpx[socks]'"
-            if usable:
-                httpx.Proxy(url)
-                return url
-        except (httpx.InvalidURL, ValueError) as error:
-            wrong = wrong if "@" in given else f"{error}; {wrong}"
-    raise InvalidInput(f"{name} is {_shown(given)}: {wrong}, or leave it out")
+    wanted = f"give http, https or socks5, and a host, such as {host}://proxy.example:3128"
+    url = f"http://{given}" if isinstance(cast("object", given), str) and "://" not in given else given
+    problem = _problem(url, PROXY_SCHEMES, wanted)
+    if not problem and url.lower().startswith("socks") and find_spec("socksio") is None:
+        problem = "a SOCKS proxy needs another package: pip install 'httpx[socks]'"
+    if problem:
+        raise InvalidInput(f"{name} is {_shown(given)}: {problem}, or leave it out")
+    return url
 
 
 def _certificates() -> ssl.SSLContext:

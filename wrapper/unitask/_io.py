@@ -53,9 +53,8 @@ class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
     def _close_pools(self) -> None:
         for pools in [*self._pools.values(), *self._retired]:
             if pools.process == os.getpid() and self._http_client is None:
-                pools.submissions.close()
-                pools.calls.close()
-                pools.files.close()
+                for http in (pools.submissions, pools.calls, pools.files):
+                    http.close()
         self._reset()
 
     @contextmanager
@@ -131,9 +130,8 @@ class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[
     async def _close_pools(self) -> None:
         pools = self._pools.pop(asyncio.get_running_loop(), None)
         if pools and self._http_client is None:
-            await pools.submissions.aclose()
-            await pools.calls.aclose()
-            await pools.files.aclose()
+            for http in (pools.submissions, pools.calls, pools.files):
+                await http.aclose()
 
     @asynccontextmanager
     async def _turn(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from unitask_api.output_files import OutputFile
 
 from . import llm
-from ._base_client import OnChange
-from ._core import retry
+from ._base_client import OnChange, checked_group, target_of, unix
+from ._core import envelope, flows, requests, retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.recovery import Submission
 from ._core.uploads import Upload
@@ -79,13 +79,7 @@ class Client(SyncRunner):
         self._closed = True
         self._close_pools()
 
-    def submit(
-        self,
-        task: TaskInput[OutputT],
-        *,
-        validate: bool = True,
-        **options: Unpack[Options],
-    ) -> Task[OutputT]:
+    def submit(self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]) -> Task[OutputT]:
         """Submit a task, at most once, and return without waiting for it.
 
         Args:
@@ -189,11 +183,7 @@ class Client(SyncRunner):
         return self._drive(self._wait_flow(task, self._limits(timeout)), on_change)
 
     def wait_all(
-        self,
-        tasks: Iterable[Task[Any] | str],
-        *,
-        timeout: float | None = None,
-        on_change: OnChange | None = None,
+        self, tasks: Iterable[Task[Any] | str], *, timeout: float | None = None, on_change: OnChange | None = None
     ) -> list[Task[Any] | UnitaskError]:
         """Wait until each of several tasks is done.
 
@@ -256,7 +246,7 @@ class Client(SyncRunner):
             for task in client.watch(task_id, timeout=300):
                 print(task.status, task.progress)
         """
-        for step in self._updates(self._watch_flow(task, self._limits(timeout))):
+        for step in self._updates(flows.watch(*target_of(task), self._limits(timeout), exists=self._exists(task))):
             if isinstance(step, TaskUpdated):
                 yield step.task
 
@@ -277,10 +267,6 @@ class Client(SyncRunner):
             InvalidInput: It cannot be the id of a task.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
             ApiError: The provider refused the poll.
-
-        Example:
-            task = client.get(task_id)
-            print(task.state, task.output.files)
         """
         return self._drive(self._get_flow(task))
 
@@ -295,7 +281,8 @@ class Client(SyncRunner):
             ApiError: The provider refused, for example because work has begun.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        self._drive(self._cancel_flow(task))
+        task_id, _, _ = target_of(task)
+        self._drive(retry.cancel(task_id, self._limits()))
 
     def cancel_many(self, *, created_before: datetime | float, group: str | None = None) -> None:
         """Cancel all pending tasks that were created before a time.
@@ -309,7 +296,8 @@ class Client(SyncRunner):
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        self._drive(self._cancel_many_flow(created_before, group))
+        send = requests.cancel_many(unix("created_before", created_before), checked_group(group))
+        self._drive(retry.send_with_retry(send, envelope.read_acknowledgement, self._limits()))
 
     def account(self) -> Account:
         """Get the account: balance and limits.
@@ -320,10 +308,6 @@ class Client(SyncRunner):
         Raises:
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
-
-        Example:
-            account = client.account()
-            print(account.balance_usd)
         """
         return self._drive(retry.account(self._limits()))
 
@@ -436,9 +420,6 @@ class Client(SyncRunner):
         Raises:
             InvalidInput: There is nothing to fetch, or a file exists or cannot be written; nothing was fetched.
             DownloadFailed: A file did not arrive whole. `fetched` lists the others.
-
-        Example:
-            paths = client.download(task, "out/")
         """
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)

@@ -1,8 +1,7 @@
 """Notifications of the provider: read one, receive them over HTTP, and wake the calls that wait for them.
 
 The provider posts {timestamp, data: task} when a task ends, for some task types on each change too, and sends it again
-when the answer is not 2xx. The secret of the submission is in the header x-webhook-secret in clear text: it is not a
-signature of the body. So webhooks only trigger a poll; their content is never trusted.
+when the answer is not 2xx.
 
 Rules of this file: every request ends in a notification or in `WebhookRejected`; no message repeats a body, except
 numbers; what senders can cause to be stored is bounded; any thread and any event loop may call.

@@ -124,11 +124,7 @@ def named_task(answer: Response) -> str | None:
     """Return the id of the task that an answer names, also in a body that is cut off or damaged."""
     data = as_object((_damaged_object(answer.body) or {}).get("data"))
     text = answer.body.decode("utf-8", "replace")
-    found = (
-        data.get("task_id"),
-        *_TASK_PATH.findall(answer.headers.get("location", "")),
-        *_TASK_ID.findall(text),
-    )
+    found = (data.get("task_id"), *_TASK_PATH.findall(answer.headers.get("location", "")), *_TASK_ID.findall(text))
     return next((value for value in found if is_id(value)), None)
 
 
@@ -228,7 +224,9 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
     said = "; ".join(dict.fromkeys(words))
     found = error.get("code") or body.get("code")
     code = found if isinstance(found, int) and not isinstance(found, bool) else None
-    kind = refusal_kind(answer.status, code, said) if by_words else poll_kind(answer.status)
+    # a refused poll says nothing of the balance or the input of the task
+    kind = refusal_kind(answer.status, code, said) if by_words else errors.KIND_BY_STATUS.get(answer.status)
+    kind = kind if kind and issubclass(kind, errors.ApiError) else errors.ProviderBroken
     task_id = data.get("task_id")
     # the next step after a poll depends on whether the task goes on
     has_step = by_words or issubclass(kind, errors.AuthenticationFailed | errors.PermissionDenied)
@@ -238,7 +236,7 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
         f"{_redirect_hint(answer) or next_step}",
         code=code,
         task_id=task_id if is_id(task_id) else None,
-        **_facts(answer),
+        **facts(answer),
     )
 
 
@@ -246,12 +244,6 @@ def refusal_kind(status: int, code: int | None, words: str) -> type[errors.ApiEr
     """Return the class of a refused request."""
     kind = _by_reason(code, words) or errors.KIND_BY_STATUS.get(status, errors.ProviderBroken)
     return kind if issubclass(kind, errors.ApiError) else errors.combined(errors.ApiError, kind)
-
-
-def poll_kind(status: int) -> type[errors.ApiError]:
-    """Return the class of a refused poll, which says nothing of the balance or the input of the task."""
-    kind = errors.KIND_BY_STATUS.get(status, errors.ProviderBroken)
-    return kind if issubclass(kind, errors.ApiError) else errors.ProviderBroken
 
 
 def task_failed(task: Task[Output]) -> errors.TaskFailed:
@@ -274,11 +266,6 @@ def _redirect_hint(answer: Response) -> str:
     return f". It points to {where!r:.200}, which is not followed, because the key would go with it: check base_url"
 
 
-def another_task(answer: Response, asked: str, got: str) -> errors.ProviderBroken:
-    """Return the error of an answer about another task than the requested one."""
-    return errors.ProviderBroken(f"task {asked!r} was requested, the answer is about {got!r}", **_facts(answer))
-
-
 def retry_after(answer: Response) -> float | None:
     """Return the seconds of either form of Retry-After (RFC 9110, 10.2.3)."""
     value = answer.headers.get("retry-after", "").strip()
@@ -294,7 +281,7 @@ def trace_headers(answer: Response) -> dict[str, str]:
     return {name: answer.headers[name] for name in TRACE_HEADERS if name in answer.headers}
 
 
-def _facts(answer: Response) -> dict[str, Any]:
+def facts(answer: Response) -> dict[str, Any]:
     return {
         "status": answer.status,
         "retry_after": retry_after(answer),
@@ -305,7 +292,7 @@ def _facts(answer: Response) -> dict[str, Any]:
 
 def _unreadable(answer: Response, what: str) -> Unreadable:
     reason = f"{what}: {_excerpt(answer)}{_redirect_hint(answer)}"
-    return Unreadable(reason, errors.ProviderBroken(reason, task_id=named_task(answer), **_facts(answer)))
+    return Unreadable(reason, errors.ProviderBroken(reason, task_id=named_task(answer), **facts(answer)))
 
 
 def _excerpt(answer: Response) -> str:

@@ -21,18 +21,7 @@ from .. import errors
 from .._model.task import OutputT, Task
 from .._model.timestamp import Timestamp
 from . import envelope, polling, requests
-from .effects import (
-    Flow,
-    Reply,
-    Response,
-    Resumed,
-    SendRequest,
-    Sleep,
-    Step,
-    TaskUpdated,
-    TransportFailure,
-    no_answer,
-)
+from .effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, Step, TaskUpdated, TransportFailure, no_answer
 from .recovery import Submission
 from .retry import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
 
@@ -357,7 +346,8 @@ class _Poller(Generic[OutputT]):
         found = envelope.read_task(reply, self.output_type)
         if isinstance(found, Task):
             if found.id != self.task_id:
-                return envelope.another_task(reply, self.task_id, found.id)
+                reason = f"task {self.task_id!r} was requested, the answer is about {found.id!r}"
+                return errors.ProviderBroken(reason, **envelope.facts(reply))
             asked = envelope.retry_after(reply)
             self.pace = 0.0 if asked is None else clamp_retry_after(asked)
         return found

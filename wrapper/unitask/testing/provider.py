@@ -3,13 +3,16 @@
 It validates no request, because the client does that. Requests without a script succeed with documented responses.
 """
 
+import asyncio
 import base64
 import json
 import mimetypes
 import threading
+import time
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, Self, cast
@@ -19,15 +22,17 @@ import pytest
 from unitask_api import contract
 from unitask_api.states import ENDED, QUEUED, state_of
 
-from .._base_client import Defaults
+from .._base_client import BaseClient, Defaults
 from .._model._json import as_object
-from . import patching, responses, samples
+from . import responses, samples
 from .clock import InstantClock
 from .responses import NOT_YET, Kind, KnownTask, Plan, ReceivedRequest, ReceivedTask, Reply
 
 URL = "https://provider.test"
 KEY = "a-test-key"
 FILES = "https://files.test"
+SANDBOX_MISSING = "the fixture unitask_sandbox needs the local provider: pip install 'unitask[sandbox]' ({})"
+LONGEST_SLEEP = 0.02  # seconds, of clients of the sandbox
 
 
 class UnitaskProvider:
@@ -74,7 +79,7 @@ class UnitaskProvider:
 
     def __enter__(self) -> Self:
         clock = self.clock
-        patching.use(self._patch, URL, KEY, Defaults(self.transport, clock, clock.sleep, clock.sleep_async))
+        use(self._patch, URL, KEY, Defaults(self.transport, clock, clock.sleep, clock.sleep_async))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,7 +190,7 @@ class UnitaskProvider:
         return self._reply_to(operation, sent_id, body, request.url.params)
 
     def _reply_to(self, operation: str, task_id: str, body: Any, params: httpx.QueryParams) -> Reply:
-        if operation in responses.poll_operations():
+        if operation in ("get_task", *(rules["poll"] for rules in contract.document()["x-protocols"].values())):
             known = self._known.get(task_id)
             return self._task_response(known) if known else _refusal(404, "task not found")
         match operation:
@@ -228,7 +233,7 @@ class UnitaskProvider:
             return due
         task.status = due
         if state_of(due) in ENDED and task.ended_at == NOT_YET:
-            task.ended_at = responses.format_time(self.clock())
+            task.ended_at = self.clock().utc.isoformat()
         return responses.task_response(task)
 
     def _cancel(self, task_id: str) -> Reply:
@@ -260,6 +265,32 @@ class UnitaskProvider:
             if plan.kind in (None, kind):
                 return self._next.pop(place)
         return self._lasting.get(kind) or self._lasting.get(None) or Plan()
+
+
+@contextmanager
+def running_sandbox() -> Generator[str]:
+    """Run the local provider, and make it the default of all clients."""
+    try:
+        from unitask_sandbox import Settings, running
+    except ImportError as error:
+        raise pytest.fail.Exception(SANDBOX_MISSING.format(error), pytrace=False) from None
+
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, LONGEST_SLEEP))
+
+    async def sleep_async(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, LONGEST_SLEEP))
+
+    with running(Settings()) as url, pytest.MonkeyPatch.context() as patch:
+        use(patch, url, "sandbox", Defaults(sleep=sleep, sleep_async=sleep_async))
+        yield url
+
+
+def use(patch: pytest.MonkeyPatch, url: str, key: str, defaults: Defaults) -> None:
+    """Make the clients use a provider."""
+    patch.setenv("UNITASK_BASE_URL", url)
+    patch.setenv("UNITASK_API_KEY", key)
+    patch.setattr(BaseClient, "defaults", defaults)
 
 
 def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> httpx.Response:

@@ -100,11 +100,6 @@ def operation_of(method: str, path: str) -> tuple[str, str]:
     return operation, unquote(values[0]) if values else ""
 
 
-def poll_operations() -> set[str]:
-    """Return the operationIds that poll a task."""
-    return {"get_task", *(rules["poll"] for rules in contract.document()["x-protocols"].values())}
-
-
 def create_of(operation: str, body: Any) -> ReceivedTask | None:
     """Return the submission that a request is, None for any other request."""
     sent = as_object(body)
@@ -152,8 +147,8 @@ def task_response(task: KnownTask) -> dict[str, Any]:
         "input": received.input,
         "output": output,
         "meta": {
-            "created_at": format_time(task.created),
-            "started_at": NOT_YET if state in QUEUED else format_time(task.created),
+            "created_at": task.created.utc.isoformat(),
+            "started_at": NOT_YET if state in QUEUED else task.created.utc.isoformat(),
             "ended_at": task.ended_at,
             "usage": {"type": "point", "frozen": 0, "consume": price},
         },
@@ -188,12 +183,7 @@ def _put(body: dict[str, Any], pointer: str, value: Any) -> None:
 def history_row(task: KnownTask) -> dict[str, Any]:
     """Return the row of a task in the history."""
     (documented,) = documented_example("account.history.200")["data"]["data"]
-    received = task.received
+    received, created = task.received, task.created.utc.isoformat()
     detail = {"model": received.model, "task_id": received.id, "workflow_type": received.task_type}
-    known = {"task_id": received.id, "status": task.status, "created_at": format_time(task.created), "detail": detail}
+    known = {"task_id": received.id, "status": task.status, "created_at": created, "detail": detail}
     return {**documented, **known}
-
-
-def format_time(moment: Timestamp) -> str:
-    """Format a time as the provider does."""
-    return moment.utc.isoformat()
