@@ -11,17 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from unitask import Timestamp, errors
 from unitask._core import flows
-from unitask._core.effects import (
-    Flow,
-    Reply,
-    Response,
-    Resumed,
-    SendRequest,
-    Sleep,
-    Step,
-    TaskUpdated,
-    TransportFailure,
-)
+from unitask._core.effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, TaskUpdated, TransportFailure
 from unitask._core.polling import DurationTracker
 from unitask._core.retry import RetryPolicy, Timeouts
 from unitask._model.task import Output, OutputT, Task
@@ -94,7 +84,7 @@ Answers = Callable[[SendRequest], Response | TransportFailure]
 class Played:
     """The steps of a flow, when each began, and how it ended; times in seconds."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Any] = field(default_factory=list)
     begun_at: list[float] = field(default_factory=list)
     ended_at: float = 0.0
     result: Any = None
@@ -121,7 +111,7 @@ class Played:
         return [step.timeout for step in self.steps if isinstance(step, SendRequest)]
 
 
-def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseException | None, float]]) -> Played:
+def drive(flow: Flow[Any], respond: Callable[[Any, float], tuple[Reply | BaseException | None, float]]) -> Played:
     """Drive a flow to its end.
 
     `respond` returns the reply to a step, and the seconds that it takes. An exception is thrown into the flow.
@@ -157,7 +147,7 @@ def play(
     """Drive a flow to its end."""
     script, steps = itertools.chain(replies, itertools.repeat(replies[-1] if replies else None)), itertools.count()
 
-    def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
+    def respond(step: Any, now: float) -> tuple[Reply | BaseException | None, float]:
         if interrupted and next(steps) == interrupted[0]:
             return interrupted[1], 0.0
         if not isinstance(step, SendRequest):

@@ -158,9 +158,7 @@ def test_closed_http_client_sends_nothing() -> None:
         client.submit(FACE_SWAP)
 
 
-@pytest.mark.parametrize(
-    ("shell", "given"), [("sync", "http_client"), ("sync", "transport"), ("async", "http_client")], ids=str
-)
+@pytest.mark.parametrize(("shell", "given"), [("sync", "http_client"), ("sync", "transport"), ("async", "http_client")])
 def test_connections_of_another_process_are_refused(shell: str, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     transport = httpx.HTTPTransport()
     monkeypatch.setattr(transport, "handle_request", lambda _: responded(seen()))

@@ -24,9 +24,7 @@ from .script import TASK_ID, seen
 from .shells import FACE_SWAP, KEY, get, in_turn, perform, provider, submit
 
 # A closed loop cannot close the connections that were made in it; Python closes their sockets, with a warning.
-leaves_sockets = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+leaks_sockets = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 WHOLE = seen("completed").body
 
 
@@ -159,7 +157,7 @@ def test_each_of_many_forked_children_gets_its_own_task() -> None:
     assert "parentagain" in parent
 
 
-@leaves_sockets
+@leaks_sockets
 def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
         client = AsyncClient(KEY, server.url)
@@ -242,7 +240,7 @@ def reported(error: BaseException, caplog: pytest.LogCaptureFixture) -> bool:
     return all("goes on" in text or "may have been accepted" in text for text in (notes, caplog.text))
 
 
-@leaves_sockets
+@leaks_sockets
 @pytest.mark.parametrize(
     ("packages", "step"), [(("unitask",), 1), (("unitask", "httpx", "httpcore", "h11"), 29)], ids=["ours", "all"]
 )
@@ -268,7 +266,7 @@ def test_submission_that_is_interrupted_before_any_line_is_reported(
         assert at_each_line(call, *packages, step=step) > 100
 
 
-@leaves_sockets
+@leaks_sockets
 def test_client_works_after_an_interruption_before_any_line() -> None:
     def call(interruption: Interruption) -> None:
         with Client(KEY, server.url) as client:
@@ -302,7 +300,7 @@ def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
             go_on, value = steps.throw, error
 
 
-@leaves_sockets
+@leaks_sockets
 def test_submission_that_is_cancelled_at_any_step_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def cancelled(client: Any) -> BaseException | None:
         async def work() -> None:

@@ -392,9 +392,7 @@ def test_address_that_cannot_be_connected_to_is_a_failed_download(shell: str, ur
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(
-    rest=st.text(max_size=20), start=st.sampled_from(["https://o", "http://out.test", "https://out.test/", "http://["])
-)
+@given(rest=st.text(max_size=20), start=st.sampled_from(["https://o", "http://o.test", "https://o.test/", "http://["]))
 @example(rest="[", start="http:////")  # httpx accepts it, the cookies of the standard library do not
 def test_url_of_any_kind_is_a_file_or_a_failed_download(shell: str, rest: str, start: str, tmp_path: Path) -> None:
     host: Any = lambda _: httpx.Response(200, content=b"\0x")  # noqa: E731

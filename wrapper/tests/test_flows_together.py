@@ -139,9 +139,7 @@ def test_unanswered_request_of_half_its_time_counts_as_slow(reply: Reply, took: 
     assert calls.slow == after
 
 
-@pytest.mark.parametrize(
-    ("timeout", "given"), [(40.0, [20.0, 10.0, 10.0, 10.0, 20.0]), (100.0, [20.0, 10.0, 20.0, 20.0, 20.0])]
-)
+@pytest.mark.parametrize(("timeout", "given"), [(40.0, [20, 10, 10, 10, 20]), (100.0, [20, 10, 20, 20, 20])])
 def test_requests_are_limited_while_others_are_due_and_after_a_slow_one(timeout: float, given: list[float]) -> None:
     def answers(task_id: str, _: float) -> Found:
         return CUT_OFF if task_id in ("slow", "down") else seen("completed", task_id=task_id)

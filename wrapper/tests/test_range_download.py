@@ -41,7 +41,8 @@ def test_part_that_continues_the_file_is_taken() -> None:
 
 
 OTHER_PARTS: list[tuple[Part, Response]] = [
-    *((BEGUN, part(odd)) for odd in ("bytes 4-9/10", "bytes 5-10/10", "bytes 5-9/11", "bytes 5-4/10", "5-9/10", "")),
+    *((BEGUN, part(f"bytes {odd}")) for odd in ("4-9/10", "6-9/10", "5-10/10", "5-9/11", "5-4/10")),
+    *((BEGUN, part(odd)) for odd in ("5-9/10", "")),
     (BEGUN, answer(206)),
     (BEGUN, part(content_encoding="gzip")),
     (BEGUN, part(etag='"v2"')),
@@ -203,9 +204,7 @@ def test_cut_off_file_is_distinguished_from_a_whole_one(kind: str, content: byte
     check(content, kind, "")
     for size in {*range(16, len(content), 17), *range(max(16, len(content) - 20), len(content))}:
         if content[:size].rstrip() != content.rstrip():
-            with pytest.raises(
-                DownloadAttemptError, match=r"^it is (a|an) \w+ that is cut off$|^it is not a "
-            ) as caught:
+            with pytest.raises(DownloadAttemptError, match=r"^it is an? \w+ that is cut off$|^it is not a ") as caught:
                 check(content[:size], kind, "")
             assert (caught.value.retryable, caught.value.discard, caught.value.late) == (True, True, True)
 

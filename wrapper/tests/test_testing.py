@@ -48,9 +48,7 @@ def test_task_type_has_a_valid_output_whose_files_can_be_fetched(
     fields = [part.name for part in dataclasses.fields(kind) if part.name != "extra"]
     given = kind(**dict.fromkeys(fields, "https://me.test/file.png"))
     task, other = (client.run(given, validate=False) for _ in range(2))
-    urls, others = (
-        {url for url in json.dumps(each.raw["output"]).split('"') if "://" in url} for each in (task, other)
-    )
+    urls, others = ({url for url in json.dumps(one.raw["output"]).split('"') if "://" in url} for one in (task, other))
     paths = client.download(task.output.files, f"{tmp_path}/out/") if urls else []
 
     shown = {"code": 200, "data": task.raw, "message": "success"}

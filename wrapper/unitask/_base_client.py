@@ -73,17 +73,12 @@ FETCH_ERRORS: tuple[type[Exception], ...] = (
 log: logging.Logger = logging.getLogger("unitask")
 
 
-def system_clock() -> Timestamp:
-    """Now, on both clocks."""
-    return Timestamp(time.monotonic(), time.time())
-
-
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """What a client uses for arguments that are not given; `unitask.testing` replaces it during a test."""
 
     transport: httpx.MockTransport | None = None  # None: the network
-    clock: Clock = system_clock
+    clock: Clock = lambda: Timestamp(time.monotonic(), time.time())
     sleep: Callable[[float], object] = time.sleep
     sleep_async: Callable[[float], Awaitable[object]] = asyncio.sleep
 
@@ -131,7 +126,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         clock: Clock | None = None,
         sleep: Callable[[float], SleptT] | None = None,
     ) -> None:
-        api_key = hidden(api_key)
+        # a traceback with variables must not show it
+        api_key = Secret(api_key) if isinstance(cast("object", api_key), str) else api_key
         self._key = checked_key(api_key)
         self._hider = Hider(self._key)
         keep_out_of_logs(self._hider)
@@ -381,18 +377,10 @@ def _log_uncertain(error: SubmissionUncertain) -> None:
 
 
 def send_as_written(request: httpx.Request) -> None:
-    """Send the URL of a file as the provider wrote it; an event hook of httpx.
-
-    httpx would normalise its path, and a signature may cover every character of it. The URL of a redirect is httpx's.
-    """
+    """Send the URL of a file as the provider wrote it; an event hook of httpx, which normalises the path otherwise."""
     request.extensions.pop("target", None)
     if url := request.extensions.pop("written", None):
         request.extensions["target"] = target(url)
-
-
-def hidden(key: str | None) -> str | None:
-    """Return the key as a value that a traceback does not show."""
-    return Secret(key) if isinstance(cast("object", key), str) else key
 
 
 def target_of(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
@@ -406,16 +394,13 @@ def target_of(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     if not isinstance(given, str):
         raise InvalidInput(f"{given!r:.80} is not a task: give a task, its id, or its token")
     resumed = task_token.read(given)
-    _check_id(resumed.task_id)
-    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
-    return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
-
-
-def _check_id(task_id: str) -> None:
+    task_id = resumed.task_id
     if not task_id.strip():
         raise InvalidInput("the task id is empty")
     if not (is_id(task_id) and task_id.isprintable() and task_id == task_id.strip()):
         raise InvalidInput(f"{task_id!r:.80} cannot be the id of a task: copy it again")
+    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
+    return task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
 def unix(name: str, time: datetime | float) -> int:

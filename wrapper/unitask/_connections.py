@@ -54,9 +54,10 @@ def connect(
     on_file_request: Callable[[httpx.Request], object],
 ) -> Pools[ClientT]:
     """Make the HTTP clients; `transport` makes a transport that keeps idle connections for so many seconds."""
-    hooks = {"request": [on_file_request]}
-    files = kind(transport=transport(IDLE), timeout=file_timeout, event_hooks=hooks, **common())
-    submissions, calls = (kind(transport=transport(idle), **common()) for idle in (IDLE_FOR_SUBMISSIONS, IDLE))
+    hooks, cookies = {"request": [on_file_request]}, CookieJar(DefaultCookiePolicy(allowed_domains=()))  # none is kept
+    common: dict[str, Any] = {"cookies": cookies, "headers": {"user-agent": USER_AGENT}, "trust_env": False}
+    files = kind(transport=transport(IDLE), timeout=file_timeout, event_hooks=hooks, **common)
+    submissions, calls = (kind(transport=transport(idle), **common) for idle in (IDLE_FOR_SUBMISSIONS, IDLE))
     return Pools(submissions, calls, files)
 
 
@@ -138,12 +139,6 @@ def checked_headers(given: Mapping[str, str] | None) -> dict[str, str]:
             )
         headers[name.lower()] = value
     return headers
-
-
-def common() -> dict[str, Any]:
-    """Return the arguments of each HTTP client: it keeps no cookies, and the environment was read before."""
-    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    return {"cookies": cookies, "headers": {"user-agent": USER_AGENT}, "trust_env": False}
 
 
 class SyncRouting(httpx.BaseTransport):

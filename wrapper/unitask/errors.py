@@ -4,10 +4,7 @@ ApiError is a refusal by the provider. A reason (InsufficientCredit, ContentReje
 in two ways: the exception is also an ApiError if a submission was refused, and a TaskFailed if a task ended so.
 
 The first lines of a class are the table of reasons: the words, codes and HTTP statuses of answers for which it stands,
-and the next step. Words win over codes, and codes over the HTTP status (_core/envelope.py).
-
-Rules of this file: a class for each thing that a caller would do differently; facts are attributes, not only words of a
-message; every error can be pickled; no error has a key or a webhook secret; nothing of unitask is imported.
+and the next step. Words win over codes, and codes over the HTTP status (_core/envelope.py). Every error can be pickled.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What may be sent again, and after how long; and the free requests: cancel, account, and a poll that may fail.
 
-Rules of this file: the API has no idempotency key and every submission is paid, so a submission is sent again only when
-it provably never left, or after HTTP 429 that names no task (flows.py decides). A poll, a cancel and an upload cost
-nothing, and may be repeated. A new GET is a function here, with its reader, and a method in each client.
+A poll, a cancel and an upload cost nothing, and may be repeated; flows.py decides about submissions. A new GET is a
+function here, with its reader, and a method in each client.
 """
 
 import math

@@ -1,8 +1,7 @@
 """The files of a submission: each is sent in base64, or uploaded first and its URL is sent.
 
-A file is uploaded where the field takes only a URL, and where it is large: bodies with 2 to 5 MB of base64 were refused
-with "task input is too large" (one client, 2025). An upload is used again while the provider stores it. Uploads need a
-paid plan (upload page); where the provider refuses them, files are sent in base64 if the field takes that.
+Bodies with 2 to 5 MB of base64 were refused with "task input is too large" (one client, 2025). Uploads need a paid plan
+(upload page); where the provider refuses them, files are sent in base64 if the field takes that.
 """
 
 import base64

@@ -32,10 +32,7 @@ class HistoryRow(_Own, models.HistoryRow):
 
     @property
     def task_id(self) -> str | None:
-        """The id of the task; None when the row has none.
-
-        `id` is documented as the number of the row; it counts if it is a text that is not a number.
-        """
+        """The id of the task; None when the row has none. `id`, documented as the number of the row, counts last."""
         number = self.raw.get("id")
         is_number = isinstance(number, str) and number.strip().isdecimal()
         ids = (self.raw.get("task_id"), as_object(self.raw.get("detail")).get("task_id"), "" if is_number else number)
