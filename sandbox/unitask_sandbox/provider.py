@@ -201,7 +201,9 @@ class Sandbox:
             else {"b64_json": base64.b64encode(picture).decode()}
             for _ in range(llm.answers(request))
         ]
-        return llm.image_answer(request, self.settings.clock(), pictures)
+        sent = llm.words(request["prompt"])
+        usage = {"input_tokens": sent, "output_tokens": 0, "total_tokens": sent}
+        return {"created": int(self.settings.clock()), "data": pictures, "usage": usage}
 
     def file(self, name: str) -> Path:
         """Return the path of an output or uploaded file that has not expired."""
