@@ -73,7 +73,7 @@ REQUESTS = {
     "form-with-a-long-head": post(
         400, "invalid multipart data", EDIT, b"--b\r\n" + b"content-disposition:" * MB, f"{FORM}; boundary=b"
     ),
-    "upload-with-blanks": post(400, "neither base64", UPLOAD, BLANKS),
+    "upload-with-blanks": post(400, "nor base64", UPLOAD, BLANKS),
     "length-and-chunks": post(400, NOT_JSON, CREATE, lambda: [b"0\r\n\r\n"], "content-length: 3", CHUNKED),
     "key-with-bytes": Request(
         401, "key", b"GET /account/info HTTP/1.1\r\nhost: localhost\r\nx-api-key: \xff\xfe\r\n\r\n"
