@@ -141,8 +141,6 @@ def greet(base_url: str, request: Request, key: str) -> None:
     account = request("GET", "/account/info")
     status, said = account.status_code, " ".join(scrubbed(account.content.decode(errors="replace"), key).split())
     said = shortened(said, SHOWN) or "an empty body"
-    if status == 401:
-        raise CannotRun(f"{base_url} refuses the key; give another one in UNITASK_API_KEY or with --key")
     unknown = [request("GET", f"/api/v1/task/{uuid.uuid4()}") for _ in range(2)]
     answers = (account, *unknown)
     if not any(map(_is_of_the_api, answers)) and not _is_of_the_api(request("POST", "/api/v1/task", json={})):
@@ -153,7 +151,7 @@ def greet(base_url: str, request: Request, key: str) -> None:
             " https://api.piapi.ai"
         )
     if status >= 400 and status != 404 and all(one.status_code == status for one in unknown):
-        raise CannotRun(f"{base_url} refuses every request with HTTP {status}: {said}; check the key and the provider")
+        raise CannotRun(f"{base_url} refuses every request with HTTP {status}: {said}; check UNITASK_API_KEY or --key")
     if all(map(_shows_a_task, unknown)):
         raise CannotRun(
             f"{base_url} keeps no tasks: GET returns a task for two ids that were never created, as mock servers such"

@@ -98,7 +98,6 @@ def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -
     assert (refused.headers["retry-after"], refused.json()["message"]) == ("3", "too many requests")
     assert {http("GET", INFO, headers={"x-api-key": "bad"}).status_code for _ in range(3)} == {401}
     assert http.sandbox.balance("sandbox") == 9.98
-    assert [arrival.status for arrival in http.sandbox.arrivals][:3] == [200, 429, 200]
 
 
 def test_history_includes_both_ends_of_its_time(http: Http, clock: Clock) -> None:

@@ -24,8 +24,6 @@ from .local import CREATE, KEY, check_against_spec, face_swap
 MOST_MEMORY = 1500 * MB
 SERVER = "from unitask_sandbox import serve; serve(port=0, on_ready=lambda url: print(url, flush=True))"
 UPLOAD, CHAT, EDIT = "/api/ephemeral_resource", "/v1/chat/completions", "/v1/images/edits"
-
-
 Pieces = Callable[[], Iterable[bytes]]
 
 
@@ -75,12 +73,11 @@ REQUESTS = {
     "form-with-a-long-head": post(
         400, "invalid multipart data", EDIT, b"--b\r\n" + b"content-disposition:" * MB, f"{FORM}; boundary=b"
     ),
-    "upload-with-blanks": post(400, "neither base64", UPLOAD, BLANKS),
+    "upload-with-blanks": post(400, "nor base64", UPLOAD, BLANKS),
     "length-and-chunks": post(400, NOT_JSON, CREATE, lambda: [b"0\r\n\r\n"], "content-length: 3", CHUNKED),
     "key-with-bytes": Request(
         401, "key", b"GET /account/info HTTP/1.1\r\nhost: localhost\r\nx-api-key: \xff\xfe\r\n\r\n"
     ),
-    "proxied": get(404, "not found", "http://169.254.169.254/latest/meta-data/"),
     "escaped-parent": get(404, "not found", "/files/..%2f..%2f..%2f..%2fetc%2fpasswd"),
     "task-of-bytes": get(404, "task not found", f"{CREATE}/{'%ff' * 2000}"),
     "ten-thousand-parameters": get(400, "page: it", "/api/open/tasks/histories?" + "page=1&" * 1500 + "page=x"),

@@ -83,6 +83,7 @@ def test_luma_and_kling_are_done_as_documented(http: Http) -> None:
     assert json.loads(before["input"]) == {"user_prompt": "a cat", "expand_prompt": True}
     assert (before["status"], before["generation"]["video"]) == ("pending", None)
     assert (after["generation"]["state"], after["generation"]["prompt"]) == ("completed", "a cat")
+    assert b"SIMULATED" in http("GET", after["generation"]["video"]).content
     assert kling_before["output"] == {"video_url": "", "works": []}
     assert kling_after["output"]["works"][0]["resource"]["resource"] == kling_after["output"]["video_url"]
 

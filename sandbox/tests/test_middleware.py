@@ -12,8 +12,6 @@ from .local import BASE_URL, CREATE, KEY, Http, HttpWith, encoded, face_swap
 
 INFO = "/account/info"
 LARGE = encoded(face_swap(target=bytes(middleware.SMALL_BODY)))
-
-
 GOOD_HOSTS = ("127.0.0.1:8042", "LOCALHOST", "me.localhost", "localhost.", "[::1]:80", "sandbox.test", "box.example:1")
 BAD_HOSTS = ("evil.example:8042", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example", "[x", "")
 

@@ -1,10 +1,8 @@
 """Limits on connections, and a way to close one without an answer.
 
-ASGI cannot close a connection, and uvicorn has no limit on the time that a request head takes. uvicorn has a public
-hook for both: `Config(http=...)` takes an `asyncio.Protocol`. This one overrides asyncio's own callbacks only.
-
-A connection waits for its client while a request head, a request body, or the reading of an answer is due. One that
-waits too long is closed, and when too many are open, the one that has waited longest is closed.
+uvicorn has a public hook for both: `Config(http=...)` takes an `asyncio.Protocol`. A connection waits for its client
+while a request head, a request body, or the reading of an answer is due. One that waits too long is closed, and when
+too many are open, the one that has waited longest is closed.
 """
 
 import asyncio

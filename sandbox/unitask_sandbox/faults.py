@@ -1,10 +1,7 @@
 """Faults: what goes wrong with some requests, tasks or webhooks, and how to order it in Python and in JSON.
 
-fault_injection.py applies a fault to an answer, webhooks.py to a webhook, and scheduler.py to a task.
-
-The named faults are in faults.json. An order is a name; or a name with some attributes of `Fault`,
-`{"fault": "rate-limited", "times": 3}`; or a whole fault, `{"operation": "get_task", "kind": "lose"}`, whose body is
-text, or JSON. A wrong order is a ValueError that names the entry and the field, before anything is ordered.
+faults.json has the named faults, and faults.schema.json says what an order may have: a name with some attributes of
+`Fault`, or a whole fault, whose body is text, or JSON. An order may also be the name alone.
 """
 
 import json
@@ -211,10 +208,10 @@ class Script:
         self._lock = threading.Lock()
         self._coming = list(faults)
 
-    def add(self, fault: Fault) -> None:
-        """Add a fault after those that were ordered before."""
+    def add(self, faults: Iterable[Fault]) -> None:
+        """Add faults after those that were ordered before."""
         with self._lock:
-            self._coming.append(fault)
+            self._coming += faults
 
     def coming(self) -> list[Fault]:
         """Return what is still to happen; `times` says how many times."""

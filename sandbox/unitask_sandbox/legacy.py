@@ -1,8 +1,7 @@
 """The API before the unified one: from a legacy request to a create request, and from a task to a legacy answer.
 
-A legacy task has the model and task type that do the same today, with their engine, limits and history. `Task.legacy`
-holds what its old form shows besides. Requests are checked against the bundle. Where no page and no client shows an
-answer, it has the form of the unified one.
+A legacy task has the model and task type that do the same today. `Task.legacy` holds what its old form shows besides.
+Where no page and no client shows an answer, it has the form of the unified one.
 """
 
 import base64
@@ -55,7 +54,7 @@ def protocol_of(task: Task) -> str | None:
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
     """Read the body of a legacy create request."""
     protocol = CREATES[operation]
-    requested = _read(operation, body)
+    requested = read(operation, body)
     shown = {"protocol": protocol, "result_type": requested.get("result_type", "base64")}
     if protocol == TOOLKIT:
         given = requested["task_input"]
@@ -77,13 +76,8 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
     return CreateRequest(kind, given, _config(protocol, requested), shown)
 
 
-def read_poll(operation: str, body: bytes) -> str:
-    """Return the id of the task that a poll names in its body."""
-    task_id: str = _read(operation, body)["task_id"]
-    return task_id
-
-
-def _read(operation: str, body: bytes) -> dict[str, Any]:
+def read(operation: str, body: bytes) -> dict[str, Any]:
+    """Return the body of a request."""
     value: dict[str, Any] = bundle.check(contract.operations()[operation].components["request"], bundle.read_json(body))
     return value
 

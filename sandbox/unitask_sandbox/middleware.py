@@ -4,9 +4,7 @@ A web page that a user has open must not be able to drive a server on the same m
 this sandbox (`is_ours`), which prevents DNS rebinding, and a request from a page of another origin is refused unless it
 only reads what the API shows (`is_from_elsewhere`). No answer allows another origin to read it.
 
-A body has at most `LARGEST_BODY` bytes, arrives within `BODY_SECONDS`, and is not compressed. Bodies of more than
-`SMALL_BODY` bytes hold at most `BUFFERED` bytes together until they are answered, because each costs several times its
-size while it is worked on.
+Bodies of more than `SMALL_BODY` bytes hold at most `BUFFERED` bytes together until they are answered.
 """
 
 import asyncio

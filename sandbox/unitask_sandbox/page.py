@@ -108,11 +108,9 @@ async def _faults(request: Request) -> Response:
         faults.clear()
     if request.method == "POST":
         try:
-            ordered = read_orders(bundle.read_json(await request.body()))
+            faults.add(read_orders(bundle.read_json(await request.body())))
         except ValueError as error:
             raise Refusal(400, str(error)) from None
-        for fault in ordered:
-            faults.add(fault)
     return JSONResponse({"coming": [as_order(fault) for fault in faults.coming()]})
 
 

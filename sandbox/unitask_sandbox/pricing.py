@@ -69,7 +69,8 @@ def _applies(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
 
 def _meets(key: str, wanted: object, fields: Mapping[str, Any]) -> bool:
     if isinstance(wanted, dict):
-        return _area(key.split(" * "), fields) <= cast("dict[str, int]", wanted)["at_most"]
+        area = math.prod(_number(fields.get(side)) for side in key.split(" * "))
+        return area <= cast("dict[str, int]", wanted)["at_most"]
     given = [fields[name] for name in key.split(" or ") if name in fields]
     if not given:
         raise _Unsettled
@@ -114,10 +115,6 @@ def _amount(count: Mapping[str, Any], fields: Mapping[str, Any], media: Mapping[
             return pictures
         case _:
             raise _Unsettled
-
-
-def _area(sides: list[str], fields: Mapping[str, Any]) -> Decimal:
-    return math.prod((_number(fields.get(side)) for side in sides), start=Decimal(1))
 
 
 def _seconds(value: Any) -> Decimal:

@@ -201,7 +201,9 @@ class Sandbox:
             else {"b64_json": base64.b64encode(picture).decode()}
             for _ in range(llm.answers(request))
         ]
-        return llm.image_answer(request, self.settings.clock(), pictures)
+        sent = llm.words(request["prompt"])
+        usage = {"input_tokens": sent, "output_tokens": 0, "total_tokens": sent}
+        return {"created": int(self.settings.clock()), "data": pictures, "usage": usage}
 
     def file(self, name: str) -> Path:
         """Return the path of an output or uploaded file that has not expired."""
@@ -225,8 +227,7 @@ class Sandbox:
         Raises:
             ValueError: There is none of that name, or it cannot have that.
         """
-        for each in named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)]:
-            self.faults.add(each)
+        self.faults.add(named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)])
 
     def advance(self) -> bool:
         """Do everything that is due now; return True when tasks or webhooks are left that will be due later.

@@ -3,7 +3,6 @@
 import asyncio
 import math
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +13,6 @@ from unitask_sandbox.faults import Fault
 from unitask_sandbox.http_client import Private
 
 MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _is_positive(value: object) -> bool:
@@ -67,7 +62,7 @@ class Settings:
     speed: Literal["instant", "real"] | float = "instant"
     autorun: bool = True
     engine_process: bool = True
-    workers: int = field(default_factory=lambda: min(4, _cores()))
+    workers: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     fetch: Callable[[str], bytes] | None = None

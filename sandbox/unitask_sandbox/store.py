@@ -1,11 +1,8 @@
 """The database: accounts, ledger, tasks and the list of files, in one SQLite file.
 
-Every transaction is on the disk before its method returns, so an answer outlives the process. Reads have a connection
-of their own, and do not wait for a transaction that is being written.
-
-Money moves only together with its task, in one transaction, and every movement is an entry of the ledger. So at any
-moment balance = starting balance + sum of the ledger, and balance + frozen + consumed = starting balance. A status
-changes only from one that the caller names, so of two changes that race one wins.
+Every transaction is on the disk before its method returns. Money moves only together with its task, in one transaction,
+and every movement is an entry of the ledger: balance + frozen + consumed = starting balance. A status changes only from
+one that the caller names, so of two changes that race one wins.
 """
 
 import json

@@ -3,8 +3,6 @@
 The body is {timestamp, data}, where data is what a poll answers, with the secret of the create request in the header
 x-webhook-secret (piapi.ai, unified-webhook page, 2025). Without a 2xx answer it is sent again after 5 seconds, at most
 3 times in all (third parties). A cancelled task sends none, because no document says that it does.
-
-A slow receiver delays no task: each delivery has a thread of its own, at most `AT_ONCE_A_HOST` for a host.
 """
 
 import itertools

@@ -1,12 +1,7 @@
 """The worker process: engines run here, so that one that crashes, hangs or fills the memory fails one task only.
 
-It is a plain subprocess and not a `ProcessPoolExecutor`, for two reasons. A pool imports the caller's main module
-again: a script that starts a sandbox without a `__main__` guard would start it again in the worker. And a pool cannot
-stop one task that hangs. The two sides speak pickle over private pipes.
-
-A process above its limit of time or memory is killed. Memory is its resident size, read from /proc twenty times a
-second: RLIMIT_AS would count addresses, of which each thread of a library reserves gigabytes that it never touches.
-Without /proc (macOS, Windows) memory has no limit.
+It is no `ProcessPoolExecutor`, which imports the caller's main module again, and cannot stop one task that hangs. A
+process above its limit of time or memory is killed. Without /proc (macOS, Windows) memory has no limit.
 """
 
 import os

@@ -19,22 +19,15 @@ _SINGLES = ("items", "not", "additionalProperties")
 _YES = jsonschema_rs.canonical.Containment.YES
 
 
-def dereferenced(document: Document, node: Any, within: tuple[str, ...] = ()) -> Any:
-    """Return a node without references; a recursive reference becomes a schema that allows anything.
-
-    Args:
-        document: The document of its references.
-        node: The node.
-        within: The references that led here.
-    """
+def dereferenced(document: Document, node: Any) -> Any:
+    """Return a node of a document without references; the spec has no recursive ones."""
     if isinstance(node, list):
-        return [dereferenced(document, part, within) for part in node]
+        return [dereferenced(document, part) for part in node]
     if not isinstance(node, dict):
         return node
-    if reference := node.get("$ref"):
-        target = at(document, reference)
-        return {} if reference in within else dereferenced(document, target, (*within, reference))
-    return {key: dereferenced(document, part, within) for key, part in node.items()}
+    if "$ref" in node:
+        return dereferenced(document, at(document, node["$ref"]))
+    return {key: dereferenced(document, part) for key, part in node.items()}
 
 
 def plain(schema: Schema, *, closed: bool = False) -> Schema:

@@ -64,6 +64,7 @@ MUTANTS: list[Mutant] = [
     ("minor", "the body is optional", put(f"{CREATE}/requestBody/required", False)),
     ("major", "the body is another type", put(f"{CREATE}/requestBody/content", {"text/json": {}})),
     ("minor", "a request has an optional field", put(f"{REQUEST}/properties/new", TEXT)),
+    ("minor", "an object in a request has an optional field", put(f"{CONFIG}/properties/new", TEXT)),
     ("major", "a request needs a new field", _add(f"{REQUEST}/required", "new")),
     ("minor", "a field of a request is optional", _drop(f"{REQUEST}/required", 0)),
     ("major", "a field of a request is not documented any more", _drop(f"{REQUEST}/properties", "config")),

@@ -49,10 +49,6 @@ class Scene:
         """How much each pixel belongs to what stands in front, 0 to 255."""
         return salient(self.picture)
 
-    def mask(self, word: str) -> Pixels:
-        """Return where something is, 0 to 255."""
-        return WORDS[word](self)
-
     def parts(self, fill: Callable[[Floats, Region], Pixels], *parts: Sequence[int]) -> Pixels:
         """Return a mask of parts of every face, each filled from its vertices."""
         if not self.faces:
@@ -141,10 +137,10 @@ def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0
     scene = Scene(decode(data, FIELD, LIMIT))
     wanted, unwanted = _words(prompt), _words(negative_prompt)
     nothing = np.zeros(scene.picture.shape[:2], np.uint8)
-    mask = np.maximum.reduce([nothing, *(scene.mask(word) if word in WORDS else scene.salient for word in wanted)])
+    mask = np.maximum.reduce([nothing, *(WORDS[word](scene) if word in WORDS else scene.salient for word in wanted)])
     if not mask.any():
         raise TaskFailure(f"nothing found in the image ({FIELD}) for the prompt {prompt[:100]!r}")
-    taken_away = np.maximum.reduce([nothing, *(scene.mask(word) for word in unwanted if word in WORDS)])
+    taken_away = np.maximum.reduce([nothing, *(WORDS[word](scene) for word in unwanted if word in WORDS)])
     mask = _grown(np.minimum(mask, 255 - taken_away), factor)
     return encode(cut_out(scene.picture, mask), MARK), _notes(scene, wanted, unwanted, mask)
 

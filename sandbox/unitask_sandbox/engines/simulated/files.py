@@ -16,10 +16,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image, ImageDraw, ImageFont
 
-from unitask_sandbox.audio import encode_audio
 from unitask_sandbox.engines.simulated.requested_media import Size
 from unitask_sandbox.faces.arrays import as_floats
 from unitask_sandbox.faces.pictures import encode
+from unitask_sandbox.speech import encode_audio
 
 FRAMES_A_SECOND: Final = 4
 MOST_FRAMES: Final = 40  # a longer film has fewer a second

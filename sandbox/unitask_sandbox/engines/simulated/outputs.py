@@ -130,7 +130,7 @@ class _Filler:
         if kind := media.get("kind"):
             if "url" not in media.get("holds", ["url"]):
                 return ""
-            return self._file(kind, self.requested.extension(kind, _extension(kind, sample)), index)
+            return self._file(kind, self.requested.extension(kind, KINDS.get(kind, "txt")), index)
         types = rule.get("type", "null")
         match types if isinstance(types, str) else types[0]:
             case "object":
@@ -224,12 +224,6 @@ class _Filler:
 
     def _id(self, of: str) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.identity} {of}"))
-
-
-def _extension(kind: str, sample: Any) -> str:
-    """Return the extension of the sample's address, or the usual one."""
-    ending = sample.partition("?")[0].rpartition(".")[2] if isinstance(sample, str) else ""
-    return ending if ending in ("png", "jpg", "jpeg", "webp", "mp4", "mp3", "wav", "glb") else KINDS.get(kind, "txt")
 
 
 def _is_list_of_files(rule: Rule) -> bool:

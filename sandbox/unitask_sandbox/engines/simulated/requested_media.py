@@ -50,7 +50,9 @@ def read_request(
     task_type: TaskType, given: Mapping[str, Any], kind: str = "image", picture: Size | None = None
 ) -> RequestedMedia:
     """Return what an input requests; without a size in it, the size of a `picture` in it is taken."""
-    fields = {**_defaults(task_type.input), **{name: value for name, value in given.items() if value is not None}}
+    rules = contract.component(task_type.input).get("properties", {})
+    fields = {name: rule["x-default"] for name, rule in rules.items() if name in READ and "x-default" in rule}
+    fields |= {name: value for name, value in given.items() if value is not None}
     wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
     film_width, film_height = within(wanted, LARGEST_FILM_SIDE)
     length = _number(fields.get("duration"))
@@ -64,11 +66,6 @@ def read_request(
         count=min(max(1, int(_number(fields.get("batch_size")) or 1)), MOST_FILES),
         format=wanted_format if any(wanted_format in formats for formats in _FORMATS.values()) else None,
     )
-
-
-def _defaults(component: str) -> dict[str, Any]:
-    fields = contract.component(component).get("properties", {})
-    return {name: rule["x-default"] for name, rule in fields.items() if name in READ and "x-default" in rule}
 
 
 def _number(value: object) -> float | None:
