@@ -1,7 +1,4 @@
-"""What differs between the clients: connections by process or event loop, time limits, threads, callbacks.
-
-Both classes have the same methods, so that the rest of the async client is generated from the sync one.
-"""
+"""What differs between the clients, in two classes with the same methods; the rest of the async client is generated."""
 
 import asyncio
 import inspect
