@@ -8,7 +8,7 @@ import pickle
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -284,6 +284,7 @@ def test_request_is_answered_with_its_status_and_a_short_text(
 ) -> None:
     calls: list[Notification] = []
     made = receiver(on_notification=calls.append)
+    exchange = replace(exchange, sent=[])
 
     assert asyncio.run(exchange.run(made)) == status
     assert exchange.parts_read == parts
