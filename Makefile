@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-sandbox bench-clients consumers mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-clients consumers mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -41,8 +41,8 @@ generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
 
-changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and its semver level (JSON=1)
-	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE) $(if $(JSON),--json)
+changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and its semver level
+	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE)
 
 spec-report: $(VENV)/.checks ## how surely each family is known
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.report
@@ -64,15 +64,12 @@ tests: $(VENV)/.checks
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 
 cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with us judge our requests
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check
+	npm install --prefix out/cross-check --no-save --no-package-lock --ignore-scripts @stdy/cli@0.22.2
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check out/cross-check/node_modules/@stdy/cli-*/bin/steady
 
-bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
+bench: $(VENV)/.checks ## import, validation, size and the cost of waiting, as ratios
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
-	$(VENV)/bin/python benchmarks/bench_swap.py
-
-bench-sandbox: $(VENV)/.checks ## speed and memory of the local provider beside a running swap and a queue of swaps
-	$(VENV)/bin/python benchmarks/bench_sandbox.py
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
 	$(PYTHON) -m venv $(CLIENTS_VENV)

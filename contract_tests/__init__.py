@@ -1,4 +1,1 @@
-"""The contract harness: do client and provider keep what is documented, and do these checks find it when they do not?
-
-The columns of its table, and their order, are in conftest.py; what others can run, too, is unitask_contract.
-"""
+"""The tests of client and provider against the contract; unitask_contract is the part that ships."""

@@ -15,7 +15,7 @@ WALKS = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "adding-a-task-type.md").read_text(encoding="utf-8")
 PACKAGES = ("generated", "wrapper", "sandbox", "contract_tests")
 NEW_TASK_TYPE = """
-import sys, time, wave
+import sys, time
 from unitask import Client, tasks
 from unitask_contract.scenario_runner import SHELLS, problems, scripted
 from unitask_contract.scenarios import scenarios
@@ -25,7 +25,7 @@ print(bool(echoes), [wrong for one in echoes for shell in SHELLS for wrong in pr
 with running(Settings()) as url, Client("sandbox", url, sleep=lambda _: time.sleep(0.02)) as client:
     task = client.run(tasks.Echo(text="hello", voice_sample=b"RIFF", speed=1.5))
     (sound,) = client.download(task, sys.argv[1] + "/")
-print(task.output.audio_url, task.raw["meta"]["simulated"], wave.open(str(sound)).getframerate())
+print(task.output.audio_url, task.raw["meta"]["simulated"], sound.suffix)
 """
 WALKED = """
 import asyncio, time

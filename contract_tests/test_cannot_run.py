@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def test_unusable_environment_is_named(
         (("--checks", "ende"), "end"),
         (("--report", "out.pdf"), ".html, .xml, .json, .patch"),
         (("--report", "nowhere/out.html"), "nowhere"),
-        (("--report", "/dev/full/x.json"), "--report"),
+        (("--report", "/proc/x.json"), "cannot be written"),
         (("--body", __file__, "--operation", "get_acount"), "get_account_info"),
         (("--base-url", "http://me:pass-word@127.0.0.1:1"), "user name"),
         *((("--base-url", url), url) for url in ("127.0.0.1", "http://api..example", "http://[::1", "http://a b")),
@@ -125,16 +125,8 @@ def example(task_id: str) -> dict[str, Any]:
     return {"code": 200, "message": "success", "data": {"task_id": task_id, "status": "completed", "a_new_field": 1}}
 
 
-MOCKS: dict[str, Callable[[Received], str]] = {
-    "one example": lambda _: "550e8400-e29b-41d4-a716-446655440000",
-    "another id each time": lambda _: str(uuid.uuid4()),
-    "the id of the path": lambda request: request.path[13:],
-}
-
-
-@pytest.mark.parametrize("mock", MOCKS)
-def test_mock_server_that_keeps_no_tasks_is_not_checked(mock: str, capsys: Captured) -> None:
-    with raw_server(lambda request: [response(200, example(MOCKS[mock](request)))]) as server:
+def test_mock_server_that_keeps_no_tasks_is_not_checked(capsys: Captured) -> None:
+    with raw_server(lambda _: [response(200, example("550e8400-e29b-41d4-a716-446655440000"))]) as server:
         assert "mock" in said_by(capsys, "--base-url", server.url)
     assert server.creates == []
 
@@ -150,7 +142,7 @@ def test_provider_that_forgets_its_tasks_is_one_cause(tmp_path: Path, capsys: Ca
 
     document, patch = tmp_path / "out.json", tmp_path / "out.patch"
     with raw_server(respond) as server:
-        arguments = ["--base-url", server.url, "--max-usd", "1", "--checks", "face_swap,end,echo,cancel"]
+        arguments = ["--base-url", server.url, "--max-usd", "1", "--checks", "face_swap,echo,cancel"]
         assert main(["contract", *arguments, f"--report={document}", f"--report={patch}"]) == 1
 
     report = json.loads(document.read_text())
@@ -158,21 +150,14 @@ def test_provider_that_forgets_its_tasks_is_one_cause(tmp_path: Path, capsys: Ca
     assert (bool(report["cause"]), report["differences"], patch.read_text()) == (True, [], "")
 
 
-def test_base_url_with_too_much_or_too_little_names_the_right_one(
+def test_base_url_with_too_much_and_a_proxy_in_the_way_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    def beneath_api(request: Received) -> Iterable[bytes]:
-        is_right = request.path.startswith("/api/account")
-        yield response(200, {"code": 200, "data": {"id": 1}}) if is_right else response(404, b"")
-
     with running(Settings(keys={KEY: 1.0}, engine_process=False)) as url:
         for more in ("/api/v1/", "/api/v1/task"):
-            assert said_by(capsys, "--base-url", f"{url}{more}").endswith(f"--base-url {url}")
+            assert "what stands before /api/v1/task" in said_by(capsys, "--base-url", f"{url}{more}")
         with raw_server(lambda _: [response(200, b"<html>the proxy</html>", HTML)]) as proxy:
             monkeypatch.setenv("HTTP_PROXY", proxy.url)
             for here in (url, url.replace("127.0.0.1", "localhost")):  # this machine needs no proxy
                 assert main(["contract", "--base-url", here, "--checks", "keys"]) == 0
             assert "the proxy" in said_by(capsys, "--base-url", "http://provider.test")
-    monkeypatch.delenv("HTTP_PROXY")
-    with raw_server(beneath_api) as server:
-        assert said_by(capsys, "--base-url", server.url).endswith(f"--base-url {server.url}/api")

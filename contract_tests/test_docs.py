@@ -38,10 +38,9 @@ def test_links_lead_somewhere() -> None:
 
 def test_make_has_the_targets_that_pages_name() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    named = {name for text in PAGES.values() for name in re.findall(r"(?:^ *|`)make ([a-z-]+)", text, re.M)}
 
-    assert {name for text in PAGES.values() for name in re.findall(r"(?:^ *|`)make ([a-z-]+)", text, re.M)} <= {
-        *targets
-    }
+    assert named <= set(targets)
 
 
 def test_architecture_names_existing_files() -> None:

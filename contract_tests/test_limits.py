@@ -22,7 +22,7 @@ def several(rule: Rule, number: int) -> list[Any]:
     return [least(rule["items"], address)] * number
 
 
-# For each keyword of a rule, a value that breaks it; and the keywords that do not limit one field.
+# For each keyword of a rule, a value that breaks it.
 BREAKING: dict[str, Callable[[Any, Rule], Any]] = {
     "enum": lambda known, _: "no such word" if isinstance(known[0], str) else 987654,
     "minLength": lambda limit, _: "x" * (limit - 1),
@@ -37,7 +37,6 @@ BREAKING: dict[str, Callable[[Any, Rule], Any]] = {
     "anyOf": lambda _, __: 0,  # no alternative of any field allows it
     "type": lambda kind, _: {} if kind not in ("object", ["object"]) else 7,
 }
-NO_LIMITS = {"description", "x-default", "x-source", "x-advisory", "x-media", "items", "$ref", "const"}
 
 
 def breaking(rule: Rule) -> Iterator[tuple[str, Any]]:
@@ -52,12 +51,6 @@ def cases(*, advised: bool) -> Iterator[tuple[str, str, str, Any]]:
             limits = rule.get("x-advisory", {}) if advised else rule
             if "const" not in rule:
                 yield from ((name, field, *found) for found in breaking({"items": rule.get("items"), **limits}))
-
-
-def test_every_keyword_is_broken_or_is_not_a_limit() -> None:
-    fields = [rule for entry in ENTRIES.values() for rule in component(entry["input"])["properties"].values()]
-
-    assert {key for rule in fields for key in (*rule, *rule.get("x-advisory", ()))} <= BREAKING.keys() | NO_LIMITS
 
 
 def test_least_input_of_every_task_type_is_accepted_and_each_field_of_it_is_needed() -> None:
@@ -86,12 +79,3 @@ def test_advised_limit_is_a_warning_and_is_sent() -> None:
             body = request_body(make(name, **{field: value}))
         assert body["input"][field] == value
         assert [one for one in warned if issubclass(one.category, AdvisoryWarning) and field in str(one.message)]
-
-
-def test_limit_on_a_product_is_checked() -> None:
-    for name, entry in ENTRIES.items():
-        if limit := component(entry["input"]).get("x-max-product"):
-            side = int(limit["maximum"] ** (1 / len(limit["fields"])))
-            request_body(make(name, **dict.fromkeys(limit["fields"], side)))
-            with pytest.raises(errors.InvalidInput, match=" x ".join(limit["fields"])):
-                request_body(make(name, **dict.fromkeys(limit["fields"], side + 64)))

@@ -6,25 +6,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
-from unitask import AsyncClient, _base_client, _sync_runner, errors, inputs, tasks
+from unitask import AsyncClient, errors, inputs, tasks
 from unitask._core import effects, envelope, flows, pricing, requests
-from unitask_api.states import State
 from unitask_contract.scenario_runner import problems, scripted
 from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing
 
-from . import (
-    test_examples,
-    test_fault_library,
-    test_limits,
-    test_parity,
-    test_prices,
-    test_requests,
-    test_resend_rule,
-    test_submit_once,
-)
+from . import test_examples, test_fault_library, test_limits, test_parity, test_prices, test_requests, test_resend_rule
 from .support import Plant, answer, replaced
 from .support import envelope as body_of
 from .support.simulated_network import World
@@ -33,7 +22,7 @@ from .test_resend_rule import Plan
 pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 Check = Callable[[], object]
-WORDS = {state.value: state for state in State}
+DONE = answer(200, body_of("completed"))
 NOTHING = property(lambda _: None, lambda _, __: None)
 send = AsyncClient._send
 
@@ -44,8 +33,6 @@ async def send_twice(self: AsyncClient, step: effects.SendRequest) -> effects.Re
 
 
 refused_as_decided = replaced(envelope, "_unreadable", lambda reply, _: envelope.refusal(reply))
-sent_again_after_a_read_timeout = replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,))
-no_limits = replaced(inputs, "problems", lambda *_: iter(()))
 
 
 def scenario(name: str) -> Check:
@@ -56,30 +43,15 @@ def scenario(name: str) -> Check:
     return check
 
 
-def resent(plan: Plan) -> Check:
-    return lambda: test_resend_rule.check("sync", [plan])
-
-
-def fault(name: str, operation: str) -> Check:
-    return lambda: test_fault_library.hold(World(), name, operation, "sync", Path("nothing"))
-
-
-def alike(call: str) -> Check:
-    still, end = answer(200, body_of("processing")), answer(200, body_of("completed"))
-    return lambda: test_parity.check(test_parity.CALLS[call], [end], [still, end])
-
-
 FAULTS: dict[str, tuple[Plant, Check]] = {
-    "a submission is sent again after a read timeout": (
-        sent_again_after_a_read_timeout,
-        resent(Plan(fails=httpx.ReadTimeout)),
+    "HTTP 200 without an id is taken for a refusal": (
+        refused_as_decided,
+        lambda: test_resend_rule.check("sync", [Plan(200)]),
     ),
-    "a submission whose answer was lost makes another task": (
-        replaced(_sync_runner, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
-        lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost"),
+    "a gateway's page is taken for a refusal": (
+        refused_as_decided,
+        lambda: test_fault_library.hold(World(), "bad-gateway", "create_task", "sync", Path("nothing")),
     ),
-    "HTTP 200 without an id is taken for a refusal": (refused_as_decided, resent(Plan(200))),
-    "a gateway's page is taken for a refusal": (refused_as_decided, fault("bad-gateway", "create_task")),
     "one failed poll ends a wait": (
         replaced(flows, "is_retryable", lambda _: False),
         scenario("failed polls do not end a wait"),
@@ -87,10 +59,6 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     "the id of a failed task is lost": (
         replaced(errors.UnitaskError, "task_id", NOTHING),
         scenario("a task with status failed raises"),
-    ),
-    "an unknown status is a failure": (
-        lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.FAILED)),
-        scenario("the unknown status 'queued' does not end a wait"),
     ),
     "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task with status failed raises")),
     "a field of a request is lost": (
@@ -105,12 +73,18 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         replaced(requests, "create", lambda body: effects.SendRequest("POST", "/api/v1/task", {**body, "model": 7})),
         lambda: test_requests.test_request_is_documented("submit"),
     ),
-    "a documented limit is not checked": (no_limits, test_limits.test_documented_limits_are_checked_before_sending),
+    "a documented limit is not checked": (
+        replaced(inputs, "problems", lambda *_: iter(())),
+        test_limits.test_documented_limits_are_checked_before_sending,
+    ),
     "client and provider share a wrong price": (
         lambda patch: [patch.setattr(one, "CREDITS_PER_USD", 1_000_000) for one in (pricing, provider_pricing)],
         lambda: test_prices.test_price_is_the_documented_one(test_prices.DOCUMENTED[0]),
     ),
-    "the async client sends everything twice": (replaced(AsyncClient, "_send", send_twice), alike("wait")),
+    "the async client sends everything twice": (
+        replaced(AsyncClient, "_send", send_twice),
+        lambda: test_parity.check(test_parity.CALLS["wait"], [DONE], [answer(200, body_of("processing")), DONE]),
+    ),
 }
 FOUND = (AssertionError, pytest.fail.Exception, LookupError, ValueError, AttributeError, errors.UnitaskError)
 

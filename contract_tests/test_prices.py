@@ -8,7 +8,7 @@ import json
 import random
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from unitask.media import measured
 from unitask_contract import prices, provider, runner
 from unitask_contract.bundle import Rule, component
 from unitask_contract.in_process import IN_PROCESS, InProcess
-from unitask_sandbox import Sandbox, Settings, create_app
+from unitask_sandbox import Settings, create_app
 from unitask_sandbox.bundle import task_type as sandbox_entry
 from unitask_sandbox.create_request import read_create_request
 from unitask_sandbox.engines.simulated.files import film, picture
@@ -97,40 +97,15 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
     assert bool(known) == (ENTRIES[name]["price"].get("count") != "unknown")
 
 
-@contextmanager
-def account() -> Iterator[tuple[Client, Sandbox]]:
-    app = create_app(Settings(autorun=False, engine_process=False))
-    sandbox: Sandbox = app.state.sandbox
-    try:
-        with Client("sandbox", IN_PROCESS, transport=InProcess(app), sleep=lambda _: None) as client:
-            yield client, sandbox
-    finally:
-        sandbox.close()
-
-
-def test_bill_is_the_estimate_and_is_frozen_until_the_end() -> None:
-    song = tasks.UdioMusic(gpt_description_prompt="a song", lyrics_type="instrumental")
-    video = tasks.Kling3Video(prompt="a bear", mode="pro", enable_audio=True, duration=7)
-    for task, usd in ((video, 1.4), (song, 0.05)):
-        with account() as (client, sandbox):
-            accepted = client.submit(task)
-            shown = client.account()
-            sandbox.advance()
-            done = client.get(accepted)
-
-        assert task.estimate_usd() == done.cost_usd == pytest.approx(usd)
-        assert shown.balance_usd == pytest.approx(10 - usd)
-    assert shown.wallet
-    assert shown.wallet.point_frozen == 500_000
-
-
 def test_uploaded_film_is_billed_as_estimated() -> None:
+    app = create_app(Settings(autorun=False, engine_process=False))
     padding = struct.pack(">I4s", 8 + uploads.LARGE, b"free") + bytes(uploads.LARGE)
     task = tasks.VideoUpscale(video=film(*SCENE, (64, 48), 2.0) + padding)
-    with account() as (client, sandbox):
+    with closing(app.state.sandbox) as sandbox, Client("sandbox", IN_PROCESS, transport=InProcess(app)) as client:
         billed = client.submit(task).cost_usd
+        arrived = [one.operation for one in sandbox.arrivals]
 
-    assert [one.operation for one in sandbox.arrivals] == ["upload_file", "create_task"]
+    assert arrived == ["upload_file", "create_task"]
     assert billed == pytest.approx(task.estimate_usd())
     assert billed
 

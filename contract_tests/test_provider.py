@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,16 +15,15 @@ from unitask_contract.checks import fuzz, task_types
 from unitask_contract.checks._http import create
 from unitask_sandbox.engines import ENGINES
 
-from .conftest import MONEY
 from .support import ENTRIES
-from .support.defective_provider import DEFECTS, defective, with_defects
+from .support.defective_provider import DEFECTS, defective
 
 FAILED = (runner.Outcome.BROKEN, runner.Outcome.NOT_RUN)
 
 
 def under_test(config: pytest.Config) -> AbstractContextManager[provider.Provider]:
-    base_url, key = (config.getoption(name) for name in ("--base-url", "--key"))
-    return provider.remote(base_url, key, config.stash[MONEY]) if base_url else provider.sandbox()
+    base_url, key, money = (config.getoption(name) for name in ("--base-url", "--key", "--max-usd"))
+    return provider.remote(base_url, key, money) if base_url else provider.sandbox()
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +82,6 @@ def test_quick_provider_is_not_called_broken(check: runner.Check) -> None:
         result = runner.made(quick, check)
 
     assert result.outcome in (runner.Outcome.KEPT, runner.Outcome.LEFT_OUT), result.detail
-
-
-@pytest.mark.parametrize("check", ["every_answer", "every_sequence"])
-def test_middleware_without_a_defect_breaks_nothing(check: str) -> None:
-    with provider.sandbox(partial(with_defects, []), seed=1) as sound:
-        assert runner.made(sound, *runner.chosen([check])).outcome is runner.Outcome.KEPT
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

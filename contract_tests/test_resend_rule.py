@@ -118,19 +118,13 @@ def check(shell: str, plans: Sequence[Plan]) -> None:
 
 words, codes, headers = st.sampled_from(WORDS), st.sampled_from(CODES), st.sampled_from(HEADERS)
 statuses = st.sampled_from(STATUSES)
-tasks_named = st.just({}) | st.sampled_from(STATES).map(lambda state: {"named": "task-1", "state": state})
-answers = st.builds(
-    lambda status, word, code, task, headers: Plan(status, word=word, code=code, headers=headers, **task),
-    statuses, words, codes, tasks_named, headers,
-)  # fmt: skip
-pages = st.builds(
-    lambda status, page, word, headers: Plan(status, page=page + word.encode(), headers=headers),
-    statuses, st.sampled_from(PAGES), words, headers,
-)  # fmt: skip
-failures = st.sampled_from((*NEVER_LEFT, *MAY_HAVE_LEFT)).map(lambda kind: Plan(fails=kind))
-sent_again = st.sampled_from(NEVER_LEFT).map(lambda kind: Plan(fails=kind)) | st.builds(
-    lambda word, code, headers: Plan(429, word=word, code=code, headers=headers), words, codes, headers
-)
+answered = {"word": words, "code": codes, "headers": headers}
+named = {"named": st.sampled_from([None, "task-1"]), "state": st.sampled_from(STATES)}
+page = st.builds(bytes.__add__, st.sampled_from(PAGES), words.map(str.encode))
+answers = st.builds(Plan, statuses, **answered, **named)
+pages = st.builds(Plan, statuses, page=page, headers=headers)
+failures = st.builds(Plan, fails=st.sampled_from((*NEVER_LEFT, *MAY_HAVE_LEFT)))
+sent_again = st.builds(Plan, fails=st.sampled_from(NEVER_LEFT)) | st.builds(Plan, st.just(429), **answered)
 
 
 @settings(max_examples=tries(400))

@@ -1,7 +1,7 @@
 """`make contract-fuzz`: the command line of schemathesis against the sandbox on a port, all phases, every operation.
 
 The checks in unitask_contract/checks/fuzz.py run in the same process with few examples. This run goes through the
-server. Operations that the sandbox does not have are left out, and named.
+server.
 """
 
 import json
@@ -9,15 +9,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
-from unitask_contract.bundle import METHODS
 from unitask_contract.checks.fuzz import LEFT_OUT_OF_SEQUENCES
 from unitask_contract.in_process import no_network
 from unitask_contract.provider_schema import provider_schema
 from unitask_sandbox import Settings, running
-from unitask_sandbox.operations import HANDLERS
 
 KEY = "contract"
 # Checks of schemathesis for what the documents leave open.
@@ -34,28 +31,14 @@ negative_data_rejection.enabled = false
 """
 
 
-def schema() -> tuple[dict[str, Any], list[str]]:
-    """Return the bundle for the sandbox, and the operations that the sandbox does not have."""
-    view = provider_schema(bounded=False)
-    missing: list[str] = []
-    for item in view["paths"].values():
-        absent = [method for method in METHODS if method in item and item[method]["operationId"] not in HANDLERS]
-        missing += [item.pop(method)["operationId"] for method in absent]
-    view["paths"] = {path: item for path, item in view["paths"].items() if item.keys() & set(METHODS)}
-    return view, sorted(missing)
-
-
 def main(arguments: list[str]) -> int:
     """Run schemathesis, with more arguments for it, and return its exit status."""
-    view, missing = schema()
-    if missing:
-        print(f"not in the sandbox: {', '.join(missing)}", flush=True)
     settings = Settings(keys={KEY: 1.0}, fetch=no_network, send_webhook=lambda *_: 200)
     # A film may be as long as a number can be, and no balance would pay for that.
     free = mock.patch("unitask_sandbox.pricing.credits_of", return_value=0)
     with tempfile.TemporaryDirectory() as folder, free, running(settings) as url:
         place = Path(folder, "openapi.json")
-        place.write_text(json.dumps(view))
+        place.write_text(json.dumps(provider_schema(bounded=False)))
         Path(folder, "schemathesis.toml").write_text(CONFIG)
         command = [Path(sys.executable).with_name("schemathesis"), "run", place, "--url", url]
         command += ["--phases", "examples,coverage,fuzzing,stateful", "--exclude-checks", ",".join(LEFT_OUT)]

@@ -54,23 +54,20 @@ def scenario_tables() -> str:
 
 
 def _scenario(scenario: Scenario) -> list[str]:
-    name = scenario.name.partition(": ")[2]
-    return [name, f"`{scenario.call}`", _ending(scenario), ", ".join(scenario.source)]
-
-
-def _ending(scenario: Scenario) -> str:
-    raises = scenario.expect.get("raises")
-    if raises:
-        names = [raises] if isinstance(raises, str) else raises
-        return " and ".join(f"`{name}`" for name in dict.fromkeys(names))
-    values = {**scenario.expect.get("returns", {}), **scenario.expect.get("output", {})}
-    return ", ".join(f"{name} {value!s:.60}" for name, value in values.items()) or "returns"
+    expect = scenario.expect
+    raises = expect.get("raises", [])
+    names = [f"`{name}`" for name in dict.fromkeys([raises] if isinstance(raises, str) else raises)]
+    values = {**expect.get("returns", {}), **expect.get("output", {})}
+    returned = ", ".join(f"{name} {value!s:.60}" for name, value in values.items()) or "returns"
+    name, ending = scenario.name.partition(": ")[2], " and ".join(names) or returned
+    return [name, f"`{scenario.call}`", ending, ", ".join(scenario.source)]
 
 
 def coverage_table(coverage: Coverage) -> str:
-    """Return the table of coverage, and what is not exercised."""
+    """Return a row for each kind, and what is not exercised."""
+    rows = [[kind, f"{done} of {every}"] for kind, (done, every) in coverage.numbers().items()]
     missing = [f"- {one}" for one in coverage.missing()] or ["Nothing."]
-    return "\n".join([coverage.table(), "\n## Not exercised\n", *missing, ""])
+    return "\n".join([_table("kind | exercised", rows), "## Not exercised\n", *missing, ""])
 
 
 def _table(head: str, rows: Iterable[list[str]]) -> str:
@@ -87,16 +84,11 @@ def page(name: str, tables: str) -> str:
     return f"{text}{MARK}\n{tables}"
 
 
-def main() -> None:
-    """Write the pages."""
-    tables = {
+if __name__ == "__main__":
+    pages = {
         "faults.md": faults(),
         "scenarios.md": scenario_tables(),
         "coverage.md": coverage_table(exercise().coverage),
     }
-    for name, found in tables.items():
-        (DOCS / name).write_text(page(name, found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    for written, tables_below in pages.items():
+        (DOCS / written).write_text(page(written, tables_below), encoding="utf-8")

@@ -1,12 +1,6 @@
 """Measure how strong the checks are: `make score` prints a table, writes out/score.md, and fails when a gate is missed.
 
-wrong answers     every documented answer changed in one step, read by the wrapper and by the generated client
-named faults      docs/faults.md, with both clients
-planted faults    clients that are wrong in one place
-defects           providers that are wrong in one place: which checks find each; and correct ones, with other seeds
-spec              one-change mutants of the spec, and the semver level that each is given
-wrapper           the last whole `make mutants`
-coverage          docs/coverage.md
+Wrong answers and faults are for the clients, planted defects for the checks of a provider, one at a time.
 """
 
 import copy
@@ -15,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,8 +21,7 @@ from xml.etree import ElementTree
 from generator.changes import changes, verdict
 from unitask_contract import bundle, provider, runner
 from unitask_contract.checks import fuzz
-from unitask_contract.counter import ALL, Coverage
-from unitask_contract.mutation import BAD, Verdict, ask, ask_generated, judged, mutants
+from unitask_contract.mutation import BAD, ask, ask_generated, judged, mutants
 from unitask_contract.runner import Check, Outcome
 
 from contract_tests.support.defective_provider import DEFECTS, defective
@@ -50,12 +42,7 @@ NAMED = "contract_tests/test_fault_library.py::test_named_fault_ends_as_the_libr
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure and its gate.
-
-    Attributes:
-        wanted: The least share that has to be found, from 0 to 1.
-        least: The least number of cases.
-    """
+    """A measure and its gate: the least share that has to be found, from 0 to 1, of a least number of cases."""
 
     name: str
     found: int
@@ -73,43 +60,33 @@ class Measure:
 
 
 def main() -> int:
-    """Take all measures, and print and write the tables; return 1 when a gate is missed."""
+    """Take all measures, and print and write the table; return 1 when a gate is missed."""
     logging.disable()
-    answers = wrong_answers()
-    defects = found_defects()
+    calls = {"wrapper": ask, "generated client": ask_generated}
+    reported = {client: sum(judged(one, call)[0] not in BAD for one in mutants()) for client, call in calls.items()}
+    defects = dict(zip(DEFECTS, _each(found_by, DEFECTS), strict=True))
     exercised = exercise()
-    measures = [*of_answers(answers), *of_tests(), *of_spec(), wrapper(), *of_provider(defects)]
-    measures += of_coverage(exercised.coverage)
-    idle = [check.id for check in runner.chosen() if not any(check.id in found for found in defects.values())]
-    problems = [f"{name} finds no defect" for name in idle] + [
-        f"disagreement: {one}" for one in exercised.disagreements
+    measures = [
+        *(
+            Measure(f"wrong answers reported, or tolerated by name: {client}", found, len(mutants()))
+            for client, found in reported.items()
+        ),
+        Measure("named faults that end as documented, with both clients", *_passed(NAMED)),
+        Measure("planted faults of a client found", *_passed(PLANTED)),
+        *of_spec(),
+        wrapper(),
+        *of_provider(defects),
     ]
-    text = "\n\n".join([_measures_table(measures), _answers_table(answers), _checks_table(defects), *problems])
+    exercised_of = exercised.coverage.numbers().items()
+    measures += [Measure(f"{kind} of the contract exercised", *row) for kind, row in exercised_of]
+    idle = [check.id for check in runner.chosen() if not any(check.id in found for found in defects.values())]
+    problems = [f"{name} finds no defect" for name in idle]
+    problems += [f"disagreement: {one}" for one in exercised.disagreements]
+    text = "\n\n".join([_table(measures), *problems])
     print(text)
     (ROOT / "out").mkdir(exist_ok=True)
     (ROOT / "out" / "score.md").write_text(f"# Score\n\n{text}\n", encoding="utf-8")
     return int(bool(problems) or not all(one.met for one in measures))
-
-
-def wrong_answers() -> dict[str, Counter[Verdict]]:
-    """Return the verdicts on every mutant of a documented answer, for each client."""
-    calls = {"wrapper": ask, "generated client": ask_generated}
-    return {client: Counter(judged(one, call)[0] for one in mutants()) for client, call in calls.items()}
-
-
-def of_answers(answers: Mapping[str, Counter[Verdict]]) -> list[Measure]:
-    name = "wrong answers reported, or tolerated by name"
-    return [
-        Measure(f"{name}: {client}", counts.total() - sum(counts[bad] for bad in BAD), counts.total())
-        for client, counts in answers.items()
-    ]
-
-
-def of_tests() -> list[Measure]:
-    return [
-        Measure("named faults that end as documented, with both clients", *_passed(NAMED)),
-        Measure("planted faults of a client found", *_passed(PLANTED)),
-    ]
 
 
 def _passed(tests: str) -> tuple[int, int]:
@@ -125,7 +102,11 @@ def _passed(tests: str) -> tuple[int, int]:
 
 def of_spec() -> list[Measure]:
     """Measure the semver levels; each operation has to have two breaking changes: of its request and of its answer."""
-    levels = [(level, _level(change)) for level, _, change in MUTANTS]
+    levels: list[tuple[str, str]] = []
+    for level, _, change in MUTANTS:
+        changed = copy.deepcopy(BASE)
+        change(changed)
+        levels.append((level, verdict(changes(BASE, changed))))
     breaking = [given == level for level, given in levels if level == "major"]
     least = 2 * len(bundle.operations())
     return [
@@ -134,19 +115,9 @@ def of_spec() -> list[Measure]:
     ]
 
 
-def _level(change: Callable[[dict[str, Any]], object]) -> str:
-    changed = copy.deepcopy(BASE)
-    change(changed)
-    return verdict(changes(BASE, changed))
-
-
 def wrapper() -> Measure:
     """Measure the share of noticed mutants of the wrapper; not measured unless `make mutants` ran on these sources."""
-    found = measured()
-    name = "changes of the wrapper noticed"
-    if found is None:
-        return Measure(f"{name} (run make mutants first)", 0, 0, wanted=NOTICED_MUTANTS)
-    return Measure(name, *found, wanted=NOTICED_MUTANTS)
+    return Measure("changes of the wrapper noticed (by make mutants)", *(measured() or (0, 0)), NOTICED_MUTANTS)
 
 
 def of_provider(defects: Mapping[str, frozenset[str]]) -> list[Measure]:
@@ -156,11 +127,6 @@ def of_provider(defects: Mapping[str, frozenset[str]]) -> list[Measure]:
         Measure("defects of a provider found", found, len(DEFECTS), least=len(runner.chosen())),
         Measure("runs with other seeds without a false alarm", sum(_each(_is_quiet, SEEDS)), len(SEEDS)),
     ]
-
-
-def found_defects() -> dict[str, frozenset[str]]:
-    """Return the ids of the checks that find each defect."""
-    return dict(zip(DEFECTS, _each(found_by, DEFECTS), strict=True))
 
 
 def _each(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
@@ -189,34 +155,9 @@ def _finds(check: Check, defect: str) -> bool:
         return runner.made(broken, replace(check, run=run)).outcome is Outcome.BROKEN
 
 
-def of_coverage(coverage: Coverage) -> list[Measure]:
-    return [Measure(f"{kind} of the contract exercised", *row) for kind, row in coverage.numbers()[ALL].items()]
-
-
-def _measures_table(measures: list[Measure]) -> str:
+def _table(measures: Iterable[Measure]) -> str:
     rows = [(one.name, f"{one.found:,}", f"{one.of:,}", f"{one.wanted:.0%}", one.verdict) for one in measures]
-    return _table(("measure", "found", "of", "wanted", "met"), rows)
-
-
-def _answers_table(answers: Mapping[str, Counter[Verdict]]) -> str:
-    rows = [(client, *(str(counts[verdict]) for verdict in Verdict)) for client, counts in answers.items()]
-    head = f"{answers['wrapper'].total():,} documented answers, each changed in one step:\n\n"
-    return head + _table(("", *Verdict), rows)
-
-
-def _checks_table(defects: Mapping[str, frozenset[str]]) -> str:
-    """Return for each check how many defects it finds, and which ones no other check finds."""
-    rows = []
-    for check in runner.chosen():
-        found = [defect for defect, ids in defects.items() if check.id in ids]
-        alone = [defect for defect in found if len(defects[defect]) == 1]
-        rows.append((check.id, str(len(found)), ", ".join(alone) or "-"))
-    head = f"Of {len(defects)} defects planted in a provider, one at a time:\n\n"
-    return head + _table(("check", "finds", "alone"), sorted(rows, key=lambda row: -int(row[1])))
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
+    lines = [("measure", "found", "of", "wanted", "met"), ("---",) * 5, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -13,17 +13,17 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks.bench_wrapper import importing, paired
 
 from .server import DONE, SUBMISSIONS, Arrivals, reply_to_poll, serving
 from .subjects import SUBJECTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/clients.md"
-ROUNDS = 9
 LONGEST = 120.0  # seconds that one driver may take
 ROWS = {
     "lost-answer": "Paid requests for one submission: no answer before the read timeout",
@@ -55,6 +55,9 @@ class Result:
 
     def cell(self, row: str) -> str:
         """Return a cell of the table."""
+        if row == "import":
+            ratios = paired(importing(SUBJECTS[self.name].imports), importing("import httpx"))
+            return f"{statistics.median(ratios):.1f} [{min(ratios):.1f}, {max(ratios):.1f}]"
         if row in ("repr", "attributes"):
             return self._key(row)
         if row == "idempotency":
@@ -95,8 +98,10 @@ def main() -> None:
     with serving() as (url, arrivals):
         clients = [Result(name, drive(name, url), arrivals) for name in SUBJECTS]
     for client in clients:
-        check(client)
-    made = table(clients, import_ratios())
+        plain = client.report["seen"].get("plain")
+        if plain and (plain["end"] != "returned" or client.count("plain", "submission") != 1):
+            sys.exit(f"{client.name} is driven wrongly: {plain}")
+    made = table(clients)
     if given.write:
         measured = f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d} with Python {platform.python_version()}"
         text = re.sub(r"^\|.*\|$", lambda _: made, PAGE.read_text(encoding="utf-8"), count=1, flags=re.M | re.S)
@@ -116,39 +121,11 @@ def drive(name: str, url: str) -> dict[str, Any]:
     return report
 
 
-def check(client: Result) -> None:
-    """Exit when a client fails although the server does not: it is driven wrongly."""
-    plain = client.report["seen"].get("plain")
-    if plain and (plain["end"] != "returned" or client.count("plain", "submission") != 1):
-        sys.exit(f"{client.name} is driven wrongly: {plain}")
-
-
-def import_ratios() -> dict[str, str]:
-    """Return, per client, the median and the range of its import time over that of httpx, taken in turn."""
-    ratios: dict[str, list[float]] = {name: [] for name in SUBJECTS}
-    with tempfile.TemporaryDirectory() as folder:
-        for turn in range(ROUNDS + 1):
-            for name, subject in SUBJECTS.items():
-                ratio = import_seconds(subject.imports, folder) / import_seconds("import httpx", folder)
-                if turn:  # the first one writes bytecode
-                    ratios[name].append(ratio)
-    return {name: f"{statistics.median(seen):.1f} [{min(seen):.1f}, {max(seen):.1f}]" for name, seen in ratios.items()}
-
-
-def import_seconds(statement: str, folder: str) -> float:
-    """Return the seconds that an import takes in a fresh interpreter, in an empty folder."""
-    program = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-def table(clients: list[Result], imports: dict[str, str]) -> str:
+def table(clients: list[Result]) -> str:
     """Return the table, with a row for each question and a column for each client."""
     heads = [f"{client.name} {client.report['version']}" for client in clients]
     lines = [["", *heads], ["---"] * (len(heads) + 1)]
-    for row, question in ROWS.items():
-        cells = imports.values() if row == "import" else (client.cell(row) for client in clients)
-        lines.append([question, *cells])
+    lines += [[question, *(client.cell(row) for client in clients)] for row, question in ROWS.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -6,7 +6,7 @@ which would be paid for. A GET is a poll, unless its path ends in "result".
 
 import json
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -109,7 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
         is_poll = kind == "poll"
         reply = reply_to_poll(scenario, self.arrivals.count(arrival)) if is_poll else SCENARIOS[scenario][0]
         if reply == SILENCE:
-            self._wait_until_gone()
+            self.connection.settimeout(LONGEST_SILENCE)
+            with suppress(OSError):
+                self.connection.recv(1)  # until the client hangs up
         elif reply == PAGE:
             self._send(520, "text/html", HTML)
         elif reply != CLOSE:
@@ -118,13 +120,6 @@ class _Handler(BaseHTTPRequestHandler):
             answer = body(word, f"http://{self.headers['host']}/{client}/{scenario}/{TASK_ID}")
             self._send(200, "application/json", json.dumps(answer).encode())
         self.close_connection = True
-
-    def _wait_until_gone(self) -> None:
-        self.connection.settimeout(LONGEST_SILENCE)
-        try:
-            self.connection.recv(1)
-        except OSError:
-            return
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status, "")

@@ -7,30 +7,19 @@ KEY = "key-8d1f4c0b7a6e59321f0e"
 
 
 class Calls(NamedTuple):
-    """A client object, and what is called.
-
-    Attributes:
-        submit: Submit a task.
-        run: Submit a task and wait for it, at most so many seconds; None when the package has no wait.
-    """
+    """A client object, and what is called."""
 
     client: Any
     submit: Callable[[], Any]
-    run: Callable[[float | None], Any] | None = None
+    run: Callable[[float | None], Any] | None = None  # submit and wait, at most so many seconds
 
 
 class Subject(NamedTuple):
-    """One client.
+    """One client."""
 
-    Attributes:
-        calls: Make the client, for a base URL and a timeout of each HTTP call in seconds.
-        imports: The import of its documentation.
-        limit: Seconds to wait for a task that does not end; None when its wait takes no time limit.
-    """
-
-    calls: Callable[[str, float], Calls]
-    imports: str
-    limit: float | None = None
+    calls: Callable[[str, float], Calls]  # for a base URL, and a timeout of each HTTP call in seconds
+    imports: str  # the import of its documentation
+    limit: float | None = None  # seconds to wait for a task that does not end; None when its wait takes no limit
 
 
 def fal(url: str, timeout: float) -> Calls:

@@ -1,7 +1,5 @@
 """The comparison of clients: the server counts every request, and the row of unitask is as promised."""
 
-import pytest
-
 from benchmarks.clients.collect import ROWS, Result, drive
 from benchmarks.clients.server import SUBMISSIONS, serving
 
@@ -16,14 +14,3 @@ def test_unitask_sends_one_submission_waits_on_and_shows_no_key() -> None:
     assert {cells[row] for row in waits} == {"waits on, returns the result"}
     assert all(cells[row].endswith("; task id in the message") for row in ("outage", "endless"))
     assert (cells["repr"], cells["attributes"]) == ("no", "no")
-
-
-@pytest.mark.parametrize(
-    ("polls", "cell"), [(1, "**returns it as the result**"), (4, "waits on, returns the result")], ids=["early", "done"]
-)
-def test_cell_distinguishes_an_unfinished_task_from_a_result(polls: int, cell: str) -> None:
-    arrivals = [("openai", "unknown-word", "poll")] * polls
-    client = Result("openai", {"seen": {"unknown-word": {"end": "returned"}}}, arrivals)
-
-    assert client.cell("unknown-word") == cell
-    assert client.cell("endless") == "has no wait"

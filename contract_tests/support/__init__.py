@@ -13,7 +13,6 @@ from hypothesis import settings
 from unitask import AsyncClient, Client, TaskInput, errors, tasks
 from unitask._core.retry import RetryPolicy
 from unitask_contract import bundle as contract
-from unitask_contract.bundle import validator as validator
 from unitask_contract.inputs import least_object
 from unitask_contract.scenario_runner import BASE_URL, KEY, Time
 from unitask_contract.scenario_runner import SHELLS as SHELLS

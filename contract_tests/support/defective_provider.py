@@ -285,10 +285,10 @@ STREAM_END = b"data: [DONE]\n\n"
 LONG_AGO = "2020-01-01T00:00:00Z"
 ENDED: set[str] = set()  # ids of tasks
 HTML = {"content-type": "text/html"}
-NO_PROMPT = "'prompt' is a required property of input"
+NO_PROMPT = r"input: \"prompt\" is a required property"
 DEFECTS: Mapping[str, Defect] = {
     # The task that is shown.
-    "status-unknown": Defect("end", task(lambda it: it.update(status="baking"))),
+    "status-unknown": Defect("cancel", task(lambda it: it.update(status="baking"))),
     "missing-id": Defect("echo", data_of("create_task", lambda it: it.pop("task_id", None))),
     "output-missing": Defect("face_swap", output(dict.clear)),
     "wrong-model": Defect("echo", task(lambda it: it.update(model=it["model"][::-1]))),
@@ -301,13 +301,13 @@ DEFECTS: Mapping[str, Defect] = {
     "output-of-another-task": Defect("own_output", task_and_shown(exchanged_output)),
     "old-names": Defect("echoed FaceSwap", task(lambda it: it.update(task_type=it["task_type"].replace("-", "_")))),
     "times-reversed": Defect("face_swap", task(lambda it: it["meta"].update(ended_at=LONG_AGO), "completed")),
-    "error-on-success": Defect("end", task(lambda it: it["error"].update(code=10000), "completed")),
+    "error-on-success": Defect("ended FaceSwap", task(lambda it: it["error"].update(code=10000), "completed")),
     "reason-hidden": Defect("no_face", task(lambda it: it.update(error=NO_ERROR), "failed")),
-    "going-back": Defect("end", task_and_shown(going_back)),
-    "gone-after-its-end": Defect("end", exchange=answering(forget)),
+    "going-back": Defect("cancel", task_and_shown(going_back)),
+    "gone-after-its-end": Defect("cancel", exchange=answering(forget)),
     "stuck": Defect("face_swap", task(lambda it: it.update(UNDER_WAY))),
     # Files.
-    "lost-output": Defect("end", output(lost)),
+    "lost-output": Defect("own_output", output(lost)),
     "file-as-page": Defect("face_swap", exchange=retyped("/files/", HTML)),
     "shortened-upload": Defect(
         "upload",

@@ -11,7 +11,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
@@ -32,6 +32,7 @@ from unitask_sandbox import Settings, create_app
 from .schema_examples import MEDIA, instances
 
 CONCURRENT = 32
+FORM = "unitask.form"  # the request extension with the fields of a form
 TOOLKIT = "legacy_create_image_toolkit"
 # Valid bodies of operations whose schema alone does not say what is valid.
 BODIES: Mapping[str, dict[str, Any]] = {
@@ -59,7 +60,6 @@ def exercise(coverage: Coverage | None = None) -> Exercise:
             warnings.simplefilter("ignore", AdvisoryWarning)
             for scenario in scenarios():
                 scripted(scenario, "sync", made.coverage.add)
-                made.coverage.add_scenario(scenario.name)
             read_answers(made)
             read_notifications(made)
             asyncio.run(send_requests(made))
@@ -158,6 +158,8 @@ class CountedSandbox(httpx.AsyncBaseTransport):
         answer = await self._app.handle_async_request(request)
         await request.aread()
         exchange = Exchange.of(request, answer.status_code, await answer.aread())
+        if form := request.extensions.get(FORM):
+            exchange = replace(exchange, sent=json.dumps(form).encode())
         self.bodies.add((exchange.operation, json.dumps(exchange.asked, sort_keys=True)))
         task = bundle.fields(exchange.answer)
         self.task_ids[exchange.operation] = (bundle.fields(task.get("data")) or task).get("task_id")
@@ -252,6 +254,7 @@ async def send(
     if operation == "edit_image":
         request["files"] = {"image": ("a.png", b"a picture")}
         request["data"] = {name: str(value) for name, value in body.items() if name != "image"}
+        request["extensions"] = {FORM: body}
     elif "request" in bundle.components_of(operation):
         request["json"] = body
     elif bundle.query_of(operation):

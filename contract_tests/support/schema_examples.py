@@ -1,19 +1,14 @@
-"""Values of components, made by schemathesis: `instances` of its coverage phase, `component` at random."""
+"""Values of components, made by the coverage phase of schemathesis."""
 
 import json
 from functools import cache
 from typing import Any
 
 import schemathesis
-from hypothesis import strategies as st
 from unitask_contract import bundle
 
 MEDIA = {"image": "https://me.test/a.png"}
 OTHER_MEDIA = "https://me.test/a.bin"
-
-
-def component(name: str) -> st.SearchStrategy[Any]:
-    return _operations()[f"/{name}"]["POST"].as_strategy().map(lambda case: case.body)
 
 
 @cache

@@ -1,13 +1,13 @@
 """Client and sandbox in one process and on one clock, which moves only while the client sleeps."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from email.utils import formatdate
 from typing import Any
 
 import httpx
 from unitask import Timestamp
-from unitask.webhooks import Notification, Receiver
+from unitask.webhooks import Receiver
 from unitask_contract.checks._http import BLANK, ENDPOINT, SECRET
 from unitask_sandbox import Sandbox
 from unitask_sandbox.engines import EngineResult
@@ -68,26 +68,17 @@ class World:
     async def answer_later(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
-    def deliver(self, receiver: Receiver, _url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-        answers: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body}
-
-        async def send(message: Any) -> None:
-            answers.append(message)
-
-        at_once(receiver({"type": "http", "method": "POST", "headers": sent}, receive, send))
-        status: int = answers[0]["status"]
-        return status
+    def deliver(self, receiver: Receiver, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        request = httpx.Request("POST", url, headers=dict(headers), content=body)
+        answer: httpx.Response = at_once(httpx.ASGITransport(receiver).handle_async_request(request))
+        return answer.status_code
 
 
 class InstantReceiver(Receiver):
     """A receiver with which a wait takes no time."""
 
-    def __init__(self, world: World, on_notification: Callable[[Notification], object] | None = None) -> None:
-        super().__init__(SECRET, clock=lambda: world.now, on_notification=on_notification)
+    def __init__(self, world: World) -> None:
+        super().__init__(SECRET, clock=lambda: world.now)
         self._world = world
 
     def wait_for_notification(self, task_ids: str | Collection[str], seconds: float) -> str | None:

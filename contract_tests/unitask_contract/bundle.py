@@ -7,12 +7,13 @@ from functools import cache
 from typing import Any, cast
 
 import jsonschema_rs
-from unitask_api import contract
+from unitask_api import contract, json_types
 from unitask_api.contract import METHODS as METHODS
 from unitask_api.contract import document as document
 
 Rule = dict[str, Any]  # a JSON Schema
 schemas = contract.components
+fields = json_types.as_object
 _CONTRACT = "urn:contract"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -54,11 +55,6 @@ def entries() -> dict[str, dict[str, Any]]:
 def entry_of(model: object, task_type: object, given: object = None) -> dict[str, Any] | None:
     """Return the entry of a task with these names and this input; None for unknown ones."""
     return contract.choose(document()["x-tasks"], model, task_type, given)
-
-
-def entries_of(model: object, task_type: object) -> list[dict[str, Any]]:
-    """Return the entries of tasks with these names."""
-    return [entries()[one.name] for one in contract.named(model, task_type)]
 
 
 def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
@@ -127,17 +123,8 @@ def routes() -> dict[str, tuple[str, str]]:
 
 
 def operation_of(method: str, path: str) -> str:
-    """Return the operationId of a request.
-
-    Raises:
-        LookupError: The contract has no such operation.
-    """
+    """Return the operationId of a request; raise LookupError for an unknown one."""
     return contract.match(method, path)[0]
-
-
-def fields(value: object) -> dict[str, Any]:
-    """Return a value if it is an object, else an empty one."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def items(value: object) -> list[Any]:

@@ -10,8 +10,8 @@ import os
 import random
 import sys
 import traceback
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -83,7 +83,11 @@ def _run(options: argparse.Namespace) -> int:
         if path.resolve() in {body.resolve() for body in options.body}:
             raise CannotRun(f"--report {path} is one of the bodies, and would be overwritten; choose another file")
         _check_place(path)
-    report = _of_bodies(options) if options.body else _of_provider(options)
+    if options.body:
+        bodies = recorded.report_of(options.body, options.operation)
+        report = _with_patch(bodies, lambda: bodies.differences)
+    else:
+        report = _of_provider(options)
     for path in options.report:
         _write(path, report)
     _print(text(report))
@@ -98,9 +102,7 @@ def _check_place(path: Path) -> None:
         raise CannotRun(f"--report {path}: there is no folder {path.parent}")
     try:
         is_new = not path.exists()
-        if is_new or not path.is_fifo():  # a pipe without a reader would block
-            with path.open("ab"):
-                pass
+        path.open("ab").close()
         if is_new:
             path.unlink()
     except OSError as error:
@@ -120,16 +122,11 @@ def _print(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _of_bodies(options: argparse.Namespace) -> Report:
-    report = recorded.report_of(options.body, options.operation)
-    return _with_patch(report, report.differences)
-
-
-def _with_patch(report: Report, found: Iterable[Difference]) -> Report:
-    """Return the report with a patch; a bug on the way does not lose the result."""
+def _with_patch(report: Report, find: Callable[[], Sequence[Difference]]) -> Report:
+    """Return the report with differences and a patch; a bug on the way does not lose the result."""
     try:
-        known = list(found)
-        return replace(report, differences=known, patch=proposal(known))
+        found = find()
+        return replace(report, differences=found, patch=proposal(found))
     except Exception:
         traceback.print_exc()
         _say("the answers were not compared with the spec, or no change is proposed, because of a bug of unitask")
@@ -142,13 +139,12 @@ def _of_provider(options: argparse.Namespace) -> Report:
     logging.getLogger("unitask_sandbox").setLevel(logging.CRITICAL)  # the checks provoke its errors
     with _provider(options, seed) as provider:
         results: list[runner.Result] = []
-        interrupted = False
-        try:
+        interrupted = True
+        with suppress(KeyboardInterrupt):
             for result in runner.run(provider, families, only):
                 results.append(result)
                 _progress(len(results), result)
-        except KeyboardInterrupt:
-            interrupted = True
+            interrupted = False
         cause, money = runner.common_cause(provider.exchanges), provider.money
         report = Report(
             "the sandbox in-process" if options.base_url is None else scrubbed(options.base_url, provider.key),
@@ -161,16 +157,14 @@ def _of_provider(options: argparse.Namespace) -> Report:
             cause=cause,
             seconds=median(provider.seconds or [0.0]),
         )
-        return report if cause else _with_patch(report, _differences(provider))
+        return report if cause else _with_patch(report, lambda: _differences(provider))
 
 
-def _differences(provider: Provider) -> Iterable[Difference]:
-    """Yield the differences; new fields only of a remote provider, in answers to requests that were not generated."""
-    yield from (
-        one for one in differences([*provider.exchanges, *provider.generated]) if one.kind is not Kind.NEW_FIELD
-    )
-    if provider.inside is None:
-        yield from (one for one in differences(provider.exchanges) if one.kind is Kind.NEW_FIELD)
+def _differences(provider: Provider) -> list[Difference]:
+    """Return the differences; new fields only of a remote provider, in answers to requests that were not generated."""
+    found = differences([*provider.exchanges, *provider.generated])
+    named = [] if provider.inside else [one for one in differences(provider.exchanges) if one.kind is Kind.NEW_FIELD]
+    return [*(one for one in found if one.kind is not Kind.NEW_FIELD), *named]
 
 
 def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[Provider]:

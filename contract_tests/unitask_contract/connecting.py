@@ -15,7 +15,6 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from unitask_contract.bundle import fields
@@ -26,7 +25,6 @@ Request = Callable[..., httpx.Response]  # takes method and path
 
 CERTIFICATES, KEY_LOG = ("SSL_CERT_FILE", "SSL_CERT_DIR"), "SSLKEYLOGFILE"
 PROXIES, NO_PROXY = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "NO_PROXY"
-USUAL_PREFIXES = ("/api/v1", "/api", "/v1")
 SHOWN = 80  # characters of an answer
 NO_ROUTE = (404, 405)
 LARGEST_ANSWER = 8 * 2**20  # bytes, unpacked; documented answers have some thousand
@@ -39,14 +37,9 @@ class CannotRun(Exception):
 
 
 def open_http(base_url: str, within: float) -> httpx.Client:
-    """Return an HTTP client for a provider; one on this machine is reached without a proxy.
+    """Return an HTTP client whose calls take so many seconds at most; this machine is reached without a proxy.
 
-    Args:
-        base_url: The address of the provider.
-        within: The seconds that a call may take, head and body together.
-
-    Raises:
-        CannotRun: The environment has unusable proxies or certificates; the message names the variables.
+    Unusable proxies or certificates of the environment raise CannotRun, which names the variables.
     """
     host = httpx.URL(base_url).host
     local = {"localhost", "127.0.0.1", "[::1]", *([f"[{host}]" if ":" in host else host] if is_loopback(host) else [])}
@@ -69,8 +62,7 @@ def open_http(base_url: str, within: float) -> httpx.Client:
 class _Client(httpx.Client):
     """An httpx client with a time limit for whole calls; the timeouts of httpx are for each read and write.
 
-    Each call runs in a daemon thread. A call that takes too long is abandoned, and its connection is closed with the
-    client.
+    Each call runs in a daemon thread. One that takes too long is abandoned; its connection is closed with the client.
     """
 
     def __init__(self, within: float, **settings: Any) -> None:
@@ -97,29 +89,30 @@ class _Client(httpx.Client):
 
 def _read(answer: httpx.Response) -> httpx.Response:
     """Read the body of an answer, and unpack it with a limit; httpx has none."""
-    encoding = answer.headers.pop("content-encoding", "").strip().lower()
-    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding in ("gzip", "x-gzip") else None
-    largest: int = answer.request.extensions.get(LARGEST, LARGEST_ANSWER)
-    content, why = bytearray(), ""
-    if not unpacker and encoding not in ("", "identity"):
-        why = f"the body is packed as {encoding}, which was not requested"
-    with closing(answer):
-        for part in () if why else answer.iter_raw():
-            try:
-                content += unpacker.decompress(part, largest + 1 - len(content)) if unpacker else part
-            except zlib.error as error:
-                why = f"the body cannot be unpacked, {error}"
-            if len(content) > largest:
-                why = f"the body is larger than {largest >> 20} MB"
-            if why:
-                break
-    if not why and unpacker and content and not unpacker.eof:
-        why = "the packed body is cut off"
-    if why:
-        raise httpx.DecodingError(why, request=answer.request)
-    read = httpx.Response(answer.status_code, headers=answer.headers, content=bytes(content), request=answer.request)
+    try:
+        with closing(answer):
+            content = _unpacked(answer)
+    except (ValueError, zlib.error) as error:
+        raise httpx.DecodingError(f"the body is unusable: {error}", request=answer.request) from None
+    read = httpx.Response(answer.status_code, headers=answer.headers, content=content, request=answer.request)
     read.elapsed = answer.elapsed
     return read
+
+
+def _unpacked(answer: httpx.Response) -> bytes:
+    encoding = answer.headers.pop("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise ValueError(f"packed as {encoding}, which was not requested")
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding.endswith("gzip") else None
+    largest: int = answer.request.extensions.get(LARGEST, LARGEST_ANSWER)
+    content = bytearray()
+    for part in answer.iter_raw():
+        content += unpacker.decompress(part, largest + 1 - len(content)) if unpacker else part
+        if len(content) > largest:
+            raise ValueError(f"larger than {largest >> 20} MB")
+    if unpacker and content and not unpacker.eof:
+        raise ValueError("packed, and cut off")
+    return bytes(content)
 
 
 def proxies_to(base_url: str) -> str:
@@ -144,34 +137,21 @@ def _set_variables(names: tuple[str, ...]) -> Iterator[str]:
 
 
 def greet(base_url: str, request: Request, key: str) -> None:
-    """Make sure that a provider of this API answers, and accepts the key.
-
-    Args:
-        base_url: The address, as it was given.
-        request: Sends a request with the key.
-        key: The key, which is not shown.
-
-    Raises:
-        CannotRun: Something else answers, the key is refused, or it is a mock that keeps no tasks.
-    """
+    """Raise CannotRun unless a provider of this API answers, accepts the key, and keeps tasks."""
     account = request("GET", "/account/info")
     status, said = account.status_code, " ".join(scrubbed(account.content.decode(errors="replace"), key).split())
     said = shortened(said, SHOWN) or "an empty body"
-    if account.has_redirect_location:
-        place = account.headers["location"].partition("?")[0]
-        raise CannotRun(f"{base_url} redirects to {place}; give the address of the API itself")
-    if status == 401:
-        raise CannotRun(f"{base_url} refuses the key; give another one in UNITASK_API_KEY or with --key")
     unknown = [request("GET", f"/api/v1/task/{uuid.uuid4()}") for _ in range(2)]
     answers = (account, *unknown)
     if not any(map(_is_of_the_api, answers)) and not _is_of_the_api(request("POST", "/api/v1/task", json={})):
         kind = account.headers.get("content-type", "").partition(";")[0] or "no content type"
         raise CannotRun(
             f"{base_url} is not a provider of this API: GET {account.request.url.path} returns HTTP {status},"
-            f" {kind}: {said}{_hint(base_url, request)}"
+            f" {kind}: {said}. Give as --base-url what stands before /api/v1/task in its addresses, such as"
+            " https://api.piapi.ai"
         )
     if status >= 400 and status != 404 and all(one.status_code == status for one in unknown):
-        raise CannotRun(f"{base_url} refuses every request with HTTP {status}: {said}; check the key and the provider")
+        raise CannotRun(f"{base_url} refuses every request with HTTP {status}: {said}; check UNITASK_API_KEY or --key")
     if all(map(_shows_a_task, unknown)):
         raise CannotRun(
             f"{base_url} keeps no tasks: GET returns a task for two ids that were never created, as mock servers such"
@@ -191,15 +171,3 @@ def _is_of_the_api(answer: httpx.Response) -> bool:
 def _shows_a_task(answer: httpx.Response) -> bool:
     data = fields(fields(read_json(answer.content)).get("data"))
     return answer.status_code == 200 and bool(data.get("task_id") or data.get("status"))
-
-
-def _hint(base_url: str, request: Request) -> str:
-    """Return the address of a provider around this one, or how to find it."""
-    url = urlsplit(base_url)
-    steps = [step for step in url.path.split("/") if step]
-    shorter = ["/".join([f"{url.scheme}://{url.netloc}", *steps[:length]]) for length in reversed(range(len(steps)))]
-    for other in (*shorter, *(f"{base_url.rstrip('/')}{prefix}" for prefix in USUAL_PREFIXES)):
-        answer = request("GET", f"{other}/account/info")
-        if _is_of_the_api(answer) or (answer.status_code == 401 and fields(read_json(answer.content))):
-            return f". A provider answers at {other}: give --base-url {other}"
-    return ". Give as --base-url what stands before /api/v1/task in its addresses, such as https://api.piapi.ai"

@@ -1,12 +1,11 @@
-"""Count how much of the contract a set of exchanges exercises, by family. docs/coverage.md explains the kinds.
+"""Count how much of the contract a set of exchanges exercises. docs/coverage.md explains the kinds.
 
-A field or a word counts only in a body that is valid as a whole. A component that several families share counts once,
-for the first of them; general operations come before families.
+A field or a word counts only in a body that is valid as a whole.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from email import message_from_bytes
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,13 +14,10 @@ from urllib.parse import parse_qsl
 import yaml
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.exchange import Exchange, read_json
-from unitask_contract.scenarios import scenarios
+from unitask_contract.exchange import Exchange
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
-ALL = "all"  # the row of all families
-KINDS = ("operations", "statuses", "fields", "words", "examples", "errors", "scenarios")
-GENERAL = ("core", "account", "upload", "llm", "webhook")
+KINDS = ("operations", "statuses", "fields", "words", "examples", "errors")
 MAX_DIGITS = 19  # of a 64-bit integer
 Element = tuple[str, str]  # kind, name
 
@@ -38,52 +34,34 @@ class Coverage:
     def add(self, exchange: Exchange) -> None:
         """Count a request and its response."""
         if operation := exchange.operation:
-            self._add(operation, exchange.sent, exchange.status, exchange.content)
+            self._add(operation, exchange)
             if query := bundle.query_of(operation):
                 given = parse_qsl(exchange.query, keep_blank_values=True)
                 self._use(query, {name: _typed(name, text, query) for name, text in given})
 
     def add_notification(self, operation: str, content: bytes) -> None:
         """Count a webhook that was accepted, by its operationId."""
-        self._add(operation, content, 200, b"")
+        self._add(operation, Exchange("POST", "", content, 200, b""))
 
-    def add_scenario(self, name: str) -> None:
-        """Count a scenario that was run."""
-        self._done.add(("scenarios", name))
-
-    def numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
-        """Return (exercised, total) by family and kind; the last row is "all"."""
-        counted: dict[str, dict[str, tuple[int, int]]] = {family: {} for family in (*families(), ALL)}
-        for element, family in elements().items():
-            for row in (counted[family], counted[ALL]):
-                done, every = row.get(element[0], (0, 0))
-                row[element[0]] = done + (element in self._done), every + 1
-        return {family: row for family, row in counted.items() if row}
+    def numbers(self) -> dict[str, tuple[int, int]]:
+        """Return (exercised, total) by kind."""
+        done, every = (Counter(kind for kind, _ in found) for found in (elements() & self._done, elements()))
+        return {kind: (done[kind], every[kind]) for kind in KINDS}
 
     def missing(self) -> list[str]:
-        """Return what was not exercised, by family; the name of a field or a word is its place in the spec."""
-        left = (element for element in elements() if element not in self._done)
-        return sorted(f"{elements()[kind, name]}: {kind} {name}" for kind, name in left)
+        """Return what was not exercised; the name of a field or a word is its place in the spec."""
+        return sorted(f"{kind} {name}" for kind, name in elements() - self._done)
 
-    def table(self) -> str:
-        """Return the numbers as a Markdown table with a row for each family."""
-        lines = ["| family | " + " | ".join(KINDS) + " |", "|---" * (len(KINDS) + 1) + "|"]
-        for family, row in self.numbers().items():
-            cells = ["{} of {}".format(*row[kind]) if kind in row else "-" for kind in KINDS]
-            lines.append(f"| {family} | {' | '.join(cells)} |")
-        return "\n".join(lines)
-
-    def _add(self, operation: str, sent: bytes, status: int, content: bytes) -> None:
-        if (operation, sent, status, content) in self._seen:
+    def _add(self, operation: str, exchange: Exchange) -> None:
+        key = operation, exchange.sent, exchange.status, exchange.content
+        if key in self._seen:
             return
-        self._seen.add((operation, sent, status, content))
-        components = bundle.components_of(operation)
-        is_form = sent.startswith(b"--") and "request" in components
-        asked = _form_fields(sent, components["request"]) if is_form else read_json(sent)
-        answer, part = read_json(content), "200" if status == 200 else "default"
+        self._seen.add(key)
+        components, part = bundle.components_of(operation), exchange.part
+        asked, answer = exchange.asked, exchange.answer
         self._done.add(("operations", operation))
         self._done.update(_examples(operation, "request", asked), _examples(operation, part, answer))
-        self._done.update(("errors", name) for name in _rows(operation, status, answer, content))
+        self._done.update(("errors", name) for name in _rows(operation, exchange.status, answer, exchange.content))
         if "request" in components:
             self._use(components["request"], asked)
         if part not in components or self._use(components[part], answer):
@@ -114,27 +92,20 @@ class Coverage:
 
 
 @cache
-def elements() -> Mapping[Element, str]:
-    """Return everything that can be exercised, and its family."""
-    found: dict[Element, str] = {}
+def elements() -> frozenset[Element]:
+    """Return everything that can be exercised."""
+    found = {("operations", name) for name in (*bundle.operations(), *bundle.entries())}
+    found |= {("examples", name) for name in bundle.examples()} | {("errors", name) for name in error_rows()}
+    left = {str(entry[part]) for entry in bundle.entries().values() for part in ("input", "output")}
     for name, operation in bundle.operations().items():
-        family = bundle.family_of(name)
-        found["operations", name] = family
-        found.update({("statuses", f"{name} {part}"): family for part in operation["responses"]})
-    found.update({("operations", name): entry["family"] for name, entry in bundle.entries().items()})
-    for family, component in _roots():
-        for element in _declared(component):
-            found.setdefault(element, family)
-    found.update({("examples", name): name.partition(".")[0] for name in bundle.examples()})
-    found.update({("errors", name): row.get("family", "core") for name, row in error_rows().items()})
-    found.update({("scenarios", one.name): one.family for one in scenarios()})
-    return found
-
-
-@cache
-def families() -> tuple[str, ...]:
-    """Return the groups of general operations, then the families of the catalogue."""
-    return (*GENERAL, *sorted({entry["family"] for entry in bundle.entries().values()}))
+        found |= {("statuses", f"{name} {part}") for part in operation["responses"]}
+        left |= {*bundle.components_of(name).values(), *filter(None, [bundle.query_of(name)])}
+    done: set[str] = set()
+    while left:
+        name = left.pop()
+        done.add(name)
+        left |= set(_declare(bundle.component(name), Place(name), found)) - done
+    return frozenset(found)
 
 
 @cache
@@ -142,27 +113,6 @@ def error_rows() -> Mapping[str, Mapping[str, Any]]:
     """Return the rows of error-rows.yaml by name."""
     rows: dict[str, Any] = yaml.safe_load(files("unitask_contract").joinpath("error-rows.yaml").read_text("utf-8"))
     return rows
-
-
-def _roots() -> Iterator[tuple[str, str]]:
-    """Yield the family and component of every body, query, input and output; general operations first."""
-    for name in sorted(bundle.operations(), key=lambda name: families().index(bundle.family_of(name))):
-        components = (*bundle.components_of(name).values(), bundle.query_of(name))
-        yield from ((bundle.family_of(name), component) for component in components if component)
-    for entry in bundle.entries().values():
-        yield from ((entry["family"], entry[part]) for part in ("input", "output"))
-
-
-@cache
-def _declared(component: str) -> frozenset[Element]:
-    """Return the fields and words of a component and of the components that it refers to."""
-    found: set[Element] = set()
-    done, left = set[str](), {component}
-    while left:
-        name = left.pop()
-        done.add(name)
-        left |= set(_declare(bundle.component(name), Place(name), found)) - done
-    return frozenset(found)
 
 
 def _declare(rule: Any, place: Place, found: set[Element]) -> Iterator[str]:
@@ -234,16 +184,6 @@ def _output(operation: str, asked: Any, answer: Any) -> tuple[Iterable[str], Any
     entry = bundle.entry_of(task.get("model"), task.get("task_type"), task.get("input"))
     names = [entry["output"]] if entry else bundle.outputs_of(task.get("model"), task.get("task_type"))
     return names, task["output"]
-
-
-def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
-    boundary = sent.partition(b"\r\n")[0].removeprefix(b"--")
-    message: Any = message_from_bytes(b'content-type: multipart/form-data; boundary="' + boundary + b'"\r\n\r\n' + sent)
-    found: dict[str, Any] = {}
-    for part in message.get_payload() if message.is_multipart() else ():
-        name, content = str(part.get_param("name", header="content-disposition")), part.get_payload(decode=True) or b""
-        found[name] = _typed(name, content.decode(errors="replace"), component)
-    return found
 
 
 def _typed(name: str, text: str, component: str) -> int | str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
+from unitask_api import contract
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 
@@ -56,8 +57,8 @@ class Exchange:
     def family(self) -> str:
         """The family of the task in the exchange; empty when there is no known one."""
         tasks = (fields(fields(self.answer).get("data")), fields(self.asked))
-        found = [entry for task in tasks for entry in bundle.entries_of(task.get("model"), task.get("task_type"))]
-        return str(found[0]["family"]) if found else ""
+        found = [one for task in tasks for one in contract.named(task.get("model"), task.get("task_type"))]
+        return found[0].family if found else ""
 
 
 def read_json(body: bytes) -> Any:
@@ -69,12 +70,7 @@ def read_json(body: bytes) -> Any:
 
 
 def read_strictly(body: bytes) -> Any:
-    """Read a body as JSON, without NaN and Infinity.
-
-    Raises:
-        ValueError: The body is not JSON.
-        RecursionError: The body is nested deeper than DEEPEST.
-    """
+    """Read a body as JSON, without NaN and Infinity; raise ValueError, or RecursionError beyond DEEPEST levels."""
 
     def refuse(word: str) -> Any:
         raise ValueError(f"{word} is not JSON")

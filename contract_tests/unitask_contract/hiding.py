@@ -1,16 +1,15 @@
 """Hide the key, in every spelling, e-mail addresses, signatures and control characters from a report.
 
-A key is hidden only where it is the key. A short one could be any word, so it is hidden as the value of a field or
-header for keys; one of WORD characters as a whole word; one of LONG characters everywhere.
+A key of LONG characters is hidden everywhere. A shorter one could be any word, so it is hidden only as the value of a
+field or header for keys.
 """
 
 import re
 from functools import lru_cache
 
 HIDDEN = "(the key)"
-WORD, LONG = 8, 16  # characters
+LONG = 8  # characters
 _FIELD = r"(?i:api[_-]?key|authorization)"
-_BEFORE = r"(?:(?<![0-9A-Za-z])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"  # no letter, or an escape
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # bidi, too
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
@@ -43,8 +42,6 @@ def _pattern(key: str) -> re.Pattern[str]:
     spelled = "".join(map(_spellings, key))
     if len(key) >= LONG:
         return re.compile(rf"(?P<before>){spelled}", re.IGNORECASE)  # the checks compare words in lower case
-    if len(key) >= WORD:
-        return re.compile(rf"(?P<before>{_BEFORE}){spelled}(?![0-9A-Za-z])")
     return re.compile(rf"(?P<before>{_FIELD}[\"'\\\s:=]*(?:Bearer )?){spelled}(?![0-9A-Za-z])")
 
 
@@ -54,7 +51,6 @@ def _spellings(letter: str) -> str:
     units = letter.encode("utf-16-be")
     pairs = [units[at : at + 2].hex() for at in range(0, len(units), 2)]
     forms = [
-        rf"\\{{0,16}}{re.escape(letter)}",
         "".join(rf"\\{{1,16}}u(?i:{pair})" for pair in pairs),
         "".join(f"(?i:%{byte:02x})" for byte in letter.encode()),
         f"&#0*{number};",
@@ -62,4 +58,4 @@ def _spellings(letter: str) -> str:
     ]
     forms += [rf"\\{{1,16}}x(?i:{number:02x})"] if number < 256 else []
     forms += [_ENTITIES[letter]] if letter in _ENTITIES else []
-    return f"(?:{'|'.join(forms)})"
+    return f"(?:{'|'.join(forms)}|\\\\{{0,16}}{re.escape(letter)})"  # itself last: u and x begin escapes, too

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from unitask_contract import bundle, prices
+from unitask_api import contract
+from unitask_contract import prices
 from unitask_contract.bundle import fields
 
 CHAT_USD = 0.001  # held for a chat of a word; the true price is far below
@@ -16,24 +17,14 @@ class LeftOut(Exception):
 
 @dataclass
 class Money:
-    """The limit, and what the submissions so far cost at most.
+    """The limit, and what the submissions so far cost at most."""
 
-    Attributes:
-        limit_usd: Infinite where nothing is real.
-        held_usd: The prices of all submissions that may have been accepted.
-        unpriced: The number of those submissions without a known price, which `held_usd` does not include.
-    """
-
-    limit_usd: float = math.inf
-    held_usd: float = 0.0
-    unpriced: int = 0
+    limit_usd: float = math.inf  # infinite where nothing is real
+    held_usd: float = 0.0  # the prices of all submissions that may have been accepted
+    unpriced: int = 0  # those submissions without a known price, which `held_usd` does not include
 
     def hold(self, what: str, usd: float | None) -> None:
-        """Hold a price.
-
-        Raises:
-            LeftOut: It is beyond the limit, or unknown while there is a limit.
-        """
+        """Hold a price; raise LeftOut if it is beyond the limit, or unknown while there is a limit."""
         if not math.isinf(self.limit_usd):
             if usd is None:
                 raise LeftOut(f"the price of {what} is not known beforehand; --max-usd inf sends it all the same")
@@ -62,6 +53,6 @@ def price_of_post(path: str, body: Any) -> tuple[str, float | None]:
     task = fields(body)
     named = (task.get("model"), task.get("task_type"))
     name = " ".join(map(str, named))
-    if not bundle.entries_of(*named) or not fields(task.get("input")):
+    if not contract.named(*named) or not fields(task.get("input")):
         return name, 0.0  # it cannot become a task
     return name, prices.usd_of(task)

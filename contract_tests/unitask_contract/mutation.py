@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
 from typing import Any, cast
 
@@ -20,9 +21,7 @@ import unitask_api
 import unitask_api.errors
 import yaml
 from unitask import Client, errors, tasks
-from unitask_api.api.account import get_account_info, list_active_tasks, list_task_history
-from unitask_api.api.task import cancel_task, create_task, get_task
-from unitask_api.api.upload import upload_file
+from unitask_api import contract
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.scenario_runner import BASE_URL, KEY, Time
@@ -187,20 +186,6 @@ CALLS: Mapping[str, Callable[[Client, str], Any]] = {
 }
 
 
-# The same for the generated client.
-GENERATED_CALLS: Mapping[str, Callable[[unitask_api.Client, str], Any]] = {
-    "create_task": lambda client, _: create_task.sync(
-        client=client, body={"model": "m", "task_type": "t", "input": {}}
-    ),
-    "get_task": lambda client, task_id: get_task.sync(task_id, client=client),
-    "cancel_task": lambda client, task_id: cancel_task.sync(task_id, client=client),
-    "get_account_info": lambda client, _: get_account_info.sync(client=client),
-    "list_active_tasks": lambda client, _: list_active_tasks.sync(client=client),
-    "list_task_history": lambda client, _: list_task_history.sync(client=client),
-    "upload_file": lambda client, _: upload_file.sync(client=client, body={"file_name": "a.mp3", "file_data": "SUQz"}),
-}
-
-
 def ask(mutant: Mutant) -> Any:
     """Make the call that a mutant answers, with the wrapper."""
     time, transport = Time([]), _transport(mutant)
@@ -210,9 +195,12 @@ def ask(mutant: Mutant) -> Any:
 
 def ask_generated(mutant: Mutant) -> Any:
     """Make the call that a mutant answers, with the generated client."""
+    operation = contract.operation(mutant.operation)
+    call = import_module(f"unitask_api.api.{operation.tag}.{operation.id}").sync
+    given: dict[str, Any] = {"task_id": _task_id(mutant)} if "{task_id}" in operation.path else {}
+    given |= {"body": {}} if "request" in operation.components else {}
     with httpx.Client(base_url=BASE_URL, transport=_transport(mutant)) as http:
-        client = unitask_api.Client(BASE_URL).set_httpx_client(http)
-        return GENERATED_CALLS[mutant.operation](client, _task_id(mutant))
+        return call(client=unitask_api.Client(BASE_URL).set_httpx_client(http), **given)
 
 
 def _transport(mutant: Mutant) -> httpx.MockTransport:

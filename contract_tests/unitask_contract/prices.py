@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, cast
 
+from unitask_api.json_types import same
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 
@@ -37,11 +38,7 @@ def usd_of(body: Mapping[str, Any]) -> float | None:
 
 
 def credits_of(body: Mapping[str, Any]) -> int | None:
-    """Return the price of a submission in credits; None when it is not known.
-
-    Args:
-        body: The body of the submission, with `model`, `task_type` and `input`.
-    """
+    """Return the price of a submission (its body) in credits; None when it is not known."""
     given = {name: value for name, value in fields(body.get("input")).items() if value is not None}
     entry = bundle.entry_of(body.get("model"), body.get("task_type"), given) or {}
     price = fields(entry.get("price"))
@@ -71,11 +68,12 @@ def _holds(name: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
     if isinstance(wanted, dict):
         limits = fields(cast("object", wanted))
         try:
-            return _area(name.split(" * "), known) <= Fraction(str(limits["at_most"])) if len(limits) == 1 else None
+            product = math.prod((_number(known.get(one)) for one in name.split(" * ")), start=Fraction(1))
+            return product <= Fraction(str(limits["at_most"])) if len(limits) == 1 else None
         except (_Unknown, KeyError):
             return None
     given = [known[one] for one in name.split(" or ") if one in known]
-    return any(_equal(given[0], one) for one in items(wanted) or [wanted]) if given else None
+    return any(same(given[0], one) for one in items(wanted) or [wanted]) if given else None
 
 
 def _units(count: Any, known: Mapping[str, Any], properties: Mapping[str, Any]) -> Fraction:
@@ -113,10 +111,6 @@ def _amount(kind: str, count: Mapping[str, Any], known: Mapping[str, Any], prope
             raise _Unknown
 
 
-def _area(names: list[str], known: Mapping[str, Any]) -> Fraction:
-    return math.prod((_number(known.get(name)) for name in names), start=Fraction(1))
-
-
 def _seconds(value: Any) -> Fraction:
     if isinstance(value, str) and (found := _SECONDS.fullmatch(value)):
         return Fraction(found[1])
@@ -127,8 +121,3 @@ def _number(value: Any) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise _Unknown
     return Fraction(str(value))  # as it is written: 10.3 is 103/10
-
-
-def _equal(value: object, wanted: object) -> bool:
-    """Compare as JSON, where true is not 1."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

@@ -43,16 +43,10 @@ class Limited(CannotRun):
 
 @dataclass
 class Inside:
-    """What only a provider in the same process has: other accounts, a clock, and webhooks that arrive here.
+    """What only a provider in the same process has: other accounts, a clock, and webhooks that arrive here."""
 
-    Attributes:
-        later: The seconds by which its clock is ahead.
-        answers: The statuses of the answers to the next webhooks; then 200.
-        webhooks: Headers and body of each webhook that arrived.
-    """
-
-    later: float = 0.0
-    answers: list[int] = field(default_factory=list[int])
+    later: float = 0.0  # seconds by which its clock is ahead
+    answers: list[int] = field(default_factory=list[int])  # statuses of the answers to the next webhooks; then 200
     webhooks: list[tuple[Mapping[str, str], Any]] = field(default_factory=list[tuple[Mapping[str, str], Any]])
     other_key: str = "another contract"
     poor_key: str = "no credit"
@@ -69,44 +63,28 @@ class Inside:
 
 @dataclass
 class Provider:
-    """A provider under test.
-
-    Attributes:
-        schema: The schema of schemathesis.
-        advance: Lets the sandbox move its tasks; waits so many seconds for a remote provider.
-        polls: How often a task is polled before it counts as stuck.
-        inside: None for a remote provider.
-        seed: The seed of generated requests; None for new ones each time.
-        exchanges: What went over the wire, in order, without generated requests.
-        say: Reports what happens meanwhile, such as a pause.
-        stuck: The tasks that did not end in time.
-        refused: Whether the last request was refused with HTTP 429 to the end.
-        memo: What checks share: tasks that they created, files that they uploaded.
-        seconds: The duration of each answer.
-    """
+    """A provider under test, and what went over the wire."""
 
     http: httpx.Client
-    schema: Any
+    schema: Any  # of schemathesis
     key: str
-    advance: Callable[[float], object]
-    polls: int = 120
-    inside: Inside | None = None
-    seed: int | None = None
+    advance: Callable[[float], object]  # lets the sandbox move its tasks; waits so many seconds for a remote provider
+    polls: int = 120  # of a task before it counts as stuck
+    inside: Inside | None = None  # None for a remote provider
+    seed: int | None = None  # of generated requests; None for new ones each time
     money: Money = field(default_factory=Money)
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
-    generated: list[Exchange] = field(default_factory=list[Exchange])
-    say: Callable[[str], object] = lambda _: None
-    stuck: list[str] = field(default_factory=list[str])
-    refused: bool = False
-    memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
-    seconds: list[float] = field(default_factory=list[float])
+    generated: list[Exchange] = field(default_factory=list[Exchange])  # of generated requests
+    say: Callable[[str], object] = lambda _: None  # reports what happens meanwhile, such as a pause
+    stuck: list[str] = field(default_factory=list[str])  # the tasks that did not end in time
+    refused: bool = False  # the last request was refused with HTTP 429 to the end
+    memo: dict[Any, Any] = field(default_factory=dict[Any, Any])  # what checks share: tasks and uploaded files
+    seconds: list[float] = field(default_factory=list[float])  # the duration of each answer
 
     def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
         """Send a request, with the right key unless another one or None is given.
 
-        Raises:
-            LeftOut: It is a submission whose price is beyond the money limit.
-            Limited: It is refused with HTTP 429 again and again.
+        A submission whose price is beyond the money limit raises LeftOut; HTTP 429 again and again raises Limited.
         """
         what, usd = price_of_post(path, more.get("json")) if method == "POST" else ("", 0.0)
         is_paid = key == ""  # without the right key a request is refused, unless the provider is wrong
@@ -135,11 +113,7 @@ class Provider:
         return self.http.get(url, extensions={LARGEST: LARGEST_FILE})
 
     def send_generated(self, case: Any) -> httpx.Response:
-        """Send a request that schemathesis generated; its price counts if it may have been accepted.
-
-        Raises:
-            Limited: It is refused with HTTP 429 again and again.
-        """
+        """Send a request that schemathesis generated; its price counts if it may have been accepted."""
         data = case.as_transport_kwargs(base_url=str(self.http.base_url), headers=self.headers())
         prepared = requests.Request(**data).prepare()
         headers = httpx.Headers(cast("Any", prepared.headers), encoding="latin-1")
@@ -209,12 +183,7 @@ def _pause(retry_after: str) -> float:
 
 @contextmanager
 def sandbox(make_app: Callable[[Settings], Any] = create_app, seed: int | None = None) -> Generator[Provider]:
-    """Run the sandbox in the same process; its tasks move only when the checks let them.
-
-    Args:
-        make_app: Makes the application; tests give one with a defect.
-        seed: The seed of generated requests.
-    """
+    """Run the sandbox, or another application, in the same process; its tasks move only when the checks let them."""
     key, inside = "key-of-the-contract-checks", Inside()
     app = make_app(
         Settings(
@@ -244,19 +213,7 @@ def remote(
     seed: int | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> Generator[Provider]:
-    """Connect to a remote provider.
-
-    Args:
-        base_url: Its address.
-        key: The key of an account there.
-        money: The money limit.
-        timeout: The longest time for a task, in seconds.
-        seed: The seed of generated requests.
-        say: Reports what happens meanwhile, such as a pause.
-
-    Raises:
-        CannotRun: The address is invalid, no provider that keeps tasks answers there, or the key is refused.
-    """
+    """Connect to a remote provider, whose tasks may take `timeout` seconds; raise CannotRun if that is impossible."""
     _check_address(base_url)
     schema = schemathesis.openapi.from_dict(provider_schema(legacy=False))
     polls = EARLY_POLLS + math.ceil(timeout / POLL_SECONDS)

@@ -1,9 +1,10 @@
 """The contract as a provider must keep it, as a schema for generated requests."""
 
 import copy
-from typing import Any, cast
+from typing import Any
 
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 
 LONGEST_SECONDS = 10_000  # of a video or a song, so that a balance can pay for it
 
@@ -11,11 +12,8 @@ LONGEST_SECONDS = 10_000  # of a video or a song, so that a balance can pay for 
 def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, Any]:
     """Return the bundle with a submission of each task type, and uploads of known kinds, to the provider itself.
 
-    The key is removed, because schemathesis would vary the header; a check of its own tests it.
-
-    Args:
-        legacy: Whether to keep the legacy operations; a live account may not have them.
-        bounded: Whether to limit the durations that are paid by the second.
+    The key is removed, because schemathesis would vary the header; a check of its own tests it. A live account may not
+    have the legacy operations. Durations that are paid by the second can be bounded.
     """
     view = copy.deepcopy(bundle.document())
     del view["security"], view["components"]["securitySchemes"], view["webhooks"]
@@ -67,10 +65,8 @@ def _toolkit_request(view: dict[str, Any]) -> dict[str, Any]:
 
 def _bound(view: dict[str, Any]) -> None:
     for entry in view["x-tasks"]:
-        price: dict[str, Any] = entry.get("price") or {}
-        count: Any = price.get("count")
-        seconds: Any = cast("dict[str, Any]", count).get("seconds") if isinstance(count, dict) else None
-        rule: dict[str, Any] = view["components"]["schemas"][entry["input"]]["properties"].get(seconds, {})
+        seconds = fields(fields(entry.get("price")).get("count")).get("seconds")
+        rule = view["components"]["schemas"][entry["input"]]["properties"].get(seconds, {})
         if rule.get("type") in ("integer", "number"):
             rule.setdefault("maximum", LONGEST_SECONDS)
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from unitask_contract import bundle
-from unitask_contract.bundle import fields, items
+from unitask_contract.bundle import fields
 from unitask_contract.connecting import CannotRun
 from unitask_contract.exchange import DEEPEST, Exchange, depth_and_size, read_strictly, shortened
-from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Difference, differences
 from unitask_contract.report import FileResult, Report
 from unitask_contract.schema_paths import type_of
@@ -21,18 +20,10 @@ from unitask_contract.schema_paths import type_of
 GET, CREATE, CHAT = "get_task", "create_task", "create_chat_completion"
 TASK_WEBHOOK, ACCOUNT_WEBHOOK = "receive_task", "receive_account_notification"
 UNIFIED_FIELDS = frozenset({"model", "config", "output", "meta"})  # of a task; legacy tasks do not have them
-MOST_SUGGESTED = 3  # operations
-SHOWN = 80  # characters of what a file says
+SHOWN = 30  # characters of what a file says
 LARGEST = 20_000_000  # bytes of a file
 MOST_VALUES = 100_000  # in a body
 BARE = 'read as the "data" of an answer: it is a task without the envelope {"code", "data", "message"} around it'
-# How a file begins that is not JSON, what it is, and what to do.
-_FORMS = (
-    (b"HTTP/", "it begins with the headers of an answer, as `curl -i` prints them; keep only the body"),
-    (b"<", "it is a page (HTML or XML) and not JSON; did a proxy answer in place of the provider?"),
-    (b"data:", "it is a stream of server-sent events; only JSON answers can be checked"),
-    (b"event:", "it is a stream of server-sent events; only JSON answers can be checked"),
-)
 
 
 class Unread(Exception):
@@ -40,15 +31,7 @@ class Unread(Exception):
 
 
 def report_of(paths: Sequence[Path], operation: str | None) -> Report:
-    """Check the bodies in files.
-
-    Args:
-        paths: The files, with one body each.
-        operation: The operation that they answer, or their notification; None: it is guessed for each.
-
-    Raises:
-        CannotRun: There is no such operation.
-    """
+    """Check the bodies in files, which answer an operation, or are notifications; None: it is guessed for each."""
     if operation and operation not in bundle.operations():
         known = ", ".join(sorted(bundle.operations()))
         raise CannotRun(f"--operation {operation}: the contract has no such operation; choose from {known}")
@@ -78,21 +61,13 @@ def _differences(bodies: Sequence[tuple[str, Any]]) -> list[Difference]:
 
 
 def _read(path: Path, operation: str | None) -> tuple[str, Any, str]:
-    """Return the operation of the body in a file, the body, and a note on how it was read.
-
-    A file of spec/examples names its operation, and has the body as its value.
-    """
+    """Return the operation of the body in a file, the body, and a note on how it was read."""
     try:
         body = _json(_content(path))
     except OSError as error:
         raise Unread(str(error.strerror)) from None
-    example = fields(body)
-    if {"x-operation", "value"} <= example.keys():
-        named = operation or str(example["x-operation"])
-        if named not in bundle.operations():
-            raise Unread(f"its x-operation {shortened(named, SHOWN)!r} is not an operation of the contract")
-        return named, example["value"], ""
-    if operation in (None, GET, CREATE) and "data" not in example and "code" not in example and _is_task(example):
+    named = fields(body)
+    if operation in (None, GET, CREATE) and "data" not in named and "code" not in named and _is_task(named):
         return operation or GET, {"code": 200, "data": body, "message": "success"}, BARE
     return operation or _guessed(body), body, ""
 
@@ -108,19 +83,11 @@ def _content(path: Path) -> bytes:
 
 
 def _json(content: bytes) -> Any:
-    start = content.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not start:
-        raise Unread("it is empty")
-    if said := next((words for begins, words in _FORMS if start.startswith(begins)), None):
-        raise Unread(said)
     try:
         body = read_strictly(content)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
-            raise Unread("it holds several JSON values; give each a file of its own") from None
-        raise Unread(f"it is not JSON ({error})") from None
     except ValueError as error:
-        raise Unread(f"it is not JSON ({str(error).partition(';')[0]})") from None
+        start = shortened(content.decode(errors="replace").strip(), SHOWN)
+        raise Unread(f"it is not one JSON value ({error}); it begins with {start!r}") from None
     except RecursionError:
         raise Unread(f"it is nested too deep: at most {DEEPEST} levels are read") from None
     if (size := depth_and_size(body)[1]) > MOST_VALUES:
@@ -132,8 +99,6 @@ def _guessed(body: Any) -> str:
     if type_of(body) != "object":
         raise Unread(f"it is JSON of type {type_of(body)}; each answer of the API is an object")
     named, data = fields(body), fields(fields(body).get("data"))
-    if items(fields(named.get("log")).get("entries")):
-        raise Unread("it is a HAR export; give the body of each answer a file of its own")
     if {"model", "input"} <= named.keys() and "data" not in named:
         raise Unread("it is a request; only answers and notifications can be checked")
     if {"timestamp", "data"} <= named.keys():
@@ -144,8 +109,7 @@ def _guessed(body: Any) -> str:
         return GET
     if "message" in fields(named.get("error")) and "data" not in named:
         return CHAT
-    fitting = [name for name in bundle.routes() if _fits(name, body)][:MOST_SUGGESTED] or ["get_account_info"]
-    raise Unread(f"its operation is ambiguous; name it with --operation, such as {', '.join(fitting)}")
+    raise Unread("its operation is ambiguous; name it with --operation, such as get_account_info")
 
 
 def _is_task(data: dict[str, Any]) -> bool:
@@ -162,9 +126,3 @@ def _refused(operation: str, body: Any) -> int | None:
         return 400 if "error" in fields(body) else None
     code: Any = fields(body).get("code")
     return code if isinstance(code, int) and 400 <= code < 600 else None
-
-
-def _fits(operation: str, body: Any) -> bool:
-    """Return whether a body is an answer of an operation, without fields that the contract does not name."""
-    component, schemas = bundle.components_of(operation).get("200"), bundle.schemas()
-    return component is not None and not findings(body, schema_of(component, body, schemas), schemas)

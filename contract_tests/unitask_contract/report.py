@@ -22,16 +22,11 @@ def _contradictions(differences: Iterable[Difference]) -> list[Difference]:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """The result for a file with a recorded body.
-
-    Attributes:
-        note: How the file was read, if that is not as it stands.
-        unread: Why it could not be checked; empty when it was.
-    """
+    """The result for a file with a recorded body."""
 
     differences: Sequence[Difference] = ()
-    note: str = ""
-    unread: str = ""
+    note: str = ""  # how the file was read, if that is not as it stands
+    unread: str = ""  # why it could not be checked; empty when it was
 
     @property
     def contradictions(self) -> list[Difference]:
@@ -40,33 +35,20 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of a run.
+    """The result of a run."""
 
-    Attributes:
-        subject: The provider, or the files.
-        seed: The seed of the generated requests; None when there were none.
-        differences: Between the answers and the spec.
-        patch: The change of the spec that would allow them; empty when there is none.
-        held_usd: What the submissions that may have been accepted cost at most, in USD; None when nothing was real.
-        limit_usd: The limit of that, in USD.
-        unpriced: The number of submissions without a known price, which `held_usd` does not include.
-        interrupted: Whether the run ended before its last check.
-        cause: What would explain everything that is broken; empty when nothing is known.
-        seconds: The median duration of an answer, in seconds.
-    """
-
-    subject: str
-    seed: int | None
+    subject: str  # the provider, or the files
+    seed: int | None  # of the generated requests; None when there were none
     results: Sequence[Result] = ()
-    differences: Sequence[Difference] = ()
-    patch: str = ""
-    held_usd: float | None = None
+    differences: Sequence[Difference] = ()  # between the answers and the spec
+    patch: str = ""  # the change of the spec that would allow them
+    held_usd: float | None = None  # what the accepted submissions cost at most; None when nothing was real
     limit_usd: float = math.inf
-    unpriced: int = 0
-    interrupted: bool = False
-    cause: str = ""
+    unpriced: int = 0  # submissions without a known price, which `held_usd` does not include
+    interrupted: bool = False  # before its last check
+    cause: str = ""  # what would explain everything that is broken; empty when nothing is known
     files: Mapping[str, FileResult] = field(default_factory=dict[str, FileResult])
-    seconds: float = 0.0
+    seconds: float = 0.0  # the median duration of an answer
 
     @property
     def contradictions(self) -> list[Difference]:

@@ -42,35 +42,23 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named check.
-
-    Attributes:
-        promise: What a provider promises.
-        of_task_types: Whether it is made for every task type; else once.
-    """
+    """A named check."""
 
     id: str
-    promise: str
-    of_task_types: bool
+    promise: str  # of a provider
+    of_task_types: bool  # it is made for every task type; else once
     run: Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a check.
-
-    Attributes:
-        family: The family of the task type; "general" for a check of the whole provider.
-        subject: The class of the task type; empty for a check of the whole provider.
-        detail: What was wrong, or why the check was left out; empty when the promise is kept.
-        seconds: The duration of the check.
-    """
+    """The result of a check."""
 
     check: Check
-    family: str
-    subject: str
+    family: str  # of the task type; "general" for a check of the whole provider
+    subject: str  # the class of the task type; empty for a check of the whole provider
     outcome: Outcome
-    detail: str = ""
+    detail: str = ""  # what was wrong, or why the check was left out
     seconds: float = 0.0
 
 
@@ -84,36 +72,24 @@ def _checks_of(module: ModuleType, *, of_task_types: bool = False) -> tuple[Chec
 
 OF_TASK_TYPES = _checks_of(task_types, of_task_types=True)
 OF_PROVIDER = (*_checks_of(tasks), *_checks_of(account), *_checks_of(fuzz))
+_ALL = {check.id: check for check in (*_checks_of(tasks), *_checks_of(account), *OF_TASK_TYPES, *_checks_of(fuzz))}
 
 
 def chosen(ids: Iterable[str] = ()) -> tuple[Check, ...]:
-    """Return the checks with these ids; all if none is given.
-
-    Raises:
-        LookupError: There is no such check.
-    """
-    known = {check.id: check for check in (*OF_TASK_TYPES, *OF_PROVIDER)}
-    wanted = list(ids) or list(known)
-    if unknown := [name for name in wanted if name not in known]:
-        raise LookupError(f"no check {', '.join(unknown)}; there are {', '.join(known)}")
-    return tuple(known[name] for name in wanted)
+    """Return the checks with these ids, in the order of a run, or all; raise LookupError for an unknown id."""
+    wanted = set(ids) or _ALL.keys()
+    if unknown := wanted - _ALL.keys():
+        raise LookupError(f"no check {', '.join(sorted(unknown))}; there are {', '.join(_ALL)}")
+    return tuple(check for name, check in _ALL.items() if name in wanted)
 
 
 def run(provider: Provider, families: tuple[str, ...] = (), only: tuple[Check, ...] = ()) -> Iterator[Result]:
-    """Run checks, first those of the whole provider; generated requests come last.
-
-    Args:
-        provider: The provider under test.
-        families: The families of the task types; "general" for the checks of the whole provider. Empty: all.
-        only: The checks to run; empty: all.
-    """
-    only = only or chosen()
-    of_provider = [check for check in only if not check.of_task_types and (not families or GENERAL in families)]
-    yield from (made(provider, check) for check in of_provider if check.run not in fuzz.CHECKS)
-    for check in only:
+    """Run these checks, or all, of these families, or of all."""
+    for check in only or chosen():
         if check.of_task_types:
             yield from (made(provider, check, name) for name in task_types.task_types(families))
-    yield from (made(provider, check) for check in of_provider if check.run in fuzz.CHECKS)
+        elif not families or GENERAL in families:
+            yield made(provider, check)
 
 
 def made(provider: Provider, check: Check, name: str = "") -> Result:
@@ -132,19 +108,14 @@ def _outcome(provider: Provider, check: Check, name: str) -> tuple[Outcome, str]
         check.run(provider, *([name] if name else []))
     except LeftOut as reason:
         return Outcome.LEFT_OUT, str(reason)
-    except (Exception, BaseExceptionGroup) as raised:
-        return _failure(_first(raised))
+    except (Exception, BaseExceptionGroup) as error:
+        return _failure(error)
     return Outcome.KEPT, ""
 
 
-def _first(raised: BaseException) -> BaseException:
-    """Return the first exception of a group, which generated requests raise."""
-    while isinstance(raised, BaseExceptionGroup):
-        raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
-    return raised
-
-
 def _failure(error: BaseException) -> tuple[Outcome, str]:
+    if isinstance(error, BaseExceptionGroup):  # of generated requests
+        return _failure(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     if isinstance(error, _UNUSABLE):
         return Outcome.BROKEN, _with_request(error)
     if isinstance(error, _NO_ANSWER):

@@ -8,27 +8,17 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
-import httpx
 import yaml
+from jsonschema_rs import Draft202012Validator
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
-_FILE = {"family", "task", "scenarios"}
-_SCENARIO = {"name", "about", "source", "each", "task", "id", "call", "with", "answers", "expect"}
-_ANSWER = {"status", "headers", "task", "body", "text", "example", "fails", "times"}
-_OF_A_RESULT, _OF_AN_ERROR = {"returns", "output"}, {"says", "task_id", "next_step"}
-_EXPECT = {"sent", "raises", *_OF_A_RESULT, *_OF_AN_ERROR}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer to an operation.
-
-    Attributes:
-        operation: The operationId that it answers.
-        fails: The httpx error that is raised instead of an answer; None for an answer.
-    """
+    """One answer to an operation, or the httpx error that is raised instead of it (`fails`)."""
 
     operation: str
     status: int = 200
@@ -41,52 +31,45 @@ class Answer:
 class Scenario:
     """A call, its answers, and how it must end.
 
-    Attributes:
-        name: A unique name that begins with the family.
-        source: Where the answers were seen or documented: keys of spec/sources.yaml.
-        task: The class of the task, and its fields.
-        task_id: The task of the call, and of answers without another one.
-        call: The method of the client.
-        options: Its keyword arguments.
-        expect: How the call ends. `raises`: classes of unitask.errors, with `says` (words of the message), `task_id`
-            (false: none; absent: that of the scenario) and `next_step` (words of it). Otherwise `returns` and `output`:
-            attributes of the result, and of its output. `sent`: the operations, in order.
+    `expect` has the `sent` operations in order. `raises` are classes of unitask.errors, with `says` (words of the
+    message), `task_id` (false: none; absent: that of the scenario) and `next_step` (words of it). Otherwise, `returns`
+    and `output` are attributes of the result, and of its output.
     """
 
-    name: str
+    name: str  # unique; it begins with the family
     family: str
     about: str
-    source: tuple[str, ...]
-    task: tuple[str, Mapping[str, Any]] | None
-    task_id: str
-    call: str
-    options: Mapping[str, Any]
+    source: tuple[str, ...]  # where the answers were seen or documented: keys of spec/sources.yaml
+    task: tuple[str, Mapping[str, Any]] | None  # its class, and its fields
+    task_id: str  # of the call, and of answers without another one
+    call: str  # the method of the client
+    options: Mapping[str, Any]  # its keyword arguments
     answers: tuple[Answer, ...]
     expect: Mapping[str, Any]
 
 
 @cache
 def scenarios() -> tuple[Scenario, ...]:
-    """Return every scenario, by family.
-
-    Raises:
-        ValueError: A file has an unknown key, or a name occurs twice.
-    """
+    """Return every scenario, by family; raise ValueError if a file does not fit its schema, or a name occurs twice."""
     folder = files("unitask_contract").joinpath("scenarios")
     paths = sorted((path for path in folder.iterdir() if path.name.endswith(".yaml")), key=lambda path: path.name)
-    read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-    found = [made for file in read for made in _of_file(file)]
+    found = [made for path in paths for made in _of_file(yaml.safe_load(path.read_text(encoding="utf-8")))]
     names = Counter(one.name for one in found)
-    _refuse({name for name, number in names.items() if number > 1}, "two scenarios are called")
+    if twice := [name for name, number in names.items() if number > 1]:
+        raise ValueError(f"two scenarios are called {', '.join(twice)}")
     return tuple(sorted(found, key=lambda one: one.family))
 
 
+@cache
+def _validator() -> Draft202012Validator:
+    text = files("unitask_contract").joinpath("scenario.schema.yaml").read_text(encoding="utf-8")
+    return Draft202012Validator(yaml.safe_load(text))
+
+
 def _of_file(file: dict[str, Any]) -> Iterator[Scenario]:
-    family: str = file["family"]
-    _refuse(file.keys() - _FILE, f"{family}: there is no")
-    for written in file["scenarios"]:
-        for one in _each(written):
-            yield _scenario(one, family, one.get("task", file.get("task")))
+    filled = [one for written in file["scenarios"] for one in _each(written)]
+    _validator().validate({**file, "scenarios": filled})
+    yield from (_scenario(one, file["family"], one.get("task", file.get("task"))) for one in filled)
 
 
 def _each(written: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -114,17 +97,11 @@ def _filled(node: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None) -> Scenario:
-    name = f"{family}: {written['name']}"
-    _refuse(written.keys() - _SCENARIO, f"{name}: there is no")
-    expect = written["expect"]
-    _refuse(expect.keys() - _EXPECT, f"{name}: expect has no")
-    raises = "raises" in expect
-    _refuse(expect.keys() & (_OF_A_RESULT if raises else _OF_AN_ERROR), f"{name}: {raises=}, so nothing reads")
     chosen = next(iter(task.items())) if task else None
     entry = bundle.entries()[chosen[0]] if chosen else None
     source: str | list[str] = written["source"]
     return Scenario(
-        name,
+        f"{family}: {written['name']}",
         family,
         written["about"],
         (source,) if isinstance(source, str) else tuple(source),
@@ -132,20 +109,17 @@ def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None)
         written.get("id", TASK_ID),
         written["call"],
         written.get("with", {}),
-        tuple(one for line in written["answers"] for one in _answers(line, name, entry)),
-        expect,
+        tuple(one for line in written["answers"] for one in _answers(line, entry)),
+        written["expect"],
     )
 
 
-def _answers(line: dict[str, Any], scenario: str, entry: dict[str, Any] | None) -> list[Answer]:
+def _answers(line: dict[str, Any], entry: dict[str, Any] | None) -> list[Answer]:
     ((operation, said),) = line.items()
-    _refuse(said.keys() - _ANSWER, f"{scenario}: an answer has no")
-    if "fails" in said:
-        _refuse({said["fails"]} - vars(httpx).keys(), f"{scenario}: there is no failure")
-        return [Answer(operation, fails=said["fails"])] * said.get("times", 1)
     kind = "text/html" if "text" in said else "application/json"
     headers = {"content-type": kind, **{key: str(value) for key, value in said.get("headers", {}).items()}}
-    return [Answer(operation, said.get("status", 200), _content(said, entry), headers)] * said.get("times", 1)
+    answer = Answer(operation, said.get("status", 200), _content(said, entry), headers, said.get("fails"))
+    return [answer] * said.get("times", 1)
 
 
 def _content(said: dict[str, Any], entry: dict[str, Any] | None) -> bytes:
@@ -158,8 +132,3 @@ def _content(said: dict[str, Any], entry: dict[str, Any] | None) -> bytes:
         task = {"task_id": TASK_ID, **named, **said["task"]}
         return json.dumps({"code": 200, "data": task, "message": "success"}).encode()
     return json.dumps(said["body"]).encode() if "body" in said else b""
-
-
-def _refuse(names: set[str], because: str) -> None:
-    if names:
-        raise ValueError(f"{because} {', '.join(sorted(map(repr, names)))}")

@@ -21,14 +21,9 @@ _TYPES: Mapping[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in the components of the spec.
+    """A place in the components of the spec."""
 
-    Attributes:
-        component: The name of the component; empty outside of all components.
-        steps: The keys that lead to the place.
-    """
-
-    component: str
+    component: str  # empty outside of all components
     steps: Path = ()
 
     def __str__(self) -> str:
@@ -77,14 +72,7 @@ def _is_of_type(schema: dict[str, Any], value: Any) -> bool:
 
 
 def below(found: list[Placed], value: Any, step: str | int, schemas: Schemas) -> list[Placed]:
-    """Return the schemas that apply to one part of a value.
-
-    Args:
-        found: The schemas that apply to the whole value.
-        value: The part.
-        step: Its key or index.
-        schemas: The components of the spec.
-    """
+    """Return the schemas that apply to one part of a value, given those of the whole and its key or index."""
     inner: list[Placed] = []
     for place, schema in found:
         if isinstance(step, int):

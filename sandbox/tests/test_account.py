@@ -1,50 +1,22 @@
-"""Money and limits: balance and ledger always add up, only what was made is paid, and an account sees its own tasks."""
+"""Money and limits: how tasks are paid, and what an account may do at once.
+
+A state machine of the contract tests checks after every step that balance and ledger add up.
+"""
 
 import hashlib
-from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from unitask_api import contract
-from unitask_sandbox import Sandbox, Settings, provider
-from unitask_sandbox.engines import ENGINES, EngineResult, simulated_picture
-from unitask_sandbox.failures import Refusal, TaskFailure
+from unitask_sandbox.engines import ENGINES, EngineResult
 from unitask_sandbox.pricing import POINT_MODELS
 from unitask_sandbox.request_log import Rate
 
-from .local import (
-    CREATE,
-    MODEL,
-    NO_FACE,
-    PRICE,
-    SONG,
-    SONG_PRICE,
-    TASK_TYPE,
-    Clock,
-    Http,
-    HttpWith,
-    base64_of,
-    encoded,
-    face_swap,
-    fake_swap,
-    simulated,
-)
+from .local import CREATE, PRICE, SONG, SONG_PRICE, Clock, Http, HttpWith, face_swap
 
-INFO, ACTIVE, HISTORY = "/account/info", "/account/active_tasks", "/api/open/tasks/histories"
+INFO, HISTORY = "/account/info", "/api/open/tasks/histories"
 EXAMPLES = contract.document()["components"]["examples"]
 ACCOUNT = hashlib.sha256(b"sandbox").hexdigest()
-BAD_SONG = {**SONG, "input": {**SONG["input"], "gpt_description_prompt": "a song that cannot be made"}}
-IMAGINE = simulated("midjourney", "imagine", prompt="a cat")
-
-
-def fake_song(given: Any) -> EngineResult:
-    if given == BAD_SONG["input"]:
-        raise TaskFailure("no song came of it")
-    return EngineResult({})
 
 
 def info(http: Http) -> dict[str, Any]:
@@ -56,18 +28,16 @@ def info(http: Http) -> dict[str, Any]:
 
 
 def test_points_are_frozen_and_taken_at_the_end(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES, (SONG["model"], SONG["task_type"]), fake_song)
-    good, bad, swap = http.create(SONG), http.create(BAD_SONG), http.create()
-    before, account = http.task(good)["meta"]["usage"], info(http)
+    monkeypatch.setitem(ENGINES, (SONG["model"], SONG["task_type"]), lambda _given: EngineResult({}))
+    song, swap = http.create(SONG), http.create()
+    before, account = http.task(song)["meta"]["usage"], info(http)
     http.sandbox.advance()
-    usages = [http.task(task_id)["meta"]["usage"] for task_id in (good, bad, swap)]
-    movements = [(task_id, reason) for task_id, reason, _ in http.sandbox._store.ledger(ACCOUNT)]
+    movements = http.sandbox._store.ledger(ACCOUNT)
 
     assert before == {"type": "point", "frozen": SONG_PRICE, "consume": 0}
-    assert (account["wallet"]["point_frozen"], account["wallet"]["llm_used"]) == (2 * SONG_PRICE, PRICE)
-    assert [usage["consume"] for usage in usages] == [SONG_PRICE, 0, PRICE]
-    assert [reason for task_id, reason in movements if task_id == good] == ["freeze", "release", "charge"]
-    assert [reason for task_id, reason in movements if task_id == bad] == ["freeze", "release"]
+    assert (account["wallet"]["point_frozen"], account["wallet"]["llm_used"]) == (SONG_PRICE, PRICE)
+    assert [http.task(task_id)["meta"]["usage"]["consume"] for task_id in (song, swap)] == [SONG_PRICE, PRICE]
+    assert [reason for task_id, reason, _ in movements if task_id == song] == ["freeze", "release", "charge"]
     assert (info(http)["equivalent_in_usd"], info(http)["wallet"]["point_frozen"]) == (9.94, 0)
 
 
@@ -81,98 +51,6 @@ def test_documented_bodies_are_paid_in_the_same_unit() -> None:
 
     assert len(shown) >= 12
     assert {(model, "point" if model in POINT_MODELS else "llm") for model, _ in shown} == shown
-
-
-def test_price_of_a_file_is_known_when_it_is_at_hand(http_with: HttpWith) -> None:
-    http = http_with(fetch=lambda url: pytest.fail(f"{url} was fetched"))
-    picture = base64_of(simulated_picture("", 1024, 1024))
-    file = {"file_name": "a.png", "file_data": picture}
-    url = http("POST", "/api/ephemeral_resource", json=file).json()["data"]["url"]
-    tasks = [
-        http.create(simulated(MODEL, "segment", image=image, prompt="hat"))
-        for image in (picture, url, "https://elsewhere.test/files/a.png")
-    ]
-
-    assert [http.task(task_id)["meta"]["usage"]["consume"] for task_id in tasks] == [104_858, 104_858, 0]
-
-
-def test_create_without_credit_fails_like_the_recorded_one(http_with: HttpWith) -> None:
-    recorded = EXAMPLES["core.no-credit.create.500"]["value"]
-    http = http_with(keys={"sandbox": 0.01})
-    http.create()
-    answer = http("POST", CREATE, json=face_swap()).json()
-    task = answer["data"]
-
-    assert (answer["code"], answer["message"]) == (500, recorded["message"])
-    assert task.keys() == recorded["data"].keys()
-    assert task["meta"].keys() == recorded["data"]["meta"].keys()
-    for name in ("status", "config", "input", "detail", "logs", "error"):
-        assert task[name] == recorded["data"][name]
-    assert task["meta"]["usage"] == {"type": "", "frozen": PRICE, "consume": 0}
-    assert http.task(task["task_id"]) == task
-    assert http.usd == 0
-
-
-class Money(RuleBasedStateMachine):
-    """Random operations on one account that can pay for a few tasks at a time, and have four of them under way."""
-
-    tasks = Bundle("tasks")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = Clock()
-        self.patch = patch.dict(ENGINES, {(MODEL, TASK_TYPE): fake_swap, (SONG["model"], SONG["task_type"]): fake_song})
-        self.patch.start()
-        settings = {"autorun": False, "engine_process": False, "clock": self.clock, "concurrency": 4}
-        self.sandbox = Sandbox(Settings(keys={"sandbox": 0.17}, **settings))
-
-    def teardown(self) -> None:
-        self.sandbox.close()
-        self.patch.stop()
-
-    @rule(target=tasks, body=st.sampled_from([face_swap(b"a face"), face_swap(NO_FACE), SONG, BAD_SONG]))
-    def create(self, body: dict[str, Any]) -> object:
-        try:
-            return self.sandbox.accept("sandbox", encoded(body)).task_id
-        except Refusal as refusal:
-            assert refusal.status in (429, 500)  # noqa: PT017
-            return multiple()
-
-    @rule(task_id=tasks)
-    def cancel(self, task_id: str) -> None:
-        try:
-            self.sandbox.cancel("sandbox", task_id)
-        except Refusal as refusal:
-            assert refusal.status == 400  # noqa: PT017
-
-    @rule()
-    def advance(self) -> None:
-        self.clock.now += 1
-        self.sandbox.advance()
-
-    @invariant()
-    def adds_up(self) -> None:
-        store = self.sandbox._store
-        account = store.account(ACCOUNT)
-        tasks = store.of_account(ACCOUNT, {"pending", "processing", "completed", "failed", "cancelled"}, 1e12)
-        under_way = [task for task in tasks if task.status in ("pending", "processing")]
-        moved = dict.fromkeys(("freeze", "release", "charge", "refund"), 0)
-        for _, reason, credits_ in store.ledger(ACCOUNT):
-            moved[reason] += credits_
-        consumed = sum(task.consume for task in tasks)
-
-        assert account.balance + account.frozen + consumed == account.starting
-        assert min(account.balance, account.frozen, consumed) >= 0
-        assert account.frozen == sum(task.frozen for task in under_way) == -moved["freeze"] - moved["release"]
-        assert consumed == -moved["charge"] - moved["refund"]
-        assert len(under_way) <= 4
-        for task in tasks:
-            price = SONG_PRICE if task.model == SONG["model"] else PRICE
-            assert task in under_way or task.consume == (price if task.status == "completed" else 0)
-
-
-TestMoney = Money.TestCase
-TestMoney.settings = settings(max_examples=40, stateful_step_count=25, deadline=None, database=None, derandomize=True)
 
 
 # Limits.
@@ -192,33 +70,9 @@ def test_create_over_the_concurrency_limit_is_refused_until_a_task_has_ended(htt
     assert "the concurrency limit is reached: 2 concurrent tasks" in refused.json()["message"]
     assert left == (9.98, 2)
     assert http("POST", CREATE, json=face_swap()).status_code == 200
-
-
-def test_midjourney_is_staged_instead_and_starts_in_order(
-    http_with: HttpWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(provider, "STAGES", 2)
-    first = http_with(data=tmp_path, concurrency=1)
-    tasks = [first.create(IMAGINE) for _ in range(3)]
-    refused = [first("POST", CREATE, json=body).status_code for body in (IMAGINE, face_swap())]
-    cancel = first("DELETE", f"{CREATE}/{tasks[1]}")
-    account, group = info(first), first("GET", ACTIVE).json()["data"]["midjourney"]
-    first.sandbox.close()
-    http = http_with(data=tmp_path, concurrency=1)
-    seen = [http.statuses(*tasks)]
-    while http.sandbox.advance():
-        seen.append(http.statuses(*tasks))
-
-    assert refused == [429, 429]
-    assert "is staged; only a pending task can be cancelled" in cancel.json()["message"]
-    assert [group[f"{status}_count"] for status in ("staged", "pending", "processing")] == [2, 1, 0]
-    assert account["max_concurrent_task_count"] == account["max_kling_concurrency"] == 1
-    assert seen == [
-        ["pending", "staged", "staged"],
-        ["completed", "pending", "staged"],
-        ["completed", "completed", "pending"],
-    ]
-    assert http.statuses(*tasks) == ["completed"] * 3
+    assert info(http)["max_concurrent_task_count"] == info(http)["max_kling_concurrency"] == 2
+    late = http("DELETE", f"{CREATE}/{first.task_id}").json()["message"]
+    assert "is processing; only a pending task can be cancelled" in late
 
 
 def test_rate_lets_pass_what_it_may(clock: Clock) -> None:
@@ -244,18 +98,14 @@ def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -
     assert (refused.headers["retry-after"], refused.json()["message"]) == ("3", "too many requests")
     assert {http("GET", INFO, headers={"x-api-key": "bad"}).status_code for _ in range(3)} == {401}
     assert http.sandbox.balance("sandbox") == 9.98
-    assert [arrival.status for arrival in http.sandbox.arrivals][:3] == [200, 429, 200]
 
 
 def test_history_includes_both_ends_of_its_time(http: Http, clock: Clock) -> None:
     start, tasks = 1_800_000_000, []
     for clock.now in (start, start + 10):
         tasks.append(http.create())
-    for first, last, found in ((0, 10, [1, 0]), (1, 10, [1]), (0, 9, [0]), (1, 9, [])):
+    for first, last, found in ((0, 10, [1, 0]), (1, 9, [])):
         times = {"start_time": start + first, "end_time": start + last}
         rows = http("GET", HISTORY, params=times).json()["data"]["data"]
         assert [row["task_id"] for row in rows] == [tasks[number] for number in found]
-    http.sandbox.advance()
-    row = http("GET", HISTORY).json()["data"]["data"][0]
-    assert (row["status"], row["task_model"], row["usage"]) == ("finished", "image_toolkit", PRICE)
     assert http("GET", HISTORY, params={"page": 2**62, "page_size": 100}).json()["data"]["data"] == []

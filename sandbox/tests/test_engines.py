@@ -162,7 +162,8 @@ def test_process_that_ended_after_its_task_harms_no_other(worker: Worker, bad_en
 class Engines:
     """An engine that begins, and ends when the test lets it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sandbox_with: SandboxWith) -> None:
+        self.sandbox_with = sandbox_with
         self.begun: list[str] = []
         self.fetched: list[str] = []
         self.beginning, self.may_end, self.ending = (threading.Semaphore(0) for _ in range(3))
@@ -177,16 +178,18 @@ class Engines:
         self.fetched.append(url)
         return url.encode()
 
-    def watch(self, sandbox: Sandbox) -> None:
-        """Release `ending` whenever a task has ended."""
-        on_end = sandbox._scheduler.on_end
-        sandbox._scheduler.on_end = lambda task: (on_end(task), self.ending.release())[0]
+    def sandbox(self, workers: int) -> Sandbox:
+        """Return a sandbox that releases `ending` whenever a task has ended."""
+        made = self.sandbox_with(autorun=True, workers=workers, fetch=self.fetch)
+        on_end = made._scheduler.on_end
+        made._scheduler.on_end = lambda task: (on_end(task), self.ending.release())[0]
+        return made
 
 
 @pytest.fixture
-def engines(fake_engine: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
+def engines(fake_engine: None, sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
     monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
-    made = Engines()
+    made = Engines(sandbox_with)
     ENGINES[MODEL, TASK_TYPE] = made  # the fixture puts it back
     yield made
     made.may_end.release(9)
@@ -197,9 +200,8 @@ def swap(sandbox: Sandbox, name: str) -> str:
     return sandbox.accept("sandbox", encoded(face_swap(input=given))).task_id
 
 
-def test_simulated_tasks_pass_those_that_need_an_engine(sandbox_with: SandboxWith, engines: Engines) -> None:
-    sandbox = sandbox_with(autorun=True, workers=2, fetch=engines.fetch)
-    engines.watch(sandbox)
+def test_simulated_tasks_pass_those_that_need_an_engine(engines: Engines) -> None:
+    sandbox = engines.sandbox(workers=2)
     swaps = [swap(sandbox, "a"), swap(sandbox, "b")]
     assert all(engines.beginning.acquire(timeout=PATIENCE) for _ in swaps)
     waiting = swap(sandbox, "c")
@@ -214,9 +216,8 @@ def test_simulated_tasks_pass_those_that_need_an_engine(sandbox_with: SandboxWit
     assert [sandbox.get("sandbox", task_id).status for task_id in (*swaps, waiting)] == ["completed"] * 3
 
 
-def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines: Engines) -> None:
-    sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
-    engines.watch(sandbox)
+def test_each_task_is_done_once_and_in_order(engines: Engines) -> None:
+    sandbox = engines.sandbox(workers=1)
     names = [f"{number}" for number in range(8)]
     for name in names:
         swap(sandbox, name)
@@ -225,27 +226,6 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
     assert all(engines.ending.acquire(timeout=PATIENCE) for _ in names)
 
     assert engines.begun == [f"http://me.test/{name}" for name in names]
-
-
-def test_thread_that_cannot_be_started_loses_no_task(
-    sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start, failing = threading.Thread.start, ["unitask-sandbox", "unitask-sandbox-engine"]
-
-    def no_thread(thread: threading.Thread) -> None:
-        if thread.name in failing:
-            failing.remove(thread.name)
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
-    sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
-    engines.watch(sandbox)
-    engines.may_end.release(2)
-    tasks = [swap(sandbox, "a"), swap(sandbox, "b")]
-
-    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in tasks)
-    assert failing == []
 
 
 def test_close_while_engines_work_leaves_their_tasks_for_the_restart(

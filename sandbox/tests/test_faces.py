@@ -68,21 +68,17 @@ def test_swap_is_as_good_as_recorded_and_changes_the_face_only(
     assert np.array_equal(before, pixels(target))
 
 
-def test_judge_refuses_what_is_not_the_swap() -> None:
-    for result, source, words in (
-        (ASTRONAUT, HOPPER, "not the source's"),
-        (swap(HOPPER, HOPPER), HOPPER, "another size"),
-        (swap(ASTRONAUT, ASTRONAUT), ASTRONAUT, "hardly nearer"),
-    ):
-        with pytest.raises(AssertionError, match=words):
-            judge(ASTRONAUT, result, source)
-
-
 def test_same_input_gives_the_same_bytes_with_a_mark() -> None:
     swap(HOPPER, ASTRONAUT)
 
     assert swap_largest(ASTRONAUT, HOPPER) == swap()
     assert b"synthetic: face swapped by the unitask sandbox" in swap()
+
+
+def test_open_mouth_stays_the_targets() -> None:
+    result, _ = swapped(pixels(ASTRONAUT))
+
+    assert cv2.absdiff(result, pixels(ASTRONAUT))[143:149, 212:232].mean() < 60  # the teeth; 94 with closed lips
 
 
 def test_bar_over_the_eyes_is_not_taken_for_grain() -> None:
@@ -119,16 +115,6 @@ def test_largest_face_is_replaced() -> None:
         changed = np.any(pixels(swap_largest(png(one), ASTRONAUT)) != one, axis=2)
         assert [changed[:, :SIDE].any(), changed[:, SIDE:].any()] == shown
         assert len(find_faces(np.ascontiguousarray(one))) == 2
-
-
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_face_of_a_turned_picture_is_found_where_the_turn_has_put_it(turns: int) -> None:
-    picture = pixels(HOPPER)
-    upright, turned = find_faces(picture)[0].vertices, find_faces(np.rot90(picture, turns).copy())[0].vertices
-    x, y, right, bottom = upright[:, 0], upright[:, 1], 511 - upright[:, 0], 599 - upright[:, 1]
-    wanted = {1: (y, right), 2: (right, bottom), 3: (bottom, x)}[turns]
-
-    assert np.abs(turned[:, :2] - np.column_stack(wanted)).max() < 0.01
 
 
 def test_faces_of_all_sizes_are_replaced() -> None:

@@ -54,21 +54,17 @@ def test_face_swap_as_an_address_and_as_base64(http: Http) -> None:
     assert http("GET", after["image"]).content == b"<target>"
     assert base64.b64decode(poll(http, SWAP, as_base64)["image"]) == b"<target>"
     assert poll(http, SWAP, cancelled)["status"] == "failed"
-    assert EXAMPLES["legacy.face-swap.fetch.200"]["value"]["data"].keys() <= after.keys()
 
 
 def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, (MODEL, "upscale"), lambda given: fake_swap({"target_image": given["image"]}))
     http = http_with(fetch=lambda _url: b"cat")
     request = EXAMPLES["legacy.toolkit-upscale.request"]["value"]
-    documented = EXAMPLES["legacy.toolkit-upscale.200"]["value"]["data"]
     by_content = {"task_type": "upscale", "task_input": {"image": base64_of(b"cat"), "scale": 2}}
     tasks = [create(http, TOOLKIT, body) for body in (request, by_content)]
     http.sandbox.advance()
     one, other = (poll(http, TOOLKIT, task_id) for task_id in tasks)
 
-    for part in ("task_info", "task_result"):
-        assert one[part].keys() == documented[part].keys()
     assert (one["status"], one["task_type"]) == ("success", "upscale")
     assert one["task_info"]["task_input"] == request["task_input"]
     assert http("GET", one["task_result"]["task_output"]["image_url"]).content == b"<cat>"
@@ -83,33 +79,21 @@ def test_luma_and_kling_are_done_as_documented(http: Http) -> None:
     before, kling_before = poll(http, LUMA, luma), poll(http, KLING, modes[0])
     http.sandbox.advance()
     after, kling_after = poll(http, LUMA, luma), poll(http, KLING, modes[0])
-    documented = EXAMPLES["legacy.luma.200"]["value"]["data"]
 
-    for part in ("metadata", "generation"):
-        assert before[part].keys() == documented[part].keys()
     assert json.loads(before["input"]) == {"user_prompt": "a cat", "expand_prompt": True}
-    assert (before["status"], before["generation"]["state"], before["generation"]["video"]) == ("pending",) * 2 + (
-        None,
-    )
-    assert (after["status"], after["generation"]["prompt"]) == ("completed", "a cat")
-    assert (kling_before["status"], kling_before["output"]) == ("pending", {"video_url": "", "works": []})
+    assert (before["status"], before["generation"]["video"]) == ("pending", None)
+    assert (after["generation"]["state"], after["generation"]["prompt"]) == ("completed", "a cat")
+    assert b"SIMULATED" in http("GET", after["generation"]["video"]).content
+    assert kling_before["output"] == {"video_url": "", "works": []}
     assert kling_after["output"]["works"][0]["resource"]["resource"] == kling_after["output"]["video_url"]
-    for url in (after["generation"]["video"], kling_after["output"]["video_url"]):
-        assert b"SIMULATED" in http("GET", url).content
 
 
-def test_midjourney_is_flat_from_staged_to_finished(http_with: HttpWith) -> None:
-    http = http_with(concurrency=1)
-    accepted = http("POST", IMAGINE, json={"prompt": "a cat", "result_type": "x"}).json()
-    first, second = accepted["task_id"], create(http, IMAGINE, {"prompt": "a dog"})
-    before = [poll(http, IMAGINE, task_id)["status"] for task_id in (first, second)]
+def test_midjourney_is_flat(http: Http) -> None:
+    task_id = create(http, IMAGINE, {"prompt": "a cat"})
+    before = poll(http, IMAGINE, task_id)["status"]
     http.sandbox.advance()
-    after = poll(http, IMAGINE, first)
 
-    assert accepted == {"task_id": first, "status": "success", "message": ""}
-    assert before == ["pending", "staged"]
-    assert (after["status"], after["task_result"]["error_messages"]) == ("finished", [])
-    assert b"SIMULATED" in http("GET", after["task_result"]["image_url"]).content
+    assert (before, poll(http, IMAGINE, task_id)["status"]) == ("pending", "finished")
 
 
 def test_poll_shows_tasks_of_its_protocol_and_key_only(http_with: HttpWith) -> None:
@@ -129,9 +113,8 @@ def test_poll_shows_tasks_of_its_protocol_and_key_only(http_with: HttpWith) -> N
 def test_webhook_has_what_a_poll_answers(http_with: HttpWith, path: str) -> None:
     receiver = Receiver()
     http = http_with(send_webhook=receiver)
-    config = {"webhook_endpoint": "http://me.test/hook", "webhook_secret": "s"}
-    if path == KLING:
-        config = {"webhook_config": {"endpoint": "http://me.test/hook", "secret": "s"}}
+    hook = {"endpoint": "http://me.test/hook", "secret": "s"}
+    config = {f"webhook_{name}": value for name, value in hook.items()} if path == IMAGINE else {"webhook_config": hook}
     task_id = create(http, path, {"prompt": "a cat", **config})
     http.sandbox.advance()
     ((url, body, headers),) = receiver.got

@@ -2,7 +2,7 @@
 
 from unitask_sandbox import Fault
 
-from .local import CREATE, NO_FACE, NOW, PRICE, Clock, Http, HttpWith, Receiver, base64_of, simulated
+from .local import CREATE, NO_FACE, NOW, PRICE, Clock, Http, HttpWith, Receiver, simulated
 
 USD = PRICE / 10_000_000
 WEBHOOK = {"webhook_config": {"endpoint": "https://me:password@me.test/done?token=1#x", "secret": "s"}}
@@ -49,22 +49,6 @@ def test_same_answer_is_not_sent_again(http: Http) -> None:
     http.sandbox.advance()
 
     assert (unchanged, http("GET", path, headers=known).status_code) == (304, 200)
-
-
-def test_task_is_shown_with_its_input_its_poll_and_its_money(http: Http, clock: Clock) -> None:
-    task_id = http.create(target=NO_FACE)
-    before = http("GET", f"/_sandbox/tasks/{task_id}/input").json()["input"]
-    clock.now += 2
-    http.sandbox.advance()
-    seen = http("GET", f"/_sandbox/tasks/{task_id}").json()
-
-    assert before["target_image"] == base64_of(NO_FACE)
-    assert http("GET", f"/_sandbox/tasks/{task_id}/input").json()["input"] is None
-    assert seen["data"] == http.task(task_id)
-    assert seen["ledger"] == [
-        {"at": NOW, "reason": "charge", "usd": -USD},
-        {"at": NOW + 2, "reason": "refund", "usd": USD},
-    ]
 
 
 def test_attempts_to_send_a_webhook_are_shown_without_secrets(http_with: HttpWith, clock: Clock) -> None:

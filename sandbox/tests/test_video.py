@@ -90,18 +90,16 @@ def test_colours_are_kept(colours: int) -> None:
 def test_indexes_say_which_face_goes_where() -> None:
     both = np.hstack([portrait(), portrait(HOPPER, HOPPER_MIDDLE)])
     given = clip([both] * 2)
-    one, _ = swap(given, png(both), swap_faces_index="1", target_faces_index="0")
-    two, _ = swap(given, png(both), swap_faces_index="0,1", target_faces_index="1 0")
-    left, right = np.s_[:, :256], np.s_[:, 256:]
+    after, _ = swap(given, png(both), swap_faces_index="0,1", target_faces_index="1 0")
 
-    for video, place, face in ((one, left, HOPPER), (two, left, HOPPER), (two, right, ASTRONAUT)):
-        assert face_distance(png(video.pictures[1][place]), face) < SAME_PERSON
-    assert difference(both[right], one.pictures[1][right]) < 3  # what the encoder makes of it
+    for place, face in ((np.s_[:, :256], HOPPER), (np.s_[:, 256:], ASTRONAUT)):
+        assert face_distance(png(after.pictures[1][place]), face) < SAME_PERSON
 
 
 def test_face_that_leaves_and_comes_back_is_swapped_again() -> None:
-    shown = moving(portrait(), 12)
-    given = clip([*[GREY] * 2, *shown[:3], *[GREY] * 3, *[np.roll(picture, 60, axis=1) for picture in shown[3:6]]])
+    shown = portrait()
+    first, then = ([np.roll(shown, by, axis=1) for by in shifts] for shifts in ((-55, -55, -55), (0, 30, 55)))
+    given = clip([*[GREY] * 2, *first, *[GREY] * 3, *then])
     before, (after, meta) = watched(given), swap(given)
     changed = [difference(old, new) > 1.5 for old, new in zip(before.pictures, after.pictures, strict=True)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Fault, Sandbox, threads, webhooks
+from unitask_sandbox import Fault, Sandbox, store, threads, webhooks
 from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
 from .local import CREATE, Clock, HttpWith, Receiver, SandboxWith, encoded, face_swap, fail_at_first
@@ -74,7 +74,8 @@ def test_end_is_sent_to_http_endpoints_and_the_secret_is_removed(
 def test_restart_goes_on_with_webhooks_by_itself(
     sandbox_with: SandboxWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "WEBHOOK_PAUSE", 0.01)
+    for module in (store, webhooks):
+        monkeypatch.setattr(module, "WEBHOOK_PAUSE", 0.01)
     sandbox = sandbox_with(data=tmp_path, send_webhook=Receiver([500]))
     accept(sandbox, secret="")
     sandbox.advance()

@@ -42,12 +42,9 @@ def account_info(account: Account, key: str, settings: Settings) -> dict[str, An
     packs = info["credit_pack_info"]
     packs |= {"available_credits": account.balance, "total_credits": account.starting}
     packs["credit_packs"][0] |= {"capacity": account.starting, "expired_at": None}
-    info["wallet"] |= {
-        "id": account.number,
-        "point_frozen": account.frozen,
-        "llm_remain": account.balance,
-        "llm_used": account.starting - account.balance - account.frozen,
-    }
+    used = account.starting - account.balance - account.frozen
+    info["wallet"] |= {"id": account.number, "point_frozen": account.frozen}
+    info["wallet"] |= {"llm_remain": account.balance, "llm_used": used}
     return info
 
 

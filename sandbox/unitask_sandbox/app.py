@@ -23,7 +23,7 @@ from unitask_api import contract
 
 from unitask_sandbox import page
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
+from unitask_sandbox.fault_injection import AnswerLost, injected
 from unitask_sandbox.faults import FILE
 from unitask_sandbox.middleware import Guard
 from unitask_sandbox.operations import HANDLERS, key_of, read_call, sandbox_of
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             # one route for each path, so that a wrong method is answered with every right one in Allow
             *(Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()),
             Route("/files/{name:path}", _file),
-            Route("/openapi.json", lambda _request: JSONResponse(contract.document())),
+            Route("/openapi.json", _openapi),
             *page.ROUTES,
             Route("/", _about),
         ],
@@ -145,10 +145,7 @@ def _roots() -> frozenset[str]:
 
 
 class _Logging:
-    """Logs every request to the API with the status of its answer, before the answer is sent.
-
-    A client that has its answer, or whose connection was closed, finds its request in the log.
-    """
+    """Logs every request to the API with the status of its answer, before the answer is sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -174,13 +171,6 @@ class _Logging:
                 log(message["status"])
             await send(message)
 
-        def closing() -> None:
-            log(None)
-            extensions[CLOSE]()
-
-        extensions = scope.get("extensions", {})
-        if CLOSE in extensions:
-            scope = {**scope, "extensions": {**extensions, CLOSE: closing}}
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
@@ -206,5 +196,10 @@ async def _file(request: Request) -> Response:
     return await _injected(FILE, request, served)
 
 
+async def _openapi(_request: Request) -> Response:
+    return JSONResponse(contract.document())
+
+
 async def _about(request: Request) -> Response:
-    return page.page() if page.is_wanted(request) else PlainTextResponse(ABOUT, headers={"vary": "accept"})
+    is_browser = "text/html" in request.headers.get("accept", "")
+    return page.page() if is_browser else PlainTextResponse(ABOUT, headers={"vary": "accept"})

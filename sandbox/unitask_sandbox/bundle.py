@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 import jsonschema_rs
-from jsonschema_rs import Draft202012Validator, ValidationErrorKind
+from jsonschema_rs import Draft202012Validator
 from unitask_api import contract
 from unitask_api.contract import TaskType
 
@@ -20,6 +20,7 @@ MAX_NESTING = 64
 LARGEST_EXACT = 2**53  # what a float holds to the unit
 MAX_PARTS = 100_000  # refusing each can cost a kilobyte, and no request has so many
 _PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,:\[{]', re.DOTALL)
+IT = "it"  # stands for a value in the description of a problem: values may be long
 _CONTRACT = "urn:contract"
 _INT64 = 2**63 - 1
 UNIFIED = "unified"
@@ -50,7 +51,7 @@ def check(component: str, value: Any, at: str = "") -> Any:
 @cache
 def _validator(component: str) -> Draft202012Validator:
     reference = {"$ref": f"{_CONTRACT}#/components/schemas/{component}"}
-    return Draft202012Validator(reference, registry=_registry(), keywords=_KEYWORDS)
+    return Draft202012Validator(reference, registry=_registry(), keywords=_KEYWORDS, mask=IT)
 
 
 @cache
@@ -66,7 +67,7 @@ class _Format:
 
     def validate(self, value: Any) -> None:
         if self._is_int64 and isinstance(value, int) and not -_INT64 - 1 <= value <= _INT64:
-            raise ValueError("int64")
+            raise ValueError("it is not an int64")
 
 
 _KEYWORDS: dict[str, type[Any]] = {"format": _Format}
@@ -80,7 +81,7 @@ def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:
         "required": [part["name"] for part in declared if part.get("required")],
         "properties": {part["name"]: part["schema"] for part in declared},
     }
-    _refuse_problems(Draft202012Validator(schema), read, "")
+    _refuse_problems(Draft202012Validator(schema, mask=IT), read, "")
     return read
 
 
@@ -98,31 +99,15 @@ def _refuse_problems(validator: Draft202012Validator, value: Any, at: str) -> No
 
 def problems(validator: Draft202012Validator, value: Any, at: str = "") -> str:
     """Return the first three problems of a value in words; empty when it is valid."""
-    found = [(_path(each.instance_path), each.kind) for each in islice(validator.iter_errors(value), MOST_PROBLEMS)]
+    found = [
+        (at + _path(each.instance_path), each.message) for each in islice(validator.iter_errors(value), MOST_PROBLEMS)
+    ]
     found.sort(key=lambda each: each[0])
-    return "; ".join(_words(at + path, kind) for path, kind in found[:3])
+    return "; ".join(f"{path.lstrip('.')[:100] or 'the body'}: {message[:100]}" for path, message in found[:3])
 
 
 def _path(steps: list[str | int]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-
-
-def _words(path: str, kind: ValidationErrorKind) -> str:
-    """Describe a problem without the value, which may be long."""
-    place = path.lstrip(".")[:100] or "the body"
-    match kind:
-        case ValidationErrorKind.Required(name):
-            return f"{name!r} is a required property" + (f" of {place}" if path else "")
-        case ValidationErrorKind.Type(types):
-            return f"{place} must be of type {' or '.join(types)}"
-        case ValidationErrorKind.AnyOf() | ValidationErrorKind.OneOfNotValid():
-            return f"{place} does not meet {kind.name}"
-        case ValidationErrorKind.AdditionalProperties(unexpected):
-            return f"{place} has no field {unexpected[0][:100]!r}"
-        case ValidationErrorKind.Custom(name, limit):
-            return f"{place} does not meet {name} {limit}"
-        case _:
-            return f"{place} does not meet {kind.name} {str(kind.value)[:100]}"
 
 
 def read_json(body: bytes) -> Any:

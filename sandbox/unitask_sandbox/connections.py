@@ -1,19 +1,15 @@
 """Limits on connections, and a way to close one without an answer.
 
-ASGI cannot close a connection, and uvicorn has no limit on the time that a request head takes. uvicorn has a public
-hook for both: `Config(http=...)` takes an `asyncio.Protocol`. This one overrides asyncio's own callbacks only.
-
-A connection waits for its client while a request head, a request body, or the reading of an answer is due. One that
-waits too long is closed, and when too many are open, the one that has waited longest is closed.
+uvicorn has a public hook for both: `Config(http=...)` takes an `asyncio.Protocol`. A connection waits for its client
+while a request head, a request body, or the reading of an answer is due. One that waits too long is closed, and when
+too many are open, the one that has waited longest is closed.
 """
 
 import asyncio
 from typing import Any, cast
 
 from starlette.types import Message, Receive, Scope, Send
-from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
 from unitask_sandbox.fault_injection import CLOSE
 
@@ -25,16 +21,10 @@ MOST_CONNECTIONS = 500
 class Connection(H11Protocol):
     """One HTTP/1.1 connection with limits; requests get a function to close it in their ASGI extensions."""
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
         self._limited, self.app = self.app, self._serve
-        self._open = cast("set[object]", server_state.connections)
+        self._open = cast("set[object]", self.connections)
         self._late: asyncio.TimerHandle | None = None
         self.waits_since: float | None = None
 

@@ -15,7 +15,6 @@ from unitask_sandbox.task import Task, task_error
 
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
-NO_WEBHOOK = "no webhook will be sent: its endpoint must begin with http:// or https://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +30,10 @@ class CreateRequest:
         """Return what it costs; 0 when no source says what, or when a file decides that `read` does not return."""
         return pricing.credits_of(self.task_type.price, self.input, self.task_type.media, read)
 
-    @property
-    def _endpoint(self) -> str:
-        return str(self.config.get("webhook_config", {}).get("endpoint", ""))
-
     def has_webhook(self) -> bool:
         """Return whether a webhook is to be sent, to an endpoint that can be reached."""
-        return self._endpoint.lower().startswith(("http://", "https://"))
+        endpoint = str(self.config.get("webhook_config", {}).get("endpoint", ""))
+        return endpoint.lower().startswith(("http://", "https://"))
 
     def task(self, account: str, settings: Settings, read: pricing.Read) -> Task:
         """Return the task, as it begins."""
@@ -58,7 +54,6 @@ class CreateRequest:
             task_type=self.task_type.task_type,
             status="pending",
             config={"service_mode": "", **self.config, "webhook_config": webhook},  # the provider fills in defaults
-            logs=[{"message": NO_WEBHOOK}] if self._endpoint and not self.has_webhook() else [],
             created_at=now,
             due_at=now + queued,
             seconds=seconds,

@@ -3,7 +3,6 @@
 Messages never hold a key, and never repeat long inputs, which may be megabytes of base64.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,26 +35,14 @@ class CannotStart(OSError, ValueError):
 
 
 class TaskFailure(Exception):
-    """An accepted task ends failed and is refunded."""
+    """An accepted task ends failed and is refunded; `ordered` is its whole error, where a fault says so."""
 
-    def __init__(self, raw_message: str, code: int = GENERAL_FAILURE) -> None:
+    def __init__(self, raw_message: str, code: int = GENERAL_FAILURE, ordered: dict[str, Any] | None = None) -> None:
         super().__init__(raw_message, code)  # both, so that it survives the way out of a worker process
         self.raw_message = raw_message
         self.code = code
+        self._ordered = ordered
 
     def error(self) -> dict[str, Any]:
         """Return the `error` of the failed task."""
-        return task_error(self.code, PROCESSING_FAILED, self.raw_message)
-
-
-class OrderedFailure(TaskFailure):
-    """A failure that a fault ordered, with its own words."""
-
-    def __init__(self, error: bytes) -> None:
-        super().__init__("as ordered")
-        self._error = error
-
-    def error(self) -> dict[str, Any]:
-        """Return the `error` of the failed task: as ordered, else the general one."""
-        ordered: dict[str, Any] = json.loads(self._error or b"{}")
-        return ordered or task_error(self.code, PROCESSING_FAILED)
+        return self._ordered or task_error(self.code, PROCESSING_FAILED, self.raw_message)

@@ -1,7 +1,6 @@
 """Apply a fault to an answer: replace it, change it, delay it, cut it, or send none.
 
-ASGI cannot close a connection, so connections.py puts a function that does it into the scope. In-process there is no
-connection, and the application raises `AnswerLost` instead.
+connections.py puts a function that closes the connection into the scope; in-process `AnswerLost` is raised instead.
 """
 
 import asyncio

@@ -1,10 +1,7 @@
 """Faults: what goes wrong with some requests, tasks or webhooks, and how to order it in Python and in JSON.
 
-fault_injection.py applies a fault to an answer, webhooks.py to a webhook, and scheduler.py to a task.
-
-The named faults are in faults.json. An order is a name; or a name with some attributes of `Fault`,
-`{"fault": "rate-limited", "times": 3}`; or a whole fault, `{"operation": "get_task", "kind": "lose"}`, whose body is
-text, or JSON. A wrong order is a ValueError that names the entry and the field, before anything is ordered.
+faults.json has the named faults, and faults.schema.json says what an order may have: a name with some attributes of
+`Fault`, or a whole fault, whose body is text, or JSON. An order may also be the name alone.
 """
 
 import json
@@ -15,7 +12,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, cast
 
 from jsonschema_rs import Draft202012Validator
 from unitask_api import contract
@@ -31,27 +28,6 @@ EVIDENCE = ("documented", "recorded", "client", "thread", "measured", "plausible
 
 NEXT = "next"
 FILE, WEBHOOK, WORK = "get_file", "send_webhook", "run_task"
-
-_ANSWER_KINDS: Final = frozenset({"refuse", "replace", "edit", "slow", "cut", "short", "lose", "drop"})
-_KINDS: Final[Mapping[str, frozenset[str]]] = {  # of what is not an operation of the spec
-    FILE: _ANSWER_KINDS - {"edit"},
-    WEBHOOK: frozenset({"edit", "slow", "lose", "repeat"}),
-    WORK: frozenset({"fail"}),
-}
-_OF_A_TASK: Final = ("get_task", "cancel_task", WEBHOOK, WORK)
-_NAMED_MAY_HAVE: Final = ("fault", "operation", "times", "delay", "key", "task", "model", "task_type")
-_TIME: Final = frozenset({"delay", "drip"})
-_ANSWER: Final = frozenset({"status", "body", "headers"})
-_CHANGES: Final = frozenset({"headers", "changes", "without", "part"})
-_MAY_HAVE: Final[Mapping[str, frozenset[str]]] = {
-    "refuse": _ANSWER | _TIME,
-    "replace": _ANSWER | _TIME,
-    "edit": _CHANGES | _TIME,
-    "slow": _TIME,
-    **dict.fromkeys(("cut", "short", "lose", "drop"), frozenset({"delay"})),
-    "repeat": _CHANGES,
-    "fail": frozenset({"body"}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +73,7 @@ class Fault:
     task_type: str | None = None
 
     def __post_init__(self) -> None:
-        _check_fields(as_order(self))
-        if self.kind not in (kinds := _KINDS.get(self.operation, _ANSWER_KINDS)):
-            raise ValueError(f"{self.operation} has no fault of kind {self.kind!r}; it has {', '.join(sorted(kinds))}")
-        allowed = _MAY_HAVE[self.kind]
-        if self.operation == WEBHOOK:
-            allowed -= _TIME if self.kind != "slow" else {"drip"}
-        given = {name for name in _ANSWER | _CHANGES | _TIME if getattr(self, name) != _DEFAULTS[name]}
-        if given - allowed:
-            raise ValueError(f"{self.operation} of kind {self.kind!r} has no {min(given - allowed)}: leave it out")
-        if self.kind in ("slow", "edit") and not given:
-            raise ValueError(f"a fault of kind {self.kind!r} needs {' or '.join(sorted(allowed))}")
-        if "content-length" in map(str.lower, self.headers):
-            raise ValueError("headers: content-length is counted; a fault of kind 'short' announces more than comes")
-        if self.operation == WORK and not isinstance(_read(self.body or b"{}"), dict):
-            raise ValueError("body: give the error of the failed task, a JSON object")
-        if self.task is not None and self.operation not in _OF_A_TASK:
-            raise ValueError(f"task: {self.operation} has no task; {', '.join(_OF_A_TASK)} have one")
-        if self.task != NEXT and (self.model or self.task_type):
-            raise ValueError("model and task_type describe the next task: they need task 'next'")
-        if self.key is not None and self.operation == FILE:
-            raise ValueError("key: a file is downloaded without one")
+        _check(as_order(self))
 
     def edited(self, body: Any) -> Any:
         """Change a JSON body in place and return it, or its part; a path that leads nowhere changes nothing."""
@@ -166,30 +122,15 @@ def _read(body: bytes) -> Any:
 
 
 @cache
-def _orders() -> Draft202012Validator:
-    text, seconds = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": threading.TIMEOUT_MAX}
-    optional_text = {"type": ["string", "null"]}
-    properties: dict[str, dict[str, Any]] = {
-        "operation": {"enum": [*contract.operations(), *_KINDS]},
-        "kind": {"enum": list(get_args(Kind))},
-        "status": {"type": "integer", "minimum": 200, "maximum": 599},
-        "body": {},
-        "headers": {"type": "object", "additionalProperties": text},
-        "times": {"type": ["integer", "null"], "minimum": 1},
-        "changes": {"type": "object"},
-        "without": {"type": "array", "items": text},
-        "part": text,
-        "delay": seconds,
-        "drip": seconds,
-        "fault": text,
-        **dict.fromkeys(("key", "task", "model", "task_type"), optional_text),
-    }
-    return Draft202012Validator({"type": "object", "properties": properties, "additionalProperties": False})
+def _schema() -> Draft202012Validator:
+    schema: dict[str, Any] = json.loads(files("unitask_sandbox").joinpath("faults.schema.json").read_bytes())
+    schema["properties"]["operation"]["enum"] = [*contract.operations(), FILE, WEBHOOK, WORK]
+    return Draft202012Validator(schema, mask=bundle.IT)
 
 
-def _check_fields(order: object) -> None:
-    if problems := bundle.problems(_orders(), order):
-        raise ValueError(problems)
+def _check(order: object) -> None:
+    if problems := bundle.problems(_schema(), order):
+        raise ValueError(problems.replace("False schema does not allow it", "leave it out"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,21 +189,16 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
 
 
 def _ordered(order: object) -> list[Fault]:
-    _check_fields(order)
+    _check(order)
     given = dict(cast("dict[str, Any]", order))
-    if "fault" not in given:
-        return [_fault(given)]
-    if unknown := given.keys() - {*_NAMED_MAY_HAVE}:
-        raise ValueError(f"no field {min(unknown)!r} beside a name; there are {', '.join(_NAMED_MAY_HAVE)}")
-    return named(given.pop("fault"), **given)
+    return named(given.pop("fault"), **given) if "fault" in given else [_fault(given)]
 
 
 def _fault(given: dict[str, Any]) -> Fault:
-    if missing := {"operation", "kind"} - given.keys():
-        raise ValueError(f"the field {min(missing)!r} is missing")
     body: object = given.get("body", "")
     content = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return Fault(**{**given, "body": content.encode(), "without": tuple(given.get("without", ()))})
+    values: dict[str, Any] = {**given, "body": content.encode(), "without": tuple(given.get("without", ()))}
+    return Fault(**values)
 
 
 class Script:
@@ -272,10 +208,10 @@ class Script:
         self._lock = threading.Lock()
         self._coming = list(faults)
 
-    def add(self, fault: Fault) -> None:
-        """Add a fault after those that were ordered before."""
+    def add(self, faults: Iterable[Fault]) -> None:
+        """Add faults after those that were ordered before."""
         with self._lock:
-            self._coming.append(fault)
+            self._coming += faults
 
     def coming(self) -> list[Fault]:
         """Return what is still to happen; `times` says how many times."""

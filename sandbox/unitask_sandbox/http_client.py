@@ -1,31 +1,24 @@
 """Requests of the sandbox to other servers: the media behind an input's address, and webhooks.
 
-Every client that may create a task chooses these addresses, so they are limited:
-
-- Only http and https, without a user name, and without a proxy: a proxy would connect to unchecked addresses.
-- Every address that a name resolves to is checked, and the connection goes to one of these addresses: the name is not
-  resolved again. Each redirect is checked like the first address.
-- A whole transfer has `SECONDS` and `LARGEST` bytes. Nothing is decompressed.
-- This machine (127.0.0.0/8, ::1) is allowed by default, because the app under development runs there. Other addresses
-  that the internet does not have, such as the metadata services of clouds (169.254.169.254), are refused unless the
-  settings allow them.
+Every client that may create a task chooses these addresses, so every address that a name resolves to is checked, after
+each redirect too, and the connection goes to one of them. This machine is allowed by default, because the app under
+development runs there; other addresses that the internet does not have are refused unless the settings allow them.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import httpx
 
 Private = Literal["none", "loopback", "all"]
 Address = IPv4Address | IPv6Address
-T = TypeVar("T")
 
 # Bytes of one medium; the figure that clients give for uploads and videos (facts of public clients, 2025)
 LARGEST = 10 * 1024 * 1024
@@ -77,25 +70,32 @@ class HttpClient:
 
     def get(self, url: str) -> bytes:
         """Return what is behind an address."""
-        return self._finished(_whole, "GET", url, follow_redirects=True)
+        return self._sent("GET", url, follow_redirects=True)[1]
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """POST to an address, and return the status of the answer; redirects are not followed."""
-        return self._finished(_status, "POST", url, content=body, headers=dict(headers))
+        return self._sent("POST", url, content=body, headers=dict(headers))[0]
 
-    def _finished(self, read: Callable[[httpx.Response], Awaitable[T]], method: str, url: str, **request: Any) -> T:
+    def _sent(self, method: str, url: str, **request: Any) -> tuple[int, bytes]:
         """Finish a transfer within `SECONDS`, which httpx's timeouts (each for one read) cannot limit.
 
         The event loop has a thread of its own, because the caller may have one that runs.
         """
+        transport = self.transport or httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
 
-        async def transfer() -> T:
+        async def transfer() -> tuple[int, bytes]:
             async with (
                 asyncio.timeout(SECONDS),
-                self._client() as client,
+                httpx.AsyncClient(
+                    transport=_Checked(transport, self.private, self.resolve),
+                    headers={"user-agent": "unitask-sandbox", "accept-encoding": "identity", "connection": "close"},
+                    max_redirects=REDIRECTS,
+                    timeout=SECONDS,
+                    trust_env=False,
+                ) as client,
                 client.stream(method, url, **request) as answer,
             ):
-                return await read(answer)
+                return answer.status_code, await _whole(answer) if method == "GET" else b""
 
         try:
             with ThreadPoolExecutor(1, "unitask-sandbox-http-client") as thread:
@@ -104,16 +104,6 @@ class HttpClient:
             raise NotFetched(f"it redirects more than {REDIRECTS} times") from None
         except TimeoutError:
             raise NotFetched(f"it took longer than {SECONDS:g} s") from None
-
-    def _client(self) -> httpx.AsyncClient:
-        transport = self.transport or httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
-        return httpx.AsyncClient(
-            transport=_Checked(transport, self.private, self.resolve),
-            headers={"user-agent": "unitask-sandbox", "accept-encoding": "identity", "connection": "close"},
-            max_redirects=REDIRECTS,
-            timeout=SECONDS,
-            trust_env=False,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +153,15 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-async def _status(answer: httpx.Response) -> int:
-    return answer.status_code
-
-
 async def _whole(answer: httpx.Response) -> bytes:
     if not answer.is_success:
         raise NotFetched(f"it answers HTTP {answer.status_code}")
     read = bytearray()
-    if int(answer.headers.get("content-length", "0")[:20]) <= LARGEST:
-        async for chunk in answer.aiter_raw():
-            read += chunk
-            if len(read) > LARGEST:
-                break
-        else:
-            return bytes(read)
-    raise NotFetched(f"it is larger than {LARGEST} bytes")
+    async for chunk in answer.aiter_raw():
+        read += chunk
+        if len(read) > LARGEST:
+            raise NotFetched(f"it is larger than {LARGEST} bytes")
+    return bytes(read)
 
 
 def kind_of(address: Address) -> Literal["public", "loopback", "all"]:

@@ -1,8 +1,7 @@
 """The API before the unified one: from a legacy request to a create request, and from a task to a legacy answer.
 
-A legacy task has the model and task type that do the same today, with their engine, limits and history. `Task.legacy`
-holds what its old form shows besides. Requests are checked against the bundle. Where no page and no client shows an
-answer, it has the form of the unified one.
+A legacy task has the model and task type that do the same today. `Task.legacy` holds what its old form shows besides.
+Where no page and no client shows an answer, it has the form of the unified one.
 """
 
 import base64
@@ -20,21 +19,19 @@ from unitask_sandbox.task import FILE, Task, rfc3339
 
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
 FACE_SWAP, TOOLKIT, KLING, LUMA, MIDJOURNEY = "face_swap_v1", "image_toolkit_v2", "kling_v1", "luma_v1", "mj_v2"
-_PICTURES = ("imagine", "reroll", "upscale", "variation", "inpaint", "outpaint", "pan", "describe", "blend", "seed")
 
-CREATES: Mapping[str, tuple[str, str, str]] = {  # operation: protocol, and the model and task type of its tasks
-    "legacy_create_face_swap": (FACE_SWAP, IMAGE_TOOLKIT, "face-swap"),
-    "legacy_create_image_toolkit": (TOOLKIT, IMAGE_TOOLKIT, ""),  # the body says which
-    "legacy_create_kling_video": (KLING, "kling", "video_generation"),
-    "legacy_create_luma_video": (LUMA, "luma", "video_generation"),
-    **{f"legacy_mj_{name}": (MIDJOURNEY, "midjourney", name) for name in _PICTURES},
+CREATES: Mapping[str, str] = {  # operation: protocol
+    "legacy_create_image_toolkit": TOOLKIT,
+    **{entry.create: entry.protocol for entry in contract.task_types().values() if entry.protocol != bundle.UNIFIED},
 }
 POLLS: Mapping[str, str] = {  # operation: protocol
-    "legacy_fetch_face_swap": FACE_SWAP,
     "legacy_fetch_image_toolkit": TOOLKIT,
-    "legacy_get_kling_video": KLING,
-    "legacy_get_luma_video": LUMA,
-    "legacy_mj_fetch": MIDJOURNEY,
+    **{rules["poll"]: protocol for protocol, rules in contract.document()["x-protocols"].items()},
+}
+_MODELS: Mapping[str, tuple[str, str]] = {  # model and task type of the tasks
+    FACE_SWAP: (IMAGE_TOOLKIT, "face-swap"),
+    KLING: ("kling", "video_generation"),
+    LUMA: ("luma", "video_generation"),
 }
 _WORDS: Mapping[str, Mapping[str, str]] = {  # status words that differ from today's
     FACE_SWAP: {"completed": "success", "cancelled": "failed"},  # goapi.ai, face swap, 2024-03: a closed list
@@ -56,8 +53,8 @@ def protocol_of(task: Task) -> str | None:
 
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
     """Read the body of a legacy create request."""
-    protocol, model, task_type = CREATES[operation]
-    requested = _read(operation, body)
+    protocol = CREATES[operation]
+    requested = read(operation, body)
     shown = {"protocol": protocol, "result_type": requested.get("result_type", "base64")}
     if protocol == TOOLKIT:
         given = requested["task_input"]
@@ -73,18 +70,14 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
         echo = _echo(requested, names)
         shown["input"] = {"user_prompt": echo.pop("prompt"), **echo}
     entry = next(one for one in contract.task_types().values() if one.create == operation)
+    model, task_type = _MODELS.get(protocol, ("midjourney", operation.removeprefix("legacy_mj_")))
     usual = bundle.task_type(model, task_type, given)
     kind = replace(usual, price=entry.price, typical_seconds=entry.typical_seconds)
     return CreateRequest(kind, given, _config(protocol, requested), shown)
 
 
-def read_poll(operation: str, body: bytes) -> str:
-    """Return the id of the task that a poll names in its body."""
-    task_id: str = _read(operation, body)["task_id"]
-    return task_id
-
-
-def _read(operation: str, body: bytes) -> dict[str, Any]:
+def read(operation: str, body: bytes) -> dict[str, Any]:
+    """Return the body of a request."""
     value: dict[str, Any] = bundle.check(contract.operations()[operation].components["request"], bundle.read_json(body))
     return value
 

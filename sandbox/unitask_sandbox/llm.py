@@ -35,7 +35,7 @@ def completion(request: Mapping[str, Any], created: float, picture: str | None =
     last = question(request)
     text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {last[:QUOTED]}"
     count = answers(request)
-    sent, received = _words(last), count * _words(text)
+    sent, received = words(last), count * words(text)
     identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     return {
         "id": f"chatcmpl-{identity[:24]}",
@@ -81,7 +81,8 @@ def question(request: Mapping[str, Any]) -> str:
     return " ".join(text for text in texts if isinstance(text, str))
 
 
-def _words(text: str) -> int:
+def words(text: str) -> int:
+    """Return about how many words a text has."""
     return text.count(" ") + 1
 
 
@@ -90,10 +91,3 @@ def size_of(request: Mapping[str, Any]) -> tuple[int, int]:
     width, _, height = str(request.get("size", "")).partition("x")
     sides = [int(side) if side.isdecimal() and len(side) < 6 else 1024 for side in (width, height)]
     return sides[0], sides[1]
-
-
-def image_answer(request: Mapping[str, Any], created: float, pictures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the answer with pictures: each as {b64_json}, or as {url}."""
-    sent = _words(request["prompt"])
-    usage = {"input_tokens": sent, "output_tokens": 0, "total_tokens": sent}
-    return {"created": int(created), "data": pictures, "usage": usage}

@@ -1,18 +1,11 @@
 """Middleware before every operation: who may send requests, and how much.
 
-A web page that a user has open must not be able to drive a server on the same machine. Two rules prevent that:
+A web page that a user has open must not be able to drive a server on the same machine. So the Host must be a name of
+this sandbox (`is_ours`), which prevents DNS rebinding, and a request from a page of another origin is refused unless it
+only reads what the API shows (`is_from_elsewhere`). No answer allows another origin to read it.
 
-- The Host must be a name of this sandbox (`is_ours`), so that no foreign name can be pointed at it by DNS (rebinding).
-  TrustedHostMiddleware has no pattern for "any IP address", which a server behind `--host 0.0.0.0` needs.
-- A request from a page of another origin is refused, unless it only reads what the API shows (`is_from_elsewhere`).
-  CORSMiddleware adds headers but carries such a request out. No answer allows another origin to read it.
-
-A body has at most `LARGEST_BODY` bytes, arrives within `BODY_SECONDS`, and is not compressed. Bodies of more than
-`SMALL_BODY` bytes hold at most `BUFFERED` bytes together until they are answered, because each costs several times its
-size while it is worked on.
+Bodies of more than `SMALL_BODY` bytes hold at most `BUFFERED` bytes together until they are answered.
 """
-
-from __future__ import annotations
 
 import asyncio
 import time
@@ -38,6 +31,7 @@ INNER_PATHS = "/_sandbox"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {"x-content-type-options": "nosniff", "x-frame-options": "DENY"}
 HOW_TO_ALLOW = "allow it with `unitask sandbox --allow-host NAME` or Settings(allowed_hosts=...)"
+TOO_LARGE = f"the body is larger than {LARGEST_BODY} bytes; send large media as a URL"
 
 Refuse = Callable[[Request, Refusal, dict[str, str]], Response]
 
@@ -45,9 +39,8 @@ Refuse = Callable[[Request, Refusal, dict[str, str]], Response]
 class Guard:
     """Refuses requests that may not come in; an ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, refuse: Refuse, allowed_hosts: Iterable[str] = ()) -> None:
-        self._app = app
-        self._refuse = refuse
+    def __init__(self, app: ASGIApp, refuse: Refuse, allowed_hosts: Iterable[str]) -> None:
+        self._app, self._refuse = app, refuse
         self._allowed = frozenset(map(str.lower, allowed_hosts))
         self._arriving: dict[_Body, int] = {}
 
@@ -93,7 +86,7 @@ class Guard:
             raise Refusal(415, "the body is compressed (content-encoding); send it as it is")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > LARGEST_BODY:
-            raise _too_large()
+            raise Refusal(413, TOO_LARGE)
 
 
 def is_ours(host: str, server: tuple[str, int | None] | None, allowed: Iterable[str]) -> bool:
@@ -135,9 +128,8 @@ def is_from_elsewhere(headers: Headers) -> bool:
 class _Body:
     """The body of one request while it is read."""
 
-    def __init__(self, receive: Receive, arriving: dict[_Body, int]) -> None:
-        self._receive = receive
-        self._arriving = arriving  # bytes of each large body
+    def __init__(self, receive: Receive, arriving: "dict[_Body, int]") -> None:
+        self._receive, self._arriving = receive, arriving  # bytes of each large body
         self._end: float | None = None
         self._length = 0
         self.has_ended = False
@@ -157,7 +149,7 @@ class _Body:
             self._arriving[self] = self._length
         self.has_ended = message["type"] != "http.request" or not message.get("more_body", False)
         if self._length > LARGEST_BODY:
-            raise _too_large()
+            raise Refusal(413, TOO_LARGE)
         if sum([*self._arriving.values()]) > BUFFERED and self in self._arriving:
             raise Refusal(503, "the sandbox is busy with other large bodies; send it again later")
         return message
@@ -173,7 +165,3 @@ class _Body:
     def release(self) -> None:
         """Stop counting this body."""
         self._arriving.pop(self, None)
-
-
-def _too_large() -> Refusal:
-    return Refusal(413, f"the body is larger than {LARGEST_BODY} bytes; send large media as a URL")

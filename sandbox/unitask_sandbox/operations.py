@@ -78,12 +78,8 @@ def _make_image(sandbox: Sandbox, call: Call) -> dict[str, Any]:
     return sandbox.images(call.key, call.form if call.operation == "edit_image" else call.body, call.base_url)
 
 
-def _create_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    return legacy.accepted(sandbox.accept(call.key, call.body, call.base_url, call.operation))
-
-
 def _get_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    task_id = call.task_id or legacy.read_poll(call.operation, call.body)
+    task_id = call.task_id or legacy.read(call.operation, call.body)["task_id"]
     task = sandbox.get(call.key, task_id, legacy.POLLS[call.operation])
     return legacy.answer(task, call.base_url, sandbox.file)
 
@@ -106,7 +102,10 @@ HANDLERS: Mapping[str, Handler] = {
     "create_chat_completion": lambda sandbox, call: sandbox.chat(call.key, call.body, call.base_url),
     "create_image": _make_image,
     "edit_image": _make_image,
-    **dict.fromkeys(legacy.CREATES, _create_legacy_task),
+    **dict.fromkeys(
+        legacy.CREATES,
+        lambda sandbox, call: legacy.accepted(sandbox.accept(call.key, call.body, call.base_url, call.operation)),
+    ),
     **dict.fromkeys(legacy.POLLS, _get_legacy_task),
 }
 

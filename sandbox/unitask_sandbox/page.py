@@ -1,16 +1,8 @@
 """The page at / for browsers, and the endpoints below /_sandbox/.
 
 The page is plain files of the folder page/, without a build step. It creates, cancels and uploads through the API. What
-it reads here needs the key of the account, and is neither logged nor changed by a fault. Tests use these endpoints:
-
-    GET    /_sandbox/library     the named faults
-    GET    /_sandbox/faults      the faults that are still to happen
-    POST   /_sandbox/faults      order one or several (see faults.py)
-    DELETE /_sandbox/faults      remove all of them
-    GET    /_sandbox/arrivals    every request to the API; ?operation= filters it
-    DELETE /_sandbox/arrivals    clear the log
-
-Everything is JSON, and a refusal has the form of the API's own. middleware.py decides who may send requests.
+it reads here needs the key of the account, and is neither logged nor changed by a fault. docs/faults.md describes the
+endpoints for tests: library, faults and arrivals. A refusal has the form of the API's own.
 """
 
 import hashlib
@@ -42,22 +34,18 @@ _PARTS = {path.name: path for path in _FOLDER.iterdir() if path.suffix in _TYPES
 _SAMPLES = {path.name: path for path in (samples.ASTRONAUT, samples.GRACE_HOPPER)}
 
 
-def is_wanted(request: Request) -> bool:
-    """Return whether a browser sent the request."""
-    return "text/html" in request.headers.get("accept", "")
-
-
 def page() -> Response:
     """Return the page; its parts come from /_sandbox/page/."""
     return _file(_PARTS["index.html"], {"content-security-policy": POLICY, "referrer-policy": "no-referrer"})
 
 
 async def _part(request: Request) -> Response:
-    return _file(_named(_PARTS, request))
-
-
-async def _sample(request: Request) -> Response:
-    return FileResponse(_named(_SAMPLES, request))
+    name: str = request.path_params["name"]
+    if name in _SAMPLES:
+        return FileResponse(_SAMPLES[name])
+    if name not in _PARTS:
+        raise Refusal(404, f"the page has no file {name[:100]!r}")
+    return _file(_PARTS[name])
 
 
 async def _about(request: Request) -> Response:
@@ -105,13 +93,6 @@ def _if_changed(request: Request, value: dict[str, Any]) -> Response:
     return Response(None, 304, answer.headers) if request.headers.get("if-none-match") == tag else answer
 
 
-def _named(files: dict[str, Path], request: Request) -> Path:
-    name: str = request.path_params["name"]
-    if name not in files:
-        raise Refusal(404, f"the page has no file {name[:100]!r}")
-    return files[name]
-
-
 def _file(path: Path, headers: dict[str, str] | None = None) -> Response:
     kept = {"cache-control": "no-cache", "vary": "accept", "x-content-type-options": "nosniff", **(headers or {})}
     return FileResponse(path, headers=kept, media_type=_TYPES[path.suffix])
@@ -127,11 +108,9 @@ async def _faults(request: Request) -> Response:
         faults.clear()
     if request.method == "POST":
         try:
-            ordered = read_orders(bundle.read_json(await request.body()))
+            faults.add(read_orders(bundle.read_json(await request.body())))
         except ValueError as error:
             raise Refusal(400, str(error)) from None
-        for fault in ordered:
-            faults.add(fault)
     return JSONResponse({"coming": [as_order(fault) for fault in faults.coming()]})
 
 
@@ -145,7 +124,7 @@ async def _arrivals(request: Request) -> Response:
 
 ROUTES = (
     Route("/_sandbox/page/{name}", _part),
-    Route("/_sandbox/samples/{name}", _sample),
+    Route("/_sandbox/samples/{name}", _part),
     Route("/_sandbox/about", _about),
     Route("/_sandbox/tasks", _tasks),
     Route("/_sandbox/tasks/{task_id}", _task),

@@ -39,14 +39,12 @@ from unitask_sandbox.webhooks import Courier
 DATABASE = "sandbox.sqlite3"
 CANCELLABLE = frozenset({State.PENDING})
 ACTIVE = frozenset(State) - ENDED - {State.UNKNOWN}
-STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified schema page, 2025
 
 
 class Sandbox:
     """A provider of its own, with its accounts, tasks and files. Any thread may call any method.
 
-    An operation raises `failures.Refusal` with the HTTP status of the answer: 401 for a bad key, 400 for a
-    request that is not what the spec says, and others as its description names them. Times are unix seconds.
+    An operation raises `failures.Refusal` with the HTTP status of the answer. Times are unix seconds.
 
     Args:
         settings: How it behaves.
@@ -109,19 +107,18 @@ class Sandbox:
         task = request.task(account, self.settings, self._files.at_hand)
         ordered = self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None
-        limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
         try:
-            accepted = self._store.accept(task, request.input, webhook, limit=limit, stages=stages)
+            accepted = self._store.accept(task, request.input, webhook, self.settings.concurrency)
         except Exception as error:
             self.faults.refused(task.task_id, ordered)
             if isinstance(error, NoRoom):
-                raise Refusal(429, failures.QUEUE_FULL.format(limit=limit)) from None
+                raise Refusal(429, failures.QUEUE_FULL.format(limit=self.settings.concurrency)) from None
             raise
-        if accepted is None:
+        if not accepted:
             self._store.record(failed := unpaid(task))
             raise Refusal(500, failures.PREPARING_FAILED, failed)
         self._wake()
-        return accepted
+        return task
 
     def get(self, key: str | None, task_id: str, protocol: str | None = None) -> Task:
         """Return a task of the account; of a legacy protocol alone, if one is given."""
@@ -204,7 +201,9 @@ class Sandbox:
             else {"b64_json": base64.b64encode(picture).decode()}
             for _ in range(llm.answers(request))
         ]
-        return llm.image_answer(request, self.settings.clock(), pictures)
+        sent = llm.words(request["prompt"])
+        usage = {"input_tokens": sent, "output_tokens": 0, "total_tokens": sent}
+        return {"created": int(self.settings.clock()), "data": pictures, "usage": usage}
 
     def file(self, name: str) -> Path:
         """Return the path of an output or uploaded file that has not expired."""
@@ -228,8 +227,7 @@ class Sandbox:
         Raises:
             ValueError: There is none of that name, or it cannot have that.
         """
-        for each in named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)]:
-            self.faults.add(each)
+        self.faults.add(named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)])
 
     def advance(self) -> bool:
         """Do everything that is due now; return True when tasks or webhooks are left that will be due later.
@@ -251,7 +249,7 @@ class Sandbox:
 
     def _deliver(self) -> float | None:
         assert self._delivery
-        return self._pause(self._courier.start(self._delivery.wake))
+        return self._pause(self._courier.deliver(self._delivery.wake))
 
     def _pause(self, *due: float | None) -> float | None:
         first = min((time for time in due if time is not None), default=None)
@@ -274,9 +272,7 @@ class Sandbox:
 
     def _cancel(self, task: Task) -> bool:
         ending = Ending(status=State.CANCELLED, at=self.settings.clock())
-        ended = self._store.end(task.task_id, ending, before=CANCELLABLE)
-        self._wake()  # there may be room for a staged one
-        return ended
+        return self._store.end(task.task_id, ending, before=CANCELLABLE)
 
 
 def _release(

@@ -1,7 +1,4 @@
-"""The requests of accounts: the log of all, refused ones included, and the limit on those of one account.
-
-The log holds no keys, only fingerprints of them.
-"""
+"""The log of all requests, with fingerprints of keys and no keys, and the limit on the requests of an account."""
 
 import hashlib
 import threading

@@ -1,16 +1,14 @@
 """Move tasks from pending to their end when they are due.
 
-    staged -> pending -> processing -> completed | failed
+    pending -> processing -> completed | failed
 
-A task without an engine is simulated at once. With autorun, a task with an engine waits in a queue of task ids, and
-stays processing until a worker is free; its input is read then. Without autorun everything is done in `advance`.
-
-An error of one task fails that task only. An error of the database or the disk raises: the task stays as it is, and is
-done at the next try. Nothing starts once `closing` is set; a task that was begun then is done after the restart.
-`storing` is never held while an engine works.
+With autorun, a task with an engine waits in a queue of task ids, and stays processing until a worker is free. Without
+autorun everything is done in `advance`. After an error of the database or the disk, a task is done at the next try.
+Nothing starts once `closing` is set; a task that was begun is done after the restart.
 """
 
 import errno
+import json
 import logging
 import math
 import sqlite3
@@ -22,9 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from unitask_sandbox import bundle
-from unitask_sandbox.create_request import QUEUE_SECONDS
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
-from unitask_sandbox.failures import OrderedFailure, TaskFailure
+from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.faults import WORK, Script
 from unitask_sandbox.files import Files
 from unitask_sandbox.inputs import read_media
@@ -80,15 +77,12 @@ class Scheduler:
             return next_due
 
     def _next_due(self, now: float) -> float | None:
-        """Let staged tasks move up, remove what has expired, and return when a task moves next."""
+        """Remove what has expired, and return when a task moves next."""
         with self.storing:
             if self.closing.is_set():
                 return None
             self.files.forget_expired()
-            pending_until = now + self.settings.seconds(QUEUE_SECONDS)
-            unstaged = self.store.unstage(self.settings.concurrency, pending_until)
-            next_due = self.store.next_time("tasks", now if self.settings.autorun else -math.inf)
-            return min(pending_until, next_due or pending_until) if unstaged else next_due
+            return self.store.next_time("tasks", now if self.settings.autorun else -math.inf)
 
     def next_expiry(self) -> float | None:
         """Return when the next file expires; None when there is none."""
@@ -152,7 +146,9 @@ class Scheduler:
             with self.storing:
                 if self.closing.is_set():
                     return
-                ending = self._completed(result)
+                names: list[str] = []
+                output, at = self.files.written(dict(result.output), names), self.settings.clock()
+            ending = Ending(status="completed", at=at, output=output, files=tuple(names), meta=dict(result.meta))
         except Exception as error:  # whatever it is, it is this task's failure alone
             if self.closing.is_set():
                 return  # the worker was stopped
@@ -169,7 +165,7 @@ class Scheduler:
 
     def _make(self, task: Task, worker: Worker) -> EngineResult:
         if fault := self.faults.take(WORK, task.fingerprint, task.task_id):
-            raise OrderedFailure(fault.body)
+            raise TaskFailure("", ordered=json.loads(fault.body or b"{}"))
         given = self.store.given(task.task_id)
         task_type = bundle.task_type(task.model, task.task_type, given)
         engine = ENGINES.get((task.model, task.task_type))
@@ -177,14 +173,3 @@ class Scheduler:
             return simulate(task_type, given, self.files.own)
         given = read_media(given, task_type.media, self.files.fetch)
         return (worker.run if self.settings.engine_process else run)(engine, given)
-
-    def _completed(self, result: EngineResult) -> Ending:
-        names: list[str] = []
-        output = self.files.written(dict(result.output), names)
-        return Ending(
-            status="completed",
-            at=self.settings.clock(),
-            output=output,
-            files=tuple(names),
-            meta=dict(result.meta),
-        )

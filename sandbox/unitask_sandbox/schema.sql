@@ -42,7 +42,6 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_due ON tasks (status, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX tasks_history ON tasks (account, created_at);
 CREATE INDEX tasks_under_way ON tasks (account) WHERE status IN ('pending', 'processing');
-CREATE INDEX tasks_staged ON tasks (account) WHERE status = 'staged';
 CREATE TABLE inputs (
     task_id TEXT PRIMARY KEY REFERENCES tasks,
     input   TEXT NOT NULL

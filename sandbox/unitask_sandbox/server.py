@@ -10,7 +10,6 @@ from dataclasses import replace
 from types import FrameType
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from unitask_sandbox import connections
 from unitask_sandbox.app import create_app
@@ -110,7 +109,18 @@ def _opened(settings: Settings | None, host: str, port: int) -> Generator[tuple[
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         app = create_app(_for_host(settings or Settings(), host))
         try:
-            yield _server(app), listener
+            config = uvicorn.Config(
+                app,
+                http=connections.Connection,
+                limit_concurrency=connections.MOST_CONNECTIONS + 1,  # one more may come while the oldest is closed
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                proxy_headers=False,
+                timeout_graceful_shutdown=2,
+            )
+            yield uvicorn.Server(config), listener
         finally:
             app.state.sandbox.close()
 
@@ -118,19 +128,3 @@ def _opened(settings: Settings | None, host: str, port: int) -> Generator[tuple[
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _server(app: ASGIApp) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=connections.Connection,
-            limit_concurrency=connections.MOST_CONNECTIONS + 1,  # one more may come while the oldest is closed
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            proxy_headers=False,
-            timeout_graceful_shutdown=2,
-        )
-    )

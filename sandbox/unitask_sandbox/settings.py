@@ -3,14 +3,11 @@
 import asyncio
 import math
 import os
-import re
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
-from urllib.parse import urlsplit
 
 from unitask_sandbox.faults import Fault
 from unitask_sandbox.http_client import Private
@@ -18,25 +15,12 @@ from unitask_sandbox.http_client import Private
 MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _is_number(value: object, most: float = math.inf) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_host(name: str) -> bool:
-    """Return whether a text can be the name of a host, or an address without a port."""
-    try:
-        parts = urlsplit(f"//[{name}]" if ":" in name else f"//{name}")
-        return bool(name) and parts.hostname == name.lower() and not re.search(r"\s", name)
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +48,7 @@ class Settings:
         allowed_hosts: Names in the Host header that are accepted besides localhost, the host that the server listens
             on, and IP addresses.
         concurrency: How many tasks an account may have pending or processing at once; a create request beyond it is
-            refused with HTTP 429, or staged if it is for Midjourney. None: no limit.
+            refused with HTTP 429. None: no limit.
         rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: no
             limit.
         faults: What goes wrong from the start; `Sandbox.fault` and /_sandbox/faults add more.
@@ -78,7 +62,7 @@ class Settings:
     speed: Literal["instant", "real"] | float = "instant"
     autorun: bool = True
     engine_process: bool = True
-    workers: int = field(default_factory=lambda: min(4, _cores()))
+    workers: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     fetch: Callable[[str], bytes] | None = None
@@ -92,26 +76,18 @@ class Settings:
     def __post_init__(self) -> None:
         if self.data is not None:
             object.__setattr__(self, "data", Path(self.data))  # a str is accepted
-        if isinstance(self.allowed_hosts, str):
-            raise ValueError(f"allowed_hosts {self.allowed_hosts!r}: give a tuple of names")
         if "" in self.keys:
             raise ValueError("an API key must not be empty")
         for usd in self.keys.values():
-            if not _is_number(usd, MOST_USD):
+            if usd != 0 and not (_is_positive(usd) and usd <= MOST_USD):
                 raise ValueError(f"the balance {usd!r} of a key: give a number of USD from 0 to {MOST_USD:,.0f}")
-        speed, rate, private = self.speed, self.rate, get_args(Private)
-        is_rate = rate is None or (_is_number(rate) and 0 < rate < math.inf)
+        speed, private = self.speed, get_args(Private)
         for name, fits, accepted in (
-            ("allowed_hosts", all(map(_is_host, self.allowed_hosts)), "names of hosts without scheme, port and path"),
-            (
-                "speed",
-                speed in ("instant", "real") or (_is_number(speed) and speed),
-                "a number above 0, instant or real",
-            ),
+            ("speed", speed in ("instant", "real") or _is_positive(speed), "a number above 0, instant or real"),
             ("workers", _is_count(self.workers), "an integer from 1"),
             ("private_addresses", self.private_addresses in (None, *private), f"one of {', '.join(private)}"),
             ("concurrency", self.concurrency is None or _is_count(self.concurrency), "an integer from 1"),
-            ("rate", is_rate, "a number of requests a second above 0"),
+            ("rate", self.rate is None or _is_positive(self.rate), "a number of requests a second above 0"),
         ):
             if not fits:
                 raise ValueError(f"{name} {getattr(self, name)!r}: give {accepted}")

@@ -1,11 +1,8 @@
 """The database: accounts, ledger, tasks and the list of files, in one SQLite file.
 
-Every transaction is on the disk before its method returns, so an answer outlives the process. Reads have a connection
-of their own, and do not wait for a transaction that is being written.
-
-Money moves only together with its task, in one transaction, and every movement is an entry of the ledger. So at any
-moment balance = starting balance + sum of the ledger, and balance + frozen + consumed = starting balance. A status
-changes only from one that the caller names, so of two changes that race one wins.
+Every transaction is on the disk before its method returns. Money moves only together with its task, in one transaction,
+and every movement is an entry of the ledger: balance + frozen + consumed = starting balance. A status changes only from
+one that the caller names, so of two changes that race one wins.
 """
 
 import json
@@ -14,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +22,7 @@ _COLUMNS = tuple(field.name for field in fields(Task))
 _JSON = frozenset({"config", "input", "output", "meta", "logs", "error", "legacy"})
 _NAMES = ", ".join(_COLUMNS)
 _INSERT_TASK = f"INSERT INTO tasks ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
-_UNDER_WAY, _STAGED = "status IN ('pending', 'processing')", "status = 'staged'"
+_UNDER_WAY = "status IN ('pending', 'processing')"
 _SELECT_TASK = f"SELECT {_NAMES} FROM tasks"  # noqa: S608 - column names, from the class
 _SELECT_ONE = f"{_SELECT_TASK} WHERE task_id = ?"
 
@@ -119,16 +116,13 @@ class Store:
         if not self._writing.acquire(timeout=BUSY_SECONDS):
             raise sqlite3.OperationalError("database is locked")  # another process writes
         try:
-            if self._writer.in_transaction:  # an earlier end of one failed
-                self._writer.execute("ROLLBACK")
+            self._writer.rollback()  # does nothing, unless an earlier end failed
             self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:  # SQLite has ended it by itself when the disk is full
-                    self._writer.execute("ROLLBACK")
-                raise
+            yield self._writer
+            self._writer.execute("COMMIT")
+        except BaseException:
+            self._writer.rollback()
+            raise
         finally:
             self._writing.release()
 
@@ -159,44 +153,27 @@ class Store:
         """Return every movement of money for a task, oldest first: time, reason, credits."""
         return self._rows("SELECT at, reason, credits FROM ledger WHERE task_id = ? ORDER BY entry", task_id)
 
-    def accept(
-        self,
-        task: Task,
-        given: dict[str, Any],
-        webhook: str | None = None,
-        *,
-        limit: int | None = None,
-        stages: int = 0,
-    ) -> Task | None:
-        """Add a task and its input, and take or freeze its price; None, and nothing happens, without the money."""
+    def accept(self, task: Task, given: dict[str, Any], webhook: str | None, limit: int | None) -> bool:
+        """Add a task and its input, and take or freeze its price; False, and nothing happens, without the money."""
         with self._transaction() as db:
-            if limit is not None and _count(db, _UNDER_WAY, task.account) >= limit:
-                if _count(db, _STAGED, task.account) >= stages:
-                    raise NoRoom
-                task = replace(task, status="staged", due_at=None)
+            query = f"SELECT COUNT(*) FROM tasks WHERE account = ? AND {_UNDER_WAY}"  # noqa: S608
+            ((under_way,),) = db.execute(query, (task.account,))
+            if limit is not None and under_way >= limit:
+                raise NoRoom
             paid = db.execute(
                 """UPDATE accounts SET balance = balance - :price, frozen = frozen + :frozen
                    WHERE account = :account AND balance >= :price""",
                 {"price": task.frozen + task.consume, "frozen": task.frozen, "account": task.account},
             )
             if not paid.rowcount:
-                return None
+                return False
             _enter(db, task, task.created_at, "freeze", -task.frozen)
             _enter(db, task, task.created_at, "charge", -task.consume)
             db.execute(_INSERT_TASK, _row(task))
             db.execute("INSERT INTO inputs VALUES (?, ?)", (task.task_id, json.dumps(given)))
             if webhook is not None:
                 db.execute("INSERT INTO webhooks (task_id, base_url) VALUES (?, ?)", (task.task_id, webhook))
-        return task
-
-    def unstage(self, limit: int | None, due_at: float) -> bool:
-        """Make staged tasks pending, the oldest first, while their accounts have room; return whether any did."""
-        query = "SELECT task_id FROM tasks WHERE status = 'staged' ORDER BY created_at, rowid"
-        change = f"""UPDATE tasks AS own SET status = 'pending', due_at = ? WHERE task_id = ? AND status = 'staged'
-                     AND (SELECT COUNT(*) FROM tasks WHERE account = own.account AND {_UNDER_WAY}) < ?"""  # noqa: S608
-        room = math.inf if limit is None else limit
-        changed = [self._changed(change, due_at, task_id, room) for (task_id,) in self._rows(query)]
-        return any(changed)
+        return True
 
     def record(self, task: Task) -> None:
         """Add a task that has ended before it began."""
@@ -354,11 +331,6 @@ def _enter(db: sqlite3.Connection, task: Task, at: float, reason: str, credits_:
     if credits_:
         entry = (task.account, task.task_id, at, reason, credits_)
         db.execute("INSERT INTO ledger (account, task_id, at, reason, credits) VALUES (?, ?, ?, ?, ?)", entry)
-
-
-def _count(db: sqlite3.Connection, status: str, account: str) -> int:
-    (count,) = db.execute(f"SELECT COUNT(*) FROM tasks WHERE account = ? AND {status}", (account,)).fetchone()  # noqa: S608
-    return int(count)
 
 
 def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:

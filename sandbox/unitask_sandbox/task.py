@@ -22,7 +22,7 @@ class Task:
     account: str  # whose it is: the SHA-256 of the API key
     model: str
     task_type: str
-    status: str  # a word of `unitask_api.states.State`; "staged" waits until its account may have another task
+    status: str  # a word of `unitask_api.states.State`
     config: dict[str, Any]  # as sent, with the provider's defaults
     # what is echoed of the input: an empty object, or None when the create failed
     input: dict[str, Any] | None = field(default_factory=dict[str, Any])

@@ -3,14 +3,12 @@
 The body is {timestamp, data}, where data is what a poll answers, with the secret of the create request in the header
 x-webhook-secret (piapi.ai, unified-webhook page, 2025). Without a 2xx answer it is sent again after 5 seconds, at most
 3 times in all (third parties). A cancelled task sends none, because no document says that it does.
-
-No lock is held while a receiver answers, so a slow receiver delays no task. With `start` each delivery has a thread of
-its own, at most `AT_ONCE_A_HOST` for one host.
 """
 
 import itertools
 import json
 import logging
+import math
 import sqlite3
 import threading
 from collections import Counter
@@ -46,17 +44,10 @@ class Courier:
         self.storing = threading.Lock()
         self._in_hand: dict[str, str] = {}  # by task id, the host; one thread adds, each delivery removes its own
 
-    def deliver(self) -> float | None:
-        """Send what is due now, one after the other, and return when more will be due; None when nothing is left."""
-        for task, base_url, attempts in self._due():
-            self._deliver_one(task, base_url, attempts, self.faults.take(WEBHOOK, task.fingerprint, task.task_id))
-        with self.storing:
-            return None if self.closing.is_set() else self.store.next_time("webhooks")
+    def deliver(self, on_end: Callable[[], object] | None = None) -> float | None:
+        """Send what is due now, and return when more will be due; None when nothing is left.
 
-    def start(self, on_end: Callable[[], object]) -> float | None:
-        """Begin to send what is due now, each in a thread of its own, and return when more will be due.
-
-        `on_end` is called when a delivery is over: more may be begun then.
+        With `on_end`, each delivery has a thread of its own, and it is called when one is over: more may be begun then.
         """
         before = [*self._in_hand]  # before `_due`, which may still return what ends in between
         for task, base_url, attempts in self._due():
@@ -64,18 +55,16 @@ class Courier:
             busy = Counter([*self._in_hand.values()])
             if task.task_id in before or busy.total() >= AT_ONCE or busy[host] >= AT_ONCE_A_HOST:
                 continue
+            order = task, base_url, attempts, self.faults.take(WEBHOOK, task.fingerprint, task.task_id)
+            if on_end is None:
+                self._deliver_one(*order)
+                continue
             self._in_hand[task.task_id] = host
-            try:
-                fault = self.faults.take(WEBHOOK, task.fingerprint, task.task_id)
-                order = (task, base_url, attempts, fault)
-                threading.Thread(
-                    target=self._deliver_alone, args=(order, on_end), name="unitask-sandbox-webhook", daemon=True
-                ).start()
-            except BaseException:
-                del self._in_hand[task.task_id]
-                raise
+            name = "unitask-sandbox-webhook"
+            threading.Thread(target=self._deliver_alone, args=(order, on_end), name=name, daemon=True).start()
         with self.storing:
-            return None if self.closing.is_set() else self.store.next_time("webhooks", self.clock())
+            after = self.clock() if on_end else -math.inf
+            return None if self.closing.is_set() else self.store.next_time("webhooks", after)
 
     def _due(self) -> list[tuple[Task, str, int]]:
         with self.storing:

@@ -1,12 +1,7 @@
 """The worker process: engines run here, so that one that crashes, hangs or fills the memory fails one task only.
 
-It is a plain subprocess and not a `ProcessPoolExecutor`, for two reasons. A pool imports the caller's main module
-again: a script that starts a sandbox without a `__main__` guard would start it again in the worker. And a pool cannot
-stop one task that hangs. The two sides speak pickle over private pipes.
-
-A process above its limit of time or memory is killed. Memory is its resident size, read from /proc twenty times a
-second: RLIMIT_AS would count addresses, of which each thread of a library reserves gigabytes that it never touches.
-Without /proc (macOS, Windows) memory has no limit.
+It is no `ProcessPoolExecutor`, which imports the caller's main module again, and cannot stop one task that hangs. A
+process above its limit of time or memory is killed. Without /proc (macOS, Windows) memory has no limit.
 """
 
 import os
@@ -17,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -53,9 +47,8 @@ class Worker:
                 self._dispose()
                 raise TaskFailure(f"the engine {name_of(engine)} was stopped")
             answer = _answer(process, order, engine)
-            if isinstance(answer, str):
-                self._dispose()
-                raise TaskFailure(f"the engine {name_of(engine)} {answer}")
+        if isinstance(answer, str):
+            raise TaskFailure(f"the engine {name_of(engine)} {answer}")
         if isinstance(answer, TaskFailure):
             raise answer
         return answer
@@ -77,7 +70,7 @@ class Worker:
 
 
 def _answer(process: subprocess.Popen[bytes], order: bytes, engine: Engine) -> Answer | str:
-    """Return the answer to an order; in words why there is none."""
+    """Return the answer to an order; in words why there is none, after which the process has ended."""
     most_seconds = MOST_SECONDS.get(engine, USUAL_SECONDS)
     end, memory = time.monotonic() + most_seconds, _mebibytes_of(process)
     answers = queue.SimpleQueue[Answer | None]()
@@ -100,14 +93,11 @@ def _exchange(process: subprocess.Popen[bytes], order: bytes, answers: queue.Sim
     assert process.stdin
     assert process.stdout
     answer: Answer | None = None
-    try:
+    with suppress(Exception):  # the process has ended, or is being killed
         process.stdin.write(order)
         process.stdin.flush()
         answer = pickle.load(process.stdout)  # noqa: S301 - our own process
-    except (OSError, EOFError, pickle.UnpicklingError):
-        pass
-    finally:
-        answers.put(answer)
+    answers.put(answer)
 
 
 def _mebibytes_of(process: subprocess.Popen[bytes]) -> float:
@@ -151,13 +141,9 @@ def work(orders: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _receive(orders: BinaryIO, inbox: queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]) -> None:
-    try:
+    with suppress(Exception):
         while True:
             inbox.put(pickle.load(orders))  # noqa: S301 - from the process that started this one
-    except (EOFError, pickle.UnpicklingError):
-        pass
-    except Exception:
-        traceback.print_exc()
     os._exit(1)  # the parent is gone: nothing waits for this work
 
 

@@ -76,6 +76,14 @@ def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
                 yield path, method, item[method]
 
 
+def families(document: Document) -> dict[str, list[Document]]:
+    """Return the catalogue entries of each family."""
+    found: dict[str, list[Document]] = {}
+    for task in document["x-tasks"]:
+        found.setdefault(task["family"], []).append(task)
+    return found
+
+
 def task_of(document: Document, body: Document) -> Document | None:
     """Return the catalogue entry of a request or a task; of several, the one whose `match` fits the input."""
     return choose(document["x-tasks"], body.get("model"), body.get("task_type"), body.get("input"))

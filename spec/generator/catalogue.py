@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .bundle import Document
+from .bundle import Document, families
 from .emit import add_headers, tidy
 from .models import check_name, not_null, python_type, reachable, wrapped
 from .prices import count_words, price_words
@@ -20,10 +20,7 @@ _RESERVED = {"MODEL", "TASK_TYPE", "extra", "fixed", "operation", "output_type",
 
 def emit_catalogue(document: Document, folder: Path) -> None:
     """Replace the package of task classes."""
-    families: dict[str, list[Document]] = {}
-    for task in document["x-tasks"]:
-        families.setdefault(task["family"], []).append(task)
-    modules = {family: _Module(document, family, tasks) for family, tasks in families.items()}
+    modules = {family: _Module(document, family, tasks) for family, tasks in families(document).items()}
     texts = {family: module.text() for family, module in modules.items()}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -109,7 +106,9 @@ __all__ = {sorted(self.names)!r}
         lines = [self._field(name, field, rule, field in required) for field, rule in open_rules]
         described = [(field, self._about(rule, field in required)) for field, rule in open_rules]
         described.append(("extra", "Fields that are not listed here; sent as they are."))
-        paragraphs = [task["summary"], task.get("description", ""), _price(task), _source(task)]
+        price = f"Price: {price_words(task)}. {count_words(task)}"
+        source = f"Source: {task['docs']['page']} ({task['docs']['date']})."
+        paragraphs = [task["summary"], task.get("description", ""), price, source]
         constants = f"    FIXED: ClassVar[Mapping[str, object]] = {fixed!r}\n" if fixed else ""
         self._add(
             name,
@@ -161,21 +160,9 @@ class {name}(TaskInput[{task["output"]}]):
     def _about(self, rule: Document, required: bool) -> str:
         rule = not_null(rule)
         text = rule.get("description") or self._schemas[rule["$ref"].rpartition("/")[2]]["description"]
-        return f"{text}{_limits(rule)}{'' if required else ' Optional.'}"
-
-
-def _limits(rule: Document) -> str:
-    """Return the limits of a rule as a sentence after a space."""
-    said = "; ".join(limits(rule))
-    return f" {said[0].upper()}{said[1:]}." if said else ""
-
-
-def _price(task: Document) -> str:
-    return f"Price: {price_words(task)}. {count_words(task)}"
-
-
-def _source(task: Document) -> str:
-    return f"Source: {task['docs']['page']} ({task['docs']['date']})."
+        said = "; ".join(limits(rule))
+        sentence = f" {said[0].upper()}{said[1:]}." if said else ""
+        return f"{text}{sentence}{'' if required else ' Optional.'}"
 
 
 def _docstring(paragraphs: list[str], attributes: list[tuple[str, str]]) -> str:

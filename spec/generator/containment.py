@@ -1,15 +1,13 @@
 """Prove whether a schema allows every value of another one. What is not proven counts as "no".
 
-The proof uses the canonical form of jsonschema-rs; the strategies of schemathesis draw a counterexample. Both need
-schemas without references, so those are inlined first.
+The proof uses the canonical form of jsonschema-rs, which needs schemas without references.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import jsonschema_rs
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
 
 from .bundle import Document, at
 
@@ -21,35 +19,36 @@ _SINGLES = ("items", "not", "additionalProperties")
 _YES = jsonschema_rs.canonical.Containment.YES
 
 
-def inlined(document: Document, schema: Schema, *, closed: bool = False, within: tuple[str, ...] = ()) -> Schema:
-    """Return the schema without references and without descriptive keywords.
+def dereferenced(document: Document, node: Any) -> Any:
+    """Return a node of a document without references; the spec has no recursive ones."""
+    if isinstance(node, list):
+        return [dereferenced(document, part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return dereferenced(document, at(document, node["$ref"]))
+    return {key: dereferenced(document, part) for key, part in node.items()}
+
+
+def plain(schema: Schema, *, closed: bool = False) -> Schema:
+    """Return a schema without descriptive keywords.
 
     Args:
-        document: The document of its references.
-        schema: The schema.
+        schema: The schema, without references.
         closed: Whether to allow documented fields only: clients send no others, and a new optional field of a response
             is not a break.
-        within: The references that led here; a recursive one becomes a schema that allows anything.
     """
     if isinstance(schema, bool):
         return schema
-    if reference := schema.get("$ref"):
-        if reference in within:
-            return {}
-        return inlined(document, at(document, reference), closed=closed, within=(*within, reference))
-
-    def inner(part: Any) -> Any:
-        return inlined(document, part, closed=closed, within=within)
-
     kept = {key: value for key, value in schema.items() if key not in _TEXT and not key.startswith("x-")}
-    out = {key: _each(key, value, inner) for key, value in kept.items()}
+    out = {key: _each(key, value, partial(plain, closed=closed)) for key, value in kept.items()}
     if closed and "properties" in out and "allOf" not in out:
         out.setdefault("additionalProperties", False)
     return out
 
 
 def _each(key: str, value: Any, inner: Callable[[Any], Any]) -> Any:
-    """Return the value of a keyword with each schema in it inlined."""
+    """Return the value of a keyword with a change of each schema in it."""
     if key in _MAPS:
         return {name: inner(part) for name, part in value.items()}
     if key in _LISTS:
@@ -62,19 +61,13 @@ def covers(wide: Schema, narrow: Schema) -> bool:
     if wide == narrow:
         return True
     try:
-        one, other = (_canonical(schema) for schema in (wide, narrow))
-        return cast("bool", one.covers(other) == _YES)
+        one, other = (
+            jsonschema_rs.canonicalize(schema, draft=jsonschema_rs.Draft202012, validate_formats=True)
+            for schema in (wide, narrow)
+        )
+        return one.covers(other) == _YES
     except (ValueError, jsonschema_rs.ReferencingError):
         return False
-
-
-def counterexample(wide: Schema, narrow: Schema, tries: int = 200) -> Any:
-    """Return a value that `narrow` allows and `wide` does not; None if none was drawn, which is not a proof."""
-    refuses = jsonschema_rs.Draft202012Validator(wide)
-    for value in _drawn(narrow, tries):
-        if not refuses.is_valid(value):
-            return value
-    return None
 
 
 def field_paths(schema: Schema, path: str = "") -> Iterator[str]:
@@ -89,25 +82,3 @@ def field_paths(schema: Schema, path: str = "") -> Iterator[str]:
             yield from field_paths(part, path)
     if isinstance(schema.get("items"), dict):
         yield from field_paths(schema["items"], f"{path}/*")
-
-
-def _canonical(schema: Schema) -> Any:
-    return jsonschema_rs.canonicalize(schema, draft=jsonschema_rs.Draft202012, validate_formats=True)
-
-
-def _drawn(schema: Schema, tries: int) -> list[Any]:
-    body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    operation = {"post": {"requestBody": body, "responses": {"200": {"description": ""}}}}
-    view = {"openapi": "3.1.0", "info": {"title": "", "version": ""}, "paths": {"/": operation}}
-    drawn: list[Any] = []
-
-    @settings(
-        max_examples=tries, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(case=schemathesis.openapi.from_dict(view)["/"]["POST"].as_strategy())
-    def draw(case: Any) -> None:
-        drawn.append(case.body)
-
-    draw()
-    return drawn

@@ -17,18 +17,15 @@ LONGEST_TYPICAL = 600  # seconds; the longest time that a source gives is 510
 
 def faults(document: Document) -> list[str]:
     """Return every fault of the document."""
-    return list(_openapi(document)) or own_faults(document)
+    errors = OpenAPIV31SpecValidator(document).iter_errors()
+    found = [f"/{'/'.join(map(str, error.absolute_path))}: {error.message:.200}" for error in errors]
+    return found or own_faults(document)
 
 
 def own_faults(document: Document) -> list[str]:
     """Return the faults of a valid OpenAPI document by the rules of this project."""
     checks = (_schemas, _states, _media, _links, _protocols, _examples, _example_files, _sources)
     return list(_catalogue(document)) or [fault for check in checks for fault in check(document)]
-
-
-def _openapi(document: Document) -> Iterator[str]:
-    for error in OpenAPIV31SpecValidator(document).iter_errors():
-        yield f"/{'/'.join(map(str, error.absolute_path))}: {error.message:.200}"
 
 
 def _schemas(document: Document) -> Iterator[str]:

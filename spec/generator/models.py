@@ -290,7 +290,7 @@ def wrapped(text: str, indent: int) -> str:
 
 
 def references(node: object) -> set[str]:
-    """Return the names of the schemas that a node refers to."""
+    """Return the names of the components that a node refers to."""
     return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(node)))
 
 

@@ -42,17 +42,16 @@ def price_faults(document: Document, task: Document) -> Iterator[str]:
 def _field_faults(price: Document, properties: Document, schemas: Document) -> Iterator[str]:
     """Yield fields that the input does not have, or that cannot have the value of a condition."""
     conditions = [item for rate in (price, *price.get("more", [])) for item in rate.get("when", {}).items()]
-    used = {name for key, _ in conditions for name in _names(key)} | _counted_fields(price.get("count"))
+    count: Document = price["count"] if isinstance(price.get("count"), dict) else {}
+    used = {name for key, _ in conditions for name in _names(key)} | _counted_fields(count)
     for name in sorted({*price.get("unless", []), *used}):
         if _rule(name, properties, schemas) is None:
             yield f"the input has no field {name!r}"
-    for kind in ("pixels", "frames"):
-        name = price["count"].get(kind) if isinstance(price.get("count"), dict) else None
-        if name is not None and "x-media" not in properties.get(name, {}):
-            yield f"count: {name!r} is not a file and has no {kind}"
-    plus = price["count"].get("plus") if isinstance(price.get("count"), dict) else None
-    if plus and properties.get(plus, {}).get("items", {}).get("x-media", {}).get("kind") != "video":
-        yield f"count: {plus!r} is not a list of videos"
+    for kind in sorted({"pixels", "frames"} & count.keys()):
+        if "x-media" not in properties.get(count[kind], {}):
+            yield f"count: {count[kind]!r} is not a file and has no {kind}"
+    if "plus" in count and properties.get(count["plus"], {}).get("items", {}).get("x-media", {}).get("kind") != "video":
+        yield f"count: {count['plus']!r} is not a list of videos"
     values = [
         (name, value)
         for key, wanted in conditions
@@ -71,8 +70,8 @@ def _names(key: str) -> list[str]:
     return re.split(r" \* | or ", key)
 
 
-def _counted_fields(count: Any) -> set[str]:
-    if not isinstance(count, dict):
+def _counted_fields(count: Document) -> set[str]:
+    if not count:
         return set()
     field = count[_kind(count)]
     used = {field, count["plus"]} if "plus" in count else {field}

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from .shells import SHELLS
-
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +35,7 @@ def local_time_of_tokyo() -> Iterator[None]:
     time.tzset()
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=["sync", "async"])
 def shell(request: pytest.FixtureRequest) -> str:
     """The kind of client: sync or async."""
     return str(request.param)

@@ -1,13 +1,11 @@
 """Raise KeyboardInterrupt in the middle of code, as a signal does."""
 
-from __future__ import annotations
-
 import itertools
 import linecache
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 
 class Interruption:
@@ -19,7 +17,7 @@ class Interruption:
     def __init__(self, line: int, *modules: str) -> None:
         self._left, self._modules, self.reached = line, modules, False
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> Self:
         sys.settrace(self._enter_function)
         return self
 

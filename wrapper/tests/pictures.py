@@ -1,6 +1,7 @@
-"""Pictures made at test time, without faces: the wrapper reads only their format and size."""
+"""Files made at test time: pictures without faces, of which only format and size are read, and boxes of an MP4."""
 
 import io
+import struct
 from typing import Any
 
 from PIL import Image
@@ -30,3 +31,10 @@ def decoded(content: bytes, mode: str | None = None) -> Image.Image:
     image = Image.open(io.BytesIO(content))
     image.load()
     return image.convert(mode) if mode else image
+
+
+def box(name: bytes, *parts: bytes, wide: bool = False) -> bytes:
+    """A box of an MP4 file; a wide one has its length behind its name."""
+    content = b"".join(parts)
+    size = len(content) + (16 if wide else 8)
+    return (struct.pack(">I4sQ", 1, name, size) if wide else struct.pack(">I4s", size, name)) + content

@@ -24,7 +24,6 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
-    connection: int
 
 
 Respond = Callable[[Received], Iterable[bytes]]
@@ -65,11 +64,11 @@ class RawServer:
                 self.connections += 1
                 self._sockets = [*(each for each in self._sockets if not _closed_by_peer(each)), connection]
                 self.most_open = max(self.most_open, len(self._sockets))
-                thread = threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True)
+                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
                 thread.start()
                 self._threads.append(thread)
 
-    def _serve(self, connection: socket.socket, number: int) -> None:
+    def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(LONGEST)
         with connection, contextlib.suppress(OSError, Hangup):
             reader = connection.makefile("rb")
@@ -83,7 +82,7 @@ class RawServer:
                     self.stopped.wait(self.pause)
                 if len(body) < length:
                     return
-                request = Received(method, path, headers, body, number)
+                request = Received(method, path, headers, body)
                 self.requests.append(request)
                 for chunk in self.respond(request):
                     connection.sendall(chunk)

@@ -3,25 +3,15 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
+from hypothesis import strategies as st
 from unitask import Timestamp, errors
 from unitask._core import flows
-from unitask._core.effects import (
-    Delivery,
-    Flow,
-    Reply,
-    Response,
-    Resumed,
-    SendRequest,
-    Sleep,
-    Step,
-    TaskUpdated,
-    TransportFailure,
-)
+from unitask._core.effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, TaskUpdated, TransportFailure
 from unitask._core.polling import DurationTracker
 from unitask._core.retry import RetryPolicy, Timeouts
 from unitask._model.task import Output, OutputT, Task
@@ -29,6 +19,7 @@ from unitask._model.task import Output, OutputT, Task
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 OUTPUT_URL = "https://out.test/temp/swapped.png"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
+BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {}}
 UNIX = 1_700_000_000.0  # when every script begins
 TICKS = 4096.0  # the same on the monotonic clock
 AT_SOME_TIME = Timestamp(0.0, UNIX)
@@ -57,12 +48,23 @@ def refused(status: int, message: str = "no", data: Any = None, **headers: str) 
     return answer(status, {"code": status, "message": message, "data": data}, **headers)
 
 
+def json_values(keys: Iterable[str], texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    """Draw any JSON value with these texts, and NaN; its objects have some of these keys."""
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | texts,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*keys]), inner, max_size=4),
+        max_leaves=12,
+    )
+
+
 def history_page(*rows: object, total: object = None) -> Response:
-    return answer(200, {"code": 200, "data": {"data": rows, "total": total}, "message": "success"})
+    """A page of the history; a text stands for the row of the task with this id."""
+    data = [{"task_id": row} if isinstance(row, str) else row for row in rows]
+    return answer(200, {"code": 200, "data": {"data": data, "total": total}, "message": "success"})
 
 
-NEVER_LEFT = TransportFailure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)
-CUT_OFF = TransportFailure(Delivery.MAYBE, "ReadTimeout", AT_SOME_TIME)
+NEVER_LEFT = TransportFailure("ConnectError: refused", AT_SOME_TIME, never_left=True)
+CUT_OFF = TransportFailure("ReadTimeout", AT_SOME_TIME)
 GATEWAY = answer(502, b"<html>Bad Gateway</html>")
 
 
@@ -82,7 +84,7 @@ Answers = Callable[[SendRequest], Response | TransportFailure]
 class Played:
     """The steps of a flow, when each began, and how it ended; times in seconds."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Any] = field(default_factory=list)
     begun_at: list[float] = field(default_factory=list)
     ended_at: float = 0.0
     result: Any = None
@@ -109,7 +111,7 @@ class Played:
         return [step.timeout for step in self.steps if isinstance(step, SendRequest)]
 
 
-def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseException | None, float]]) -> Played:
+def drive(flow: Flow[Any], respond: Callable[[Any, float], tuple[Reply | BaseException | None, float]]) -> Played:
     """Drive a flow to its end.
 
     `respond` returns the reply to a step, and the seconds that it takes. An exception is thrown into the flow.
@@ -145,7 +147,7 @@ def play(
     """Drive a flow to its end."""
     script, steps = itertools.chain(replies, itertools.repeat(replies[-1] if replies else None)), itertools.count()
 
-    def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
+    def respond(step: Any, now: float) -> tuple[Reply | BaseException | None, float]:
         if interrupted and next(steps) == interrupted[0]:
             return interrupted[1], 0.0
         if not isinstance(step, SendRequest):

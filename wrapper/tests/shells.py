@@ -4,7 +4,6 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ from unitask import AsyncClient, Client, errors, tasks
 from unitask._core.effects import Response
 from unitask.testing import InstantClock, UnitaskProvider
 
-from .script import TASK_ID, UNIX, answer
+from .script import TASK_ID, UNIX
 
-SHELLS = ("sync", "async")
 BASE_URL = "https://provider.test"
 KEY = "0123456789abcdef" * 4
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
@@ -58,13 +56,6 @@ def responded(reply: Response) -> httpx.Response:
     if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
         return httpx.Response(reply.status, headers=dict(reply.headers), stream=httpx.ByteStream(reply.body))
     return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
-
-
-def empty_histories() -> list[Response]:
-    """Make the pages of an empty history that `find` reads until it is sure."""
-    page = {"code": 200, "data": {"data": [], "total": 0}}
-    read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the submission
-    return [answer(200, page, date=formatdate(UNIX + seconds, usegmt=True)) for seconds in read_at]
 
 
 def perform(
@@ -144,12 +135,3 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self.chunks:
             yield chunk
-
-
-def cut_off(content: bytes) -> Body:
-
-    def chunks() -> Iterator[bytes]:
-        yield content
-        raise httpx.ReadError("connection reset")
-
-    return Body(chunks())

@@ -18,26 +18,12 @@ from unitask._model.task import Outcome
 
 from .interruption import Interruption, at_each_line
 from .pictures import encoded
-from .script import (
-    CUT_OFF,
-    MODEL,
-    NEVER_LEFT,
-    RESEND,
-    TASK_ID,
-    TASK_TYPE,
-    Played,
-    answer,
-    play,
-    refused,
-    seen,
-    task_data,
-)
+from .script import BODY, CUT_OFF, MODEL, NEVER_LEFT, RESEND, TASK_ID, TASK_TYPE, Played, play, refused, seen, task_data
 from .shells import FACE_SWAP, all_of, in_turn, perform, provider
 from .shells import submit as send
 
 NUMBERS = itertools.count()
 PRICE = 100_000  # credits of a face swap, $0.01
-BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {}}
 UNPRICED = tasks.Raw("a model", "of no price", {})
 RESUMED = Resumed(Timestamp(0.0, 0.0))
 
@@ -60,9 +46,6 @@ def submission(budget: Budget, estimate: int = PRICE) -> Flow[Task[Output]]:
 
 def submit(budget: Budget, *replies: Any, **how: Any) -> Played:
     return play(submission(budget), *replies, **how)
-
-
-# ---- through the clients
 
 
 def test_completed_task_is_spent_with_its_bill_or_its_estimate(shell: str) -> None:
@@ -107,7 +90,7 @@ def test_each_call_that_sees_the_end_of_a_task_settles_it(shell: str, call: str)
     }
     for status, spent in (("completed", 0.01), ("failed", 0.0), ("cancelled", 0.0)):
         budget = Budget(1)
-        first = answer(502, seen().body) if call == "find" else seen("pending")
+        first = refused(502, data=task_data()) if call == "find" else seen("pending")
         (lost,) = perform(shell, provider(first), in_turn(send), budget=budget)
         assert budget.held_usd == 0.01
         perform(shell, provider(seen(status)), in_turn(calls[call]), budget=budget)
@@ -126,12 +109,7 @@ def test_estimate_is_that_of_the_body_that_is_sent() -> None:
         perform("sync", provider(), lambda client: client.submit(segment(image="https://me.test/a")), budget=budget)
 
 
-# ---- what becomes of the amount that is put aside
-
-
-@pytest.mark.parametrize(
-    "reply", [NEVER_LEFT, answer(500, {"code": 500, "data": task_data("failed"), "message": "no"})]
-)
+@pytest.mark.parametrize("reply", [NEVER_LEFT, refused(500, data=task_data("failed"))])
 def test_submission_that_was_not_accepted_is_released(reply: Any) -> None:
     budget = Budget(1)
 
@@ -151,21 +129,6 @@ def test_interrupted_submission_is_held_if_it_was_under_way_or_accepted(reply: A
 
     budget.see(task("completed", PRICE))
     assert budget.spent_usd == (0.01 if reply is not NEVER_LEFT else 0.0)
-
-
-def test_interruption_of_an_upload_before_the_submission_releases_it() -> None:
-    def uploading() -> Flow[Task[Output]]:
-        yield SendRequest("POST", "/upload")
-        raise AssertionError
-
-    budget = Budget(1)
-    flow = budget.within(PRICE, "a task", uploading(), Submission(token="a"))
-    next(flow)
-    assert budget.held_usd == 0.01
-    with pytest.raises(KeyboardInterrupt):
-        flow.throw(KeyboardInterrupt())
-
-    assert budget.held_usd == 0.0
 
 
 FINDINGS = {
@@ -220,9 +183,6 @@ def test_unusable_amount_is_refused(amount: Any) -> None:
         Budget(amount)
     with pytest.raises(errors.InvalidInput, match="assume_usd is"):
         Budget(1, assume_usd=amount)
-
-
-# ---- an interruption between any two lines
 
 
 def interrupted(prepared: Callable[[Budget], Callable[[], Any]], check: Callable[[Budget, bool], None]) -> None:

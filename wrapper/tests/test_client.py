@@ -1,13 +1,14 @@
 """The calls of the clients: what is sent, what is returned and logged. Each test runs with both clients."""
 
 import asyncio
-import inspect
+import dataclasses
 import logging
 import pickle
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -16,24 +17,12 @@ from unitask._base_client import NEVER_LEFT
 from unitask._core import polling
 from unitask._core.effects import Response
 from unitask.tasks import FaceSwapOutput
+from unitask.testing import InstantClock
 from unitask_api import contract
 
 from .pictures import encoded
-from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
-from .shells import (
-    FACE_SWAP,
-    KEY,
-    InstantClock,
-    StoppedClock,
-    all_of,
-    empty_histories,
-    get,
-    in_turn,
-    perform,
-    provider,
-    responded,
-    submit,
-)
+from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, UNIX, answer, history_page, refused, seen, task_data
+from .shells import FACE_SWAP, KEY, StoppedClock, all_of, get, in_turn, perform, provider, responded, submit
 
 DONE = seen("completed", output={"image_url": OUTPUT_URL})
 LOST = answer(520, b"<html>")
@@ -42,12 +31,11 @@ HISTORIES = "GET /api/open/tasks/histories"
 USUAL = polling.DurationEstimate(8.0)  # of a face swap, in the catalogue
 
 
-def history(*task_ids: str, total: int | None = None) -> Response:
-    rows = [{"task_id": task_id} for task_id in task_ids]
-    return answer(200, {"code": 200, "data": {"data": rows, "total": total or len(rows)}})
-
-
-# ---- submit, run, get, wait, watch, cancel
+def empty_histories() -> list[Response]:
+    """Make the pages of an empty history that `find` reads until it is sure."""
+    read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the submission
+    dates = (formatdate(UNIX + seconds, usegmt=True) for seconds in read_at)
+    return [dataclasses.replace(history_page(total=0), headers={"date": date}) for date in dates]
 
 
 def test_run_sends_one_submission_polls_as_planned_and_returns_the_task(shell: str) -> None:
@@ -72,15 +60,16 @@ def test_run_sends_one_submission_polls_as_planned_and_returns_the_task(shell: s
     assert script.requests[0].body == {"model": "", "task_type": "", "input": {}}
 
 
-@pytest.mark.parametrize("given", [TASK_ID, Task(task_data(), FaceSwapOutput)], ids=["id", "value"])
+@pytest.mark.parametrize("given", [TASK_ID, UUID(TASK_ID), Task(task_data(), FaceSwapOutput)], ids=type)
 def test_task_is_given_by_its_id_or_itself(shell: str, given: Any) -> None:
     script = provider(seen("pending"), DONE)
     task = perform(shell, script, lambda client: client.wait(given))
-    watched = perform(shell, provider(seen(), seen(), DONE), lambda client: all_of(client.watch(given)))
+    stray = [refused(404)] if isinstance(given, Task) else []  # it is known to exist
+    watched = perform(shell, provider(*stray, seen(), seen(), DONE), lambda client: all_of(client.watch(given)))
     cancelled = provider(answer(200, {"code": 200, "message": "task canceled"}))
 
     assert script.lines == [POLL, POLL]
-    assert task.output_type is (Output if given is TASK_ID else FaceSwapOutput)
+    assert task.output_type is (FaceSwapOutput if isinstance(given, Task) else Output)
     assert task.output.image_url == OUTPUT_URL
     assert [event.status for event in watched] == ["pending", "completed"]
     assert perform(shell, cancelled, lambda client: client.cancel(given)) is None
@@ -155,19 +144,6 @@ def test_call_ends_though_the_clock_stands_still(shell: str) -> None:
         assert sum(clock.sleeps) >= 2
 
 
-def test_progress_is_read_from_each_documented_field() -> None:
-    for fields, percent in (
-        ({"output": {"task_progress": "55%"}}, 55.0),
-        ({"output": {"percent": 12.5}}, 12.5),
-        ({"progress": 7, "output": None}, 7.0),
-        ({"output": {"progress": 0}}, 0.0),
-        ({"output": {"progress": 250}}, 100.0),
-        ({"output": {"progress": True}}, None),
-        ({"output": {"progress": -1, "percent": 3}}, 3.0),
-    ):
-        assert Task(task_data("processing", **fields), Output).progress == percent
-
-
 def test_coroutine_function_for_changes_is_awaited_by_the_async_client_alone() -> None:
     changes: list[object] = []
 
@@ -180,9 +156,6 @@ def test_coroutine_function_for_changes_is_awaited_by_the_async_client_alone() -
         perform("sync", provider(), lambda client: client.run(FACE_SWAP, on_change=on_change))
 
     assert changes == ["completed"]
-
-
-# ---- wait_all
 
 
 def test_wait_all_returns_tasks_and_errors_in_their_order(shell: str) -> None:
@@ -214,21 +187,18 @@ def test_error_of_the_callers_function_ends_all_waits(shell: str) -> None:
     assert [TASK_ID in caught.value.__notes__[0], "'b'" in caught.value.__notes__[1]] == [True, True]
 
 
-# ---- notifications
-
-
 class Notified(webhooks.Receiver):
-    """A receiver of planned notifications: of which task, and after how many seconds of a wait."""
+    """A receiver of one notification, after some seconds of the first wait."""
 
-    def __init__(self, clock: InstantClock, *planned: tuple[str, float]) -> None:
+    def __init__(self, clock: InstantClock, after: float) -> None:
         super().__init__(None)
-        self.clock, self.planned, self.waits = clock, list(planned), list[Any]()
+        self.clock, self.after, self.waits = clock, after, list[Any]()
 
     def wait_for_notification(self, task_ids: Any, seconds: float) -> str | None:
         self.waits.append(task_ids)
-        task_id, after = self.planned.pop(0) if self.planned else (None, seconds)
-        self.clock.advance(after)
-        return task_id
+        is_first = len(self.waits) == 1
+        self.clock.advance(self.after if is_first else seconds)
+        return TASK_ID if is_first else None
 
     async def wait_for_notification_async(self, task_ids: Any, seconds: float) -> str | None:
         return self.wait_for_notification(task_ids, seconds)
@@ -236,7 +206,7 @@ class Notified(webhooks.Receiver):
 
 def test_notification_of_a_task_makes_its_wait_poll_at_once(shell: str) -> None:
     script = provider(seen(), seen("processing"), DONE)
-    receiver = Notified(script.clock, (TASK_ID, 0.3))
+    receiver = Notified(script.clock, 0.3)
     perform(shell, script, lambda client: client.run(FACE_SWAP), webhooks=receiver)
 
     without_notification = polling.next_poll_delay(0.3, USUAL)
@@ -247,13 +217,10 @@ def test_notification_of_a_task_makes_its_wait_poll_at_once(shell: str) -> None:
 
 def test_pause_after_a_failed_poll_is_not_cut_by_a_notification(shell: str) -> None:
     script = provider(seen("processing"), refused(500), refused(500), DONE)
-    receiver = Notified(script.clock, (TASK_ID, 0.1))
+    receiver = Notified(script.clock, 0.1)
     perform(shell, script, lambda client: client.wait(TASK_ID), webhooks=receiver)
 
     assert len(receiver.waits) == 1
-
-
-# ---- find
 
 
 def test_webhook_gets_a_correlation_id_by_which_its_task_is_found(shell: str) -> None:
@@ -267,7 +234,7 @@ def test_webhook_gets_a_correlation_id_by_which_its_task_is_found(shell: str) ->
     assert endpoints[0] != endpoints[1]
     assert endpoints[2] == "https://me.test/h"
     echo = {"webhook_config": {"endpoint": endpoints[0]}}
-    script = provider(history("other", TASK_ID), refused(404), seen("processing", config=echo))
+    script = provider(history_page("other", TASK_ID, total=2), refused(404), seen("processing", config=echo))
     found = perform(shell, script, lambda client: uncertain.find(client, timeout=0))
     assert (found.outcome, found.task.id) == (Outcome.FOUND, TASK_ID)
     assert script.lines[0].startswith(HISTORIES)
@@ -281,9 +248,7 @@ def test_webhook_gets_a_correlation_id_by_which_its_task_is_found(shell: str) ->
         ({"base_url": "https://other.test"}, Outcome.UNCLEAR),
     ],
 )
-def test_absent_needs_a_settled_history_of_the_same_account(
-    shell: str, settings: dict[str, str], outcome: Outcome
-) -> None:
+def test_absent_needs_a_settled_history_of_one_account(shell: str, settings: dict[str, str], outcome: Outcome) -> None:
     uncertain = perform(shell, provider(LOST), in_turn(submit))[0]
     script = provider(*empty_histories())
     found = perform(shell, script, lambda client: client.find(uncertain), **settings)
@@ -296,7 +261,7 @@ def test_absent_needs_a_settled_history_of_the_same_account(
 def test_task_is_found_for_one_submission_only(shell: str) -> None:
     named = answer(520, seen().body)
     first, second = perform(shell, provider(named, named), in_turn(submit, submit))
-    script = provider(seen(), history(TASK_ID), seen())
+    script = provider(seen(), history_page(TASK_ID, total=1), seen())
     finds = [lambda client, error=error: client.find(error, timeout=0) for error in (first, second, first)]
     found = perform(shell, script, in_turn(*finds))
 
@@ -304,20 +269,16 @@ def test_task_is_found_for_one_submission_only(shell: str) -> None:
     assert found[1].candidates == ()
 
 
-# ---- account and uploads
-
-
 def test_account_active_tasks_and_history_are_read(shell: str) -> None:
     counts = answer(200, {"data": {"kling": {"pending_count": 3}}})
-    pages = [history("a", total=2), history("b", total=2)]
+    pages = [history_page("a", total=2), history_page("b", total=2)]
     script = provider(answer(200, {"data": {"equivalent_in_usd": 2, "name": "me"}}), counts, *pages)
     query: dict[str, Any] = {"start": datetime(2026, 1, 1, tzinfo=UTC), "end": 1.8e9, "page_size": 1}
     calls = [lambda client: client.account(), lambda client: client.active_tasks()]
     calls += [lambda client: all_of(client.history(group="kling", **query))]
     account, active, rows = perform(shell, script, in_turn(*calls))
 
-    assert (account.balance_usd, active["kling"].pending_count) == (2.0, 3)
-    assert [row.task_id for row in rows] == ["a", "b"]
+    assert (account.balance_usd, active["kling"].pending_count, [row.task_id for row in rows]) == (2.0, 3, ["a", "b"])
     parameters = "page_size=1&model=kling&start_time=1767225600&end_time=1800000000"
     pages_sent = [f"{HISTORIES}?page={page}&{parameters}" for page in (1, 2)]
     assert script.lines == ["GET /account/info", "GET /account/active_tasks", *pages_sent]
@@ -333,9 +294,6 @@ def test_file_for_a_url_field_is_uploaded_first(shell: str) -> None:
     assert script.requests[1].body["input"] == {"image_url": "https://img.test/1.png"}
     assert piapi.requests[0].url == "https://upload.theapi.app/api/ephemeral_resource"
     assert {each.headers["x-api-key"] for each in (*script.requests, *piapi.requests)} == {KEY}
-
-
-# ---- settings, and the clients themselves
 
 
 @pytest.mark.parametrize(
@@ -378,30 +336,23 @@ def test_each_call_has_the_limit_of_the_client(shell: str, given: dict[str, Any]
         assert request.extensions["timeout"] == timeouts
 
 
-@pytest.mark.parametrize("call", [submit, get, lambda client: all_of(client.history())])
-def test_closed_client_refuses_every_call_and_sends_nothing(shell: str, call: Callable[[Any], Any]) -> None:
-    script, clients = provider(seen()), list[Any]()
-    perform(shell, script, lambda client: (clients.append(client), client.get(TASK_ID))[1])
-    with pytest.raises(errors.InvalidInput, match="this client is closed"):
-        asyncio.run(call(clients[0])) if shell == "async" else call(clients[0])
-
-    assert len(script.requests) == 1
-
-
-def test_call_whose_client_is_closed_ends_and_names_its_task(shell: str) -> None:
-    script = provider(seen("pending"), DONE)
-
-    def call(client: Any) -> Any:
+def test_closed_client_refuses_every_call_and_ends_one_that_it_interrupts(shell: str) -> None:
+    def run(client: Any) -> Any:
         close = client.close if shell == "sync" else client.aclose
         return client.run(FACE_SWAP, on_change=lambda _: close())
 
-    with pytest.raises(errors.Unreachable, match="closed during the call") as caught:
-        perform(shell, script, call)
+    script = provider(seen("pending"), DONE)
+    calls = [submit, get, lambda client: all_of(client.history())]
+    ended, *refused = perform(shell, script, in_turn(run, *calls))
 
     assert script.lines == [SUBMIT]
-    assert caught.value.task_id == TASK_ID
-    assert "client.wait" in caught.value.next_step
-    assert "nothing was sent" not in str(caught.value)
+    assert isinstance(ended, errors.Unreachable)
+    assert f"client.wait({TASK_ID!r})" in ended.next_step
+    assert "closed during the call" in str(ended)
+    assert "nothing was sent" not in str(ended)
+    for error in refused:
+        assert isinstance(error, errors.InvalidInput)
+        assert "this client is closed" in str(error)
 
 
 def test_client_cannot_be_pickled() -> None:
@@ -422,17 +373,3 @@ def test_every_error_of_httpx_says_whether_the_request_may_have_arrived() -> Non
 
     assert leaves == {*NEVER_LEFT, *MAY_HAVE_ARRIVED}
     assert not MAY_HAVE_ARRIVED.intersection(NEVER_LEFT)
-
-
-@pytest.mark.parametrize("name", [name for name in dir(Client) if name[0] != "_" and callable(getattr(Client, name))])
-def test_both_clients_have_the_same_signatures(name: str) -> None:
-    def shape(kind: type[Any]) -> list[Any]:
-        signature = inspect.signature(getattr(kind, name))
-        parameters = [
-            (each.name, each.kind, each.default, str(each.annotation)) for each in signature.parameters.values()
-        ]
-        return [*parameters, re.sub(r"\bAsync(Iterator|OpenAI)\b", r"\1", str(signature.return_annotation))]
-
-    asynchronous = "aclose" if name == "close" else name
-    assert hasattr(AsyncClient, asynchronous)
-    assert name == "close" or shape(Client) == shape(AsyncClient)

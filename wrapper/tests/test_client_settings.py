@@ -1,22 +1,27 @@
-"""The arguments of the clients that are about HTTP: repeats, headers, proxy, an own httpx client, the clock."""
+"""How a client sends: repeats, headers, an own httpx client; proxies and certificates, given or of the environment."""
 
 import asyncio
 import gzip
 import inspect
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
+import unitask
+from hypothesis import example, given
+from hypothesis import strategies as st
 from unitask import Client, errors
-from unitask._environment import USER_AGENT
+from unitask._environment import USER_AGENT, transport_settings
 
 from .pictures import encoded
-from .raw_server import Received, raw_server, response
+from .raw_server import RawServer, Received, raw_server, response
 from .script import TASK_ID, answer, finished, refused, seen
-from .shells import CLIENTS, FACE_SWAP, KEY, get, in_turn, perform, provider, responded, submit
+from .shells import CLIENTS, FACE_SWAP, KEY, fetch, get, in_turn, perform, provider, responded, submit
 
 HTTP_CLIENTS: dict[str, Any] = {"sync": httpx.Client, "async": httpx.AsyncClient}
 FILE = finished({"image_url": "http://127.0.0.1/file.png"})
@@ -24,17 +29,17 @@ PICTURE = answer(200, encoded())
 BUSY, LIMITED, LOST, UNSENT = refused(500), refused(429), httpx.ReadTimeout("lost"), httpx.ConnectError("refused")
 
 
-def account(client: Any) -> Any:
-    return client.account()
-
-
 def download(client: Any) -> Any:
     return client.download(FILE, "out/")
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def plain_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, without the proxies and certificates of the environment."""
     monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.upper().endswith("_PROXY") or name.startswith("SSL"):
+            monkeypatch.delenv(name)
 
 
 REPEATS: dict[str, tuple[Callable[[Any], Any], list[Any], int | None, int]] = {
@@ -46,8 +51,8 @@ REPEATS: dict[str, tuple[Callable[[Any], Any], list[Any], int | None, int]] = {
     "a poll": (get, [BUSY] * 3, 2, 3),
     "a poll, never": (get, [BUSY], 0, 1),
     "a poll of a wait": (lambda client: client.wait(TASK_ID), [seen("processing"), BUSY, LOST], 1, 3),
-    "another call": (account, [BUSY, LOST], 1, 2),
-    "another call, never": (account, [BUSY], 0, 1),
+    "another call": (lambda client: client.account(), [BUSY, LOST], 1, 2),
+    "another call, never": (lambda client: client.account(), [BUSY], 0, 1),
     "a file, by default": (download, [BUSY] * 4, None, 4),
     "a file": (download, [BUSY] * 2, 1, 2),
     "a file, never": (download, [BUSY], 0, 1),
@@ -153,12 +158,8 @@ def test_closed_http_client_sends_nothing() -> None:
         client.submit(FACE_SWAP)
 
 
-@pytest.mark.parametrize(
-    ("shell", "given"), [("sync", "http_client"), ("sync", "transport"), ("async", "http_client")], ids=str
-)
-def test_connections_of_another_process_or_event_loop_are_refused(
-    shell: str, given: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("shell", "given"), [("sync", "http_client"), ("sync", "transport"), ("async", "http_client")])
+def test_connections_of_another_process_are_refused(shell: str, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     transport = httpx.HTTPTransport()
     monkeypatch.setattr(transport, "handle_request", lambda _: responded(seen()))
     http_client = HTTP_CLIENTS[shell](transport=provider(seen()).transport)
@@ -174,8 +175,7 @@ def test_connections_of_another_process_or_event_loop_are_refused(
 
 
 def test_openai_client_sends_default_headers(shell: str) -> None:
-    library = CLIENTS[shell](KEY, default_headers={"X-Team": "a"}).openai()
-    assert library.default_headers["x-team"] == "a"
+    assert CLIENTS[shell](KEY, default_headers={"X-Team": "a"}).openai().default_headers["x-team"] == "a"
 
 
 @pytest.mark.parametrize("other", [{"proxy": "http://proxy.test"}, {"transport": httpx.MockTransport(print)}])
@@ -194,3 +194,200 @@ def test_given_proxy_is_used_for_every_request(shell: str, monkeypatch: pytest.M
 
     paths = [f"http://127.0.0.1:9/api/v1/task/{TASK_ID}", FILE.output.files[0].url]
     assert [request.path for request in server.requests] == paths
+
+
+Servers = tuple[RawServer, RawServer]
+
+
+def served(request: Received) -> list[bytes]:
+    """Answer with a finished task, a file, or the refusal of a tunnel."""
+    if request.method == "CONNECT":
+        return [response(403, b"")]
+    if "file" in request.path:
+        return [response(200, encoded(), "content-type: image/png")]
+    return [response(200, seen("completed").body, "content-type: application/json")]
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    """Start a provider and a proxy."""
+    with raw_server(served) as provider, raw_server(served) as proxy:
+        yield provider, proxy
+
+
+def received(server: RawServer) -> list[tuple[str, str | None]]:
+    """Return the target and the key of each request."""
+    return [(each.path, each.headers.get("x-api-key") or each.headers.get("authorization")) for each in server.requests]
+
+
+async def models(client: Any) -> None:
+    """Make a call with the openai library, and close it."""
+    library = client.openai()
+    for result in (library.get("/models", cast_to=object), library.close()):
+        _ = await result if inspect.isawaitable(result) else result
+
+
+NO_FILE = f"{__file__}/nowhere"
+UNUSABLE: dict[str, tuple[str, str]] = {
+    "an unknown kind of proxy": ("all_proxy", "socks://127.0.0.1:1080"),
+    "SOCKS without its package": ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+    "a port beyond the last": ("HTTPS_PROXY", "http://proxy.test:99999"),
+    "a base URL with an empty label": ("UNITASK_BASE_URL", "http://api..example"),
+    "missing certificates": ("SSL_CERT_FILE", NO_FILE),
+    "a missing folder": ("SSL_CERT_DIR", NO_FILE),
+    "a log that cannot be written": ("SSLKEYLOGFILE", f"{__file__}/log"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_unusable_variable_is_named(shell: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, value = UNUSABLE[case]
+    monkeypatch.setenv(name, value)
+    with pytest.raises(errors.InvalidInput, match=re.escape(f"{name} is {value!r}")):
+        CLIENTS[shell](KEY)
+
+    monkeypatch.delenv(name)
+    CLIENTS[shell](KEY)  # the failure is not cached
+
+
+SHOWN = ["socks://me:hush@proxy.test:1", "http://me:hush@proxy.test:99999", "me:hush/@", "ftp://me:hush@proxy.test"]
+
+
+@pytest.mark.parametrize("address", [*SHOWN, {"all://": SHOWN[0]}, b"me:hush@p"], ids=str)
+def test_password_of_a_proxy_is_not_shown(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(errors.InvalidInput, match="proxy is") as caught:
+        Client(KEY, proxy=address)
+    assert "hush" not in str(caught.value)
+    monkeypatch.setenv("HTTPS_PROXY", SHOWN[0])
+    with pytest.raises(errors.InvalidInput, match="HTTPS_PROXY is") as caught:
+        Client(KEY)
+    assert "hush" not in str(caught.value)
+    assert "hush" not in repr(transport_settings("http://me:hush@proxy.test"))
+
+
+def test_removed_certificate_is_noticed_by_the_next_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    certificates = tmp_path / "one.pem"
+    certificates.write_bytes(Path(certifi.where()).read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    Client(KEY)
+    certificates.unlink()
+
+    with pytest.raises(errors.InvalidInput, match="SSL_CERT_FILE"):
+        Client(KEY)
+
+
+@pytest.mark.parametrize(
+    "usable",
+    [
+        {"NO_PROXY": "[::1, :, ::1/200, *.., é, \u2028, http://, 10.0.0.0/8"},
+        {"ALL_PROXY": "socks://127.0.0.1:1080", "NO_PROXY": "a.test,*"},
+        {"HTTP_PROXY": "proxy.test:3128", "HTTPS_PROXY": "", "ALL_PROXY": "http://[::1]:3128/"},
+        {"SSL_CERT_FILE": certifi.where(), "SSL_CERT_DIR": NO_FILE},
+    ],
+)
+def test_usable_variables_are_accepted(usable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in usable.items():
+        monkeypatch.setenv(name, value)
+
+    Client(KEY)
+
+
+@pytest.mark.parametrize("call", [get, models])
+@pytest.mark.parametrize(
+    ("variable", "host"), [("http_proxy", "127.0.0.1"), ("ALL_PROXY", "127.1"), ("HTTP_PROXY", "provider.test")]
+)
+def test_the_key_goes_through_a_proxy_except_to_this_machine(
+    shell: str, variable: str, host: str, call: Any, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, proxy = servers
+    monkeypatch.setenv(variable, proxy.url)
+    url = provider.url.replace("127.0.0.1", host)
+    perform(shell, url, call)
+
+    this, that = (proxy, provider) if host == "provider.test" else (provider, proxy)
+    ((target, key),) = received(this)
+    assert target.startswith(f"{url}/" if this is proxy else "/")
+    assert key in (KEY, f"Bearer {KEY}")
+    assert received(that) == []
+
+
+def test_downloads_choose_the_proxy_by_their_own_host(
+    shell: str, servers: Servers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files, proxy = servers
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    urls = [f"{files.url}/file-1.png", "http://files.test/a/../file-2.png?x=%2f"]
+    fetch(shell, "http://provider.test", finished({"image_urls": urls}), f"{tmp_path}/")
+    over_tls = finished({"image_url": "https://files.test/a/../b.png"})
+    with Client(KEY, max_retries=0) as client, pytest.raises(errors.DownloadFailed):
+        client.download(over_tls, tmp_path / "b.png")
+
+    assert received(files) == [("/file-1.png", None)]
+    assert set(received(proxy)) == {
+        ("http://files.test/a/../file-2.png?x=%2f", None),
+        ("files.test:443", None),  # a tunnel: the target itself is for the host
+    }
+    assert files.requests[0].headers["user-agent"] == f"unitask/{unitask.__version__}"
+
+
+NO_PROXY = [  # the variable, direct connections, connections through the proxy
+    ("*", ["http://a.test", "https://b.test:1"], []),
+    ("a.test", ["http://a.test", "https://x.A.test:81"], ["http://xa.test", "http://a.test.org"]),
+    (".a.test , *.b.test", ["http://x.a.test", "http://a.test", "http://y.b.test"], ["http://xa.test"]),
+    ("a.test:8080", ["http://a.test:8080"], ["http://a.test", "https://a.test"]),
+    ("a.test:443", ["https://a.test"], ["http://a.test"]),
+    ("10.0.0.0/8,192.168.1.7", ["http://10.9.8.7", "http://192.168.1.7:1"], ["http://11.0.0.1", "http://10.test"]),
+    ("fd00::/8,[fe80::1]:81", ["http://[fd12::1]", "http://[fe80::1]:81"], ["http://[fe80::1]"]),
+    ("xn--bcher-kva.test", ["http://bücher.test", "http://xn--bcher-kva.test"], ["http://bucher.test"]),
+    ("", ["http://[::1]", "http://x.localhost:1", "http://0.0.0.0", "http://[::ffff:127.0.0.1]"], ["http://a.test"]),
+]
+
+
+@pytest.mark.parametrize(("variable", "direct", "proxied"), NO_PROXY)
+def test_no_proxy_names_hosts_with_a_direct_connection(
+    variable: str, direct: list[str], proxied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
+    monkeypatch.setenv("NO_PROXY", variable)
+    settings = transport_settings()
+
+    assert [url for url in direct if settings.proxy_url_for(url)] == []
+    assert [url for url in proxied if not settings.proxy_url_for(url)] == []
+
+
+def test_each_scheme_has_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@secure.test:1")
+    monkeypatch.setenv("ALL_PROXY", "other.test:2")
+    settings = transport_settings()
+
+    assert settings.proxy_url_for("https://a.test") == "http://me:hush@secure.test:1"
+    assert settings.proxy_url_for("http://a.test") == "http://other.test:2"
+    assert "hush" not in repr(settings)
+
+
+HOSTS = st.sampled_from(
+    ["a.test", "a..test", ".", "..", "xn--a", "é.test", "[::1]", "[::1%eth0]", "[::g]", "1.2.3.4.5", "127.1", "a" * 64]
+) | st.text(max_size=12)
+URLS = st.text(max_size=20) | st.builds(
+    "{}://{}{}{}{}".format,
+    st.sampled_from(["http", "https", "HTTP", "ftp", ""]),
+    st.sampled_from(["", "", "", "me:hush@", "@"]),
+    HOSTS,
+    st.sampled_from(["", "", ":80", ":0", ":-1", ":99999", ":x", ": 1", ":"]),
+    st.sampled_from(["", "/", "/v1/", "/a b", "?q", "#f", "/\x00", "/\ud800", "\\", "/é"]),
+)
+
+
+@example(url="http://.")
+@given(url=URLS)
+def test_base_url_is_usable_or_refused(url: str) -> None:
+    try:
+        client = Client(KEY, url)
+    except errors.InvalidInput as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+        httpx.URL(client.base_url).raw_host.decode().encode("idna")  # what a lookup does first
+        assert "@" not in client.base_url
+    assert "hush" not in refusal

@@ -5,7 +5,6 @@ import contextlib
 import gc
 import gzip
 import json
-import logging
 import subprocess
 import sys
 import time
@@ -16,26 +15,17 @@ from typing import Any
 
 import httpcore
 import pytest
-from unitask import AsyncClient, Budget, Client, errors, tasks
+from unitask import AsyncClient, Budget, Client, _connections, errors, tasks
 from unitask._connections import IN_FLIGHT
 
 from .interruption import Interruption, at_each_line
 from .raw_server import Hangup, RawServer, Received, raw_server, response, shown
 from .script import TASK_ID, seen
-from .shells import FACE_SWAP, KEY, get, in_turn, perform, submit
+from .shells import FACE_SWAP, KEY, get, in_turn, perform, provider, submit
 
 # A closed loop cannot close the connections that were made in it; Python closes their sockets, with a warning.
-leaves_sockets = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+leaks_sockets = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 WHOLE = seen("completed").body
-
-
-def wait(client: Any) -> Any:
-    return client.wait(TASK_ID, timeout=0.1)
-
-
-# ---- limits of time
 
 
 def dripping(server: RawServer, head: bytes) -> Iterator[bytes]:
@@ -55,7 +45,7 @@ BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n"
         (submit, b"HTTP/1.1 200 OK\r\nx-slow: ", errors.SubmissionUncertain),
         (submit, b"HTTP/1.1 200 O", errors.SubmissionUncertain),
         (get, BODY, errors.Unreachable),
-        (wait, BODY, errors.WaitTimeout),
+        (lambda client: client.wait(TASK_ID, timeout=0.1), BODY, errors.WaitTimeout),
     ],
     ids=["body", "head", "status line", "get", "wait"],
 )
@@ -70,9 +60,6 @@ def test_large_body_gets_the_time_to_be_sent(shell: str) -> None:
         perform(shell, server.url, lambda client: client.submit(task), http_timeout=0.3)
 
     assert len(server.creates) == 1
-
-
-# ---- limits of size, and broken answers
 
 
 LARGE = WHOLE[:-1] + b" " * (33 << 20) + b"}"
@@ -127,21 +114,10 @@ def test_cookies_are_not_kept(shell: str) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("loop"), MemoryError(), UnicodeError("x")], ids=repr)
-def test_any_exception_of_a_send_is_a_typed_error(
-    shell: str, error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: Any, **__: Any) -> Any:
-        raise error
+def test_any_exception_of_a_send_is_a_typed_error(shell: str, error: Exception) -> None:
+    with pytest.raises(errors.SubmissionUncertain, match=type(error).__name__):
+        perform(shell, provider(error), submit)
 
-    monkeypatch.setattr(f"httpcore.{'Async' if shell == 'async' else ''}HTTP11Connection._receive_event", broken)
-    with raw_server(lambda request: [shown(request)]) as server, pytest.raises(errors.SubmissionUncertain) as caught:
-        perform(shell, server.url, submit)
-
-    assert type(error).__name__ in str(caught.value)
-    assert len(server.creates) <= 1
-
-
-# ---- processes, loops, connections
 
 FORKS = """
 import os, sys
@@ -181,7 +157,7 @@ def test_each_of_many_forked_children_gets_its_own_task() -> None:
     assert "parentagain" in parent
 
 
-@leaves_sockets
+@leaks_sockets
 def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
         client = AsyncClient(KEY, server.url)
@@ -222,16 +198,7 @@ def test_many_runs_at_once_share_a_bounded_number_of_connections() -> None:
     assert server.most_open <= 2 * IN_FLIGHT  # the pools of submissions and of polls
 
 
-# ---- calls that are stopped
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.WARNING, "unitask")
-    return caplog
-
-
-def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(log: pytest.LogCaptureFixture) -> None:
+def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
     budget = Budget(100)
 
     async def cancelled(client: Any) -> None:
@@ -245,32 +212,49 @@ def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(log: pytes
     with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server:
         perform("async", server.url, cancelled, budget=budget)
 
-    assert [record.levelname for record in log.records] == ["WARNING"] * IN_FLIGHT
-    assert all("may have been accepted" in record.getMessage() for record in log.records)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * IN_FLIGHT
+    assert all("may have been accepted" in record.getMessage() for record in caplog.records)
     assert budget.held_usd == pytest.approx(IN_FLIGHT * 0.01)
 
 
-def reported(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
+def test_submission_waits_for_its_turn_without_a_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connections, "IN_FLIGHT", 1)
+    arrived, large = asyncio.Event(), tasks.Raw("m", "t", {"text": "x" * 10_000})  # its body has 0.2 s more
+
+    async def hanging(_: Any) -> Any:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async def both(client: Any) -> Any:
+        first = asyncio.create_task(client.submit(large))
+        await arrived.wait()
+        return await asyncio.gather(first, submit(client), return_exceptions=True)
+
+    ended = perform("async", hanging, both, http_timeout=0.05, max_retries=0)  # type: ignore[arg-type]  # it is async
+    assert [type(error) for error in ended] == [errors.SubmissionUncertain] * 2
+
+
+def reported(error: BaseException, caplog: pytest.LogCaptureFixture) -> bool:
     """Whether an exception and the log name the task that goes on, or say that one may have been accepted."""
     notes = "\n".join(getattr(error, "__notes__", ()))
-    return all("goes on" in text or "may have been accepted" in text for text in (notes, log.text))
+    return all("goes on" in text or "may have been accepted" in text for text in (notes, caplog.text))
 
 
-@leaves_sockets
+@leaks_sockets
 @pytest.mark.parametrize(
     ("packages", "step"), [(("unitask",), 1), (("unitask", "httpx", "httpcore", "h11"), 29)], ids=["ours", "all"]
 )
 def test_submission_that_is_interrupted_before_any_line_is_reported(
-    packages: tuple[str, ...], step: int, log: pytest.LogCaptureFixture
+    packages: tuple[str, ...], step: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     def call(interruption: Interruption) -> None:
-        log.clear()
+        caplog.clear()
         before, is_reported, client = len(server.creates), False, Client(KEY, server.url)
         try:
             with interruption:
                 submit(client)
         except KeyboardInterrupt as error:  # its traceback holds connections
-            is_reported = reported(error, log)
+            is_reported = reported(error, caplog)
         client.close()
         server.settle()
         arrived = len(server.creates) - before
@@ -282,7 +266,7 @@ def test_submission_that_is_interrupted_before_any_line_is_reported(
         assert at_each_line(call, *packages, step=step) > 100
 
 
-@leaves_sockets
+@leaks_sockets
 def test_client_works_after_an_interruption_before_any_line() -> None:
     def call(interruption: Interruption) -> None:
         with Client(KEY, server.url) as client:
@@ -316,8 +300,8 @@ def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
             go_on, value = steps.throw, error
 
 
-@leaves_sockets
-def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCaptureFixture) -> None:
+@leaks_sockets
+def test_submission_that_is_cancelled_at_any_step_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def cancelled(client: Any) -> BaseException | None:
         async def work() -> None:
             await cancelled_at(submit(client), at, waits)
@@ -330,7 +314,7 @@ def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCap
 
     with raw_server(lambda request: [shown(request)]) as server:
         for at in range(1000):
-            log.clear()
+            caplog.clear()
             before, waits = len(server.creates), list[Any]()
             error = perform("async", server.url, cancelled)
             server.settle()
@@ -338,6 +322,6 @@ def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCap
             assert arrived <= 1
             if len(waits) <= at:
                 break
-            assert not arrived or error is None or reported(error, log), f"step {at}"
+            assert not arrived or error is None or reported(error, caplog), f"step {at}"
     assert at > 3
     gc.collect()

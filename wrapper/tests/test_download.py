@@ -14,7 +14,7 @@ from unitask.download import check_destination
 from .pictures import encoded
 from .script import OUTPUT_URL as URL
 from .script import TASK_ID, answer, finished, task_data
-from .shells import files_in, perform, provider
+from .shells import fetch, files_in, provider
 
 PNG = encoded()
 MARKED = {"resource": "https://out.test/marked.mp4", "resource_without_watermark": "https://out.test/1.mp4"}
@@ -24,12 +24,6 @@ KLING = {"works": [FIRST, {"video": {"resource_without_watermark": "https://out.
 
 def kling(output: Any) -> Task[Output]:
     return finished(output, model="kling", task_type="video_generation")
-
-
-def fetch(shell: str, what: Any, to: Any, *replies: Any, **options: Any) -> list[Path]:
-    """Download from a host that gives these answers."""
-    paths: list[Path] = perform(shell, provider(*replies), lambda client: client.download(what, to, **options))
-    return paths
 
 
 def refuse(number: int, words: str) -> Any:
@@ -45,12 +39,9 @@ def host(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, content=PNG if name == "cover" else b"\0" + name.encode())
 
 
-# ---- which files, and their names
-
-
 def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shell: str, tmp_path: Path) -> None:
     def names(what: Any, to: Any = f"{tmp_path}/", **options: Any) -> list[str]:
-        paths: list[Path] = perform(shell, host, lambda client: client.download(what, to, overwrite=True, **options))
+        paths = fetch(shell, host, what, to, overwrite=True, **options)
         assert all(path.parent == tmp_path for path in paths)
         return [path.name.removeprefix(TASK_ID) for path in paths]
 
@@ -71,7 +62,7 @@ def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shel
     [("../../x", URL, "______x.png"), ("..", "https://out.test/a.PNG", "__.png"), ("t", f"{URL}.longest", "t")],
 )
 def test_file_is_named_by_its_task_and_stays_in_the_folder(task_id: str, url: str, name: str, tmp_path: Path) -> None:
-    fetch("sync", finished({"image_url": url}, task_id=task_id), f"{tmp_path}/a/b/", answer(200, PNG))
+    fetch("sync", provider(answer(200, PNG)), finished({"image_url": url}, task_id=task_id), f"{tmp_path}/a/b/")
 
     assert files_in(tmp_path) == [f"a/b/{name}"]
 
@@ -80,29 +71,22 @@ def test_file_without_an_ending_gets_that_of_its_type(tmp_path: Path) -> None:
     reply = answer(200, b"x", content_type="video/mp4; codecs=x")
     what = OutputFile("https://out.test/a?sig=1", task_id="t")
 
-    assert fetch("sync", what, f"{tmp_path}/", reply) == [tmp_path / "t-1.mp4"]
-    assert fetch("sync", what, f"{tmp_path}/b", reply) == [tmp_path / "b"]
+    assert fetch("sync", provider(reply), what, f"{tmp_path}/") == [tmp_path / "t-1.mp4"]
+    assert fetch("sync", provider(reply), what, f"{tmp_path}/b") == [tmp_path / "b"]
     with pytest.raises(DownloadFailed, match=r"t-1.mp4' exists"):
-        fetch("sync", what, f"{tmp_path}/", reply)  # the name is known only after the answer
-    assert fetch("sync", what, f"{tmp_path}/", reply, overwrite=True) == [tmp_path / "t-1.mp4"]
-
-
-def test_page_is_taken_where_a_page_was_promised(tmp_path: Path) -> None:
-    page = answer(200, b"<html>", content_type="text/html")
-    (path,) = fetch("sync", OutputFile("https://out.test/a.html"), tmp_path / "a.html", page)
-
-    assert path.read_bytes() == b"<html>"
+        fetch("sync", provider(reply), what, f"{tmp_path}/")  # the name is known only after the answer
+    assert fetch("sync", provider(reply), what, f"{tmp_path}/", overwrite=True) == [tmp_path / "t-1.mp4"]
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,iVBORw0KGgo=", "data:image/png,%89PNG%0D%0A%1A%0A"])
 def test_file_in_the_output_itself_is_written(shell: str, url: str, tmp_path: Path) -> None:
-    (path,) = fetch(shell, OutputFile(url, "image", task_id="t"), f"{tmp_path}/")
+    (path,) = fetch(shell, provider(), OutputFile(url, "image", task_id="t"), f"{tmp_path}/")
 
     assert path == tmp_path / "t-1.png"
     assert path.read_bytes().startswith(b"\x89PNG")
     host, broken = provider(), OutputFile(url, "image", documented=True)
     with pytest.raises(DownloadFailed, match="it is a PNG that is cut off"):
-        perform(shell, host, lambda client: client.download(broken, f"{tmp_path}/"))
+        fetch(shell, host, broken, f"{tmp_path}/")
     assert host.clock.sleeps == []  # it would be the same again
     assert files_in(tmp_path) == ["t-1.png"]
 
@@ -119,20 +103,16 @@ def test_file_in_the_output_itself_is_written(shell: str, url: str, tmp_path: Pa
         ("é" * 120 + ".mp4", False),
     ],
 )
-def test_folder_is_distinguished_from_a_file(
-    to: Any, is_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_place_is_a_folder_or_a_file(to: Any, is_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "v1.0").mkdir()
     (tmp_path / "taken").write_bytes(b"mine")
     check_destination(to, overwrite=True)
-    (path,) = fetch("sync", finished(), to, answer(200, PNG), overwrite=True)
+    (path,) = fetch("sync", provider(answer(200, PNG)), finished(), to, overwrite=True)
 
     assert path == (Path(to) / f"{TASK_ID}.png" if is_folder else Path(to))
     assert path.read_bytes() == PNG
 
-
-# ---- results that are text
 
 RAIN, SUN = {"title": "Rain", "text": "Es regnet\nüber "}, {"title": "Sun", "text": "La"}
 LYRICS = {"lyrics_pairs": [RAIN, SUN, {"text": None}]}
@@ -150,11 +130,9 @@ LYRICS = {"lyrics_pairs": [RAIN, SUN, {"text": None}]}
 def test_text_of_a_task_is_written(shell: str, kind: Any, output: dict[str, Any], text: str, tmp_path: Path) -> None:
     task = Task(task_data("completed", output=output), kind)
 
-    assert fetch(shell, task, f"{tmp_path}/o.txt")[0].read_text("utf-8") == text
-    assert fetch(shell, task, f"{tmp_path}/") == [tmp_path / f"{TASK_ID}.txt"]
+    assert fetch(shell, provider(), task, f"{tmp_path}/o.txt")[0].read_text("utf-8") == text
+    assert fetch(shell, provider(), task, f"{tmp_path}/") == [tmp_path / f"{TASK_ID}.txt"]
 
-
-# ---- what cannot be fetched
 
 TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
 
@@ -178,7 +156,7 @@ TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
 )
 def test_what_cannot_be_fetched_is_refused(what: Any, options: dict[str, Any], reason: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=rf"^nothing was fetched: .*{re.escape(reason)}"):
-        fetch("sync", what, **{"to": f"{tmp_path}/", **options})
+        fetch("sync", provider(), what, **{"to": f"{tmp_path}/", **options})
 
     assert files_in(tmp_path) == []
 
@@ -193,17 +171,14 @@ def test_error_of_a_download_says_that_the_task_is_paid_and_how_to_fetch_it(
 ) -> None:
     (tmp_path / "a.png").write_bytes(b"mine")
     with pytest.raises((InvalidInput, DownloadFailed)) as caught:
-        fetch(shell, finished(), tmp_path / to, *replies, **options)
+        fetch(shell, provider(*replies), finished(), tmp_path / to, **options)
 
     assert f"Task '{TASK_ID}' is done and paid: client.download(client.get('{TASK_ID}')" in str(caught.value)
     assert caught.value.task_id == TASK_ID
     assert "nothing was sent" not in str(caught.value)
     legacy = Task(task_data("completed", output={"image": URL}), tasks.LegacyFaceSwapOutput)
     with pytest.raises(DownloadFailed, match=re.escape(f"client.download(client.get('{legacy.token}'), ")):
-        fetch(shell, legacy, f"{tmp_path}/", answer(410))
-
-
-# ---- the disk
+        fetch(shell, provider(answer(410)), legacy, f"{tmp_path}/")
 
 
 @pytest.mark.parametrize(
@@ -247,17 +222,15 @@ def test_existing_file_is_replaced_when_the_new_one_is_whole(shell: str, tmp_pat
     place = tmp_path / "a.png"
     place.write_bytes(b"mine")
     with pytest.raises(DownloadFailed):
-        fetch(shell, finished(), place, *[answer(200, PNG[:50])] * 4, overwrite=True)
+        fetch(shell, provider(*[answer(200, PNG[:50])] * 4), finished(), place, overwrite=True)
     assert (place.read_bytes(), files_in(tmp_path)) == (b"mine", ["a.png"])
 
-    fetch(shell, finished(), place, answer(200, PNG), overwrite=True)
+    fetch(shell, provider(answer(200, PNG)), finished(), place, overwrite=True)
     assert place.read_bytes() == PNG
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_file_that_appears_meanwhile_is_not_replaced(
-    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_that_appears_meanwhile_is_kept(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not links:
         monkeypatch.setattr("os.link", refuse(errno.EOPNOTSUPP, "no links here"))
 
@@ -265,9 +238,9 @@ def test_file_that_appears_meanwhile_is_not_replaced(
         (tmp_path / "a.png").write_bytes(b"theirs")
         return httpx.Response(200, content=PNG)
 
-    fetch("sync", finished(), tmp_path / "b.png", answer(200, PNG))
+    fetch("sync", provider(answer(200, PNG)), finished(), tmp_path / "b.png")
     with pytest.raises(DownloadFailed, match=r"a\.png' was created meanwhile"):
-        perform("sync", slow, lambda client: client.download(finished(), tmp_path / "a.png"))
+        fetch("sync", slow, finished(), tmp_path / "a.png")
 
     assert (tmp_path / "a.png").read_bytes() == b"theirs"
     assert files_in(tmp_path) == ["a.png", "b.png"]
@@ -283,7 +256,7 @@ def test_disk_that_becomes_full_leaves_nothing(shell: str, tmp_path: Path, monke
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(DownloadFailed, match="it cannot be stored: No space left on device") as caught:
-        fetch(shell, finished(), tmp_path / "a.png", answer(200, PNG))
+        fetch(shell, provider(answer(200, PNG)), finished(), tmp_path / "a.png")
 
     assert caught.value.task_id == TASK_ID
     assert files_in(tmp_path) == []
@@ -293,8 +266,8 @@ def test_file_system_that_cannot_map_files_gets_its_file(tmp_path: Path, monkeyp
     monkeypatch.setattr("mmap.mmap", refuse(errno.ENODEV, "No such device"))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=0, free=0))
     check_destination(f"{tmp_path}/")
-    fetch("sync", finished(), tmp_path / "a.png", answer(200, PNG, content_length=str(len(PNG))))
+    fetch("sync", provider(answer(200, PNG, content_length=str(len(PNG)))), finished(), tmp_path / "a.png")
     with pytest.raises(DownloadFailed, match="it is not a picture"):
-        fetch("sync", finished(), tmp_path / "b.png", answer(200, b"%PDF-1.7"))
+        fetch("sync", provider(answer(200, b"%PDF-1.7")), finished(), tmp_path / "b.png")
 
     assert files_in(tmp_path) == ["a.png"]

@@ -20,13 +20,12 @@ from unitask.testing import UnitaskProvider
 from .pictures import encoded
 from .raw_server import Received, raw_server, response
 from .script import TASK_ID, answer, finished
-from .shells import BASE_URL, Body, cut_off, fetch, files_in, instant_clock, perform, provider
+from .shells import BASE_URL, Body, fetch, files_in, instant_clock, perform, provider
 
 CONTENT = bytes(range(256)) * 40
 PNG = encoded()
-URL = "https://out.test/a.mp4"
 PICTURE = OutputFile("https://out.test/a.png", task_id=TASK_ID)
-FILM = OutputFile(URL, "video", task_id=TASK_ID)
+FILM = OutputFile("https://out.test/a.mp4", "video", task_id=TASK_ID)
 
 
 def several(*names: str) -> Task[Output]:
@@ -34,15 +33,16 @@ def several(*names: str) -> Task[Output]:
     return finished({"files": [f"https://out.test/{name}" for name in names]}, model="new")
 
 
-# ---- what an answer means
-
-
 def file(content: bytes = PNG, **headers: str) -> Any:
     return answer(200, content, **headers)
 
 
 def broken_off(content: bytes, status: int = 200, **headers: str) -> httpx.Response:
-    return httpx.Response(status, headers=headers, stream=cut_off(content))
+    def chunks() -> Iterator[bytes]:
+        yield content
+        raise httpx.ReadError("connection reset")
+
+    return httpx.Response(status, headers=headers, stream=Body(chunks()))
 
 
 # The answer, the first pause before the next attempt (None without one), and the reason in the error.
@@ -125,14 +125,19 @@ def test_redirect_is_followed_without_the_key(shell: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("status", "headers"),
-    [(203, {}), (206, {"content-range": "bytes 0-10239/10240"}), (200, {"content-encoding": "aws-chunked"})],
+    ("name", "status", "headers"),
+    [
+        ("a.mp4", 203, {}),
+        ("a.mp4", 206, {"content-range": "bytes 0-10239/10240"}),
+        ("a.mp4", 200, {"content-encoding": "aws-chunked"}),
+        ("a.html", 200, {"content-type": "text/html"}),
+    ],
     ids=str,
 )
-def test_whole_file_is_taken_from_each_kind_of_success(status: int, headers: dict[str, str], tmp_path: Path) -> None:
+def test_whole_file_is_taken_from_each_kind_of_success(name: str, status: int, headers: Any, tmp_path: Path) -> None:
     host = provider(httpx.Response(status, headers=headers, stream=Body([CONTENT])))
 
-    assert fetch("sync", host, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
+    assert fetch("sync", host, OutputFile(f"https://out.test/{name}"), tmp_path / name)[0].read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -156,13 +161,10 @@ def test_file_that_would_fill_the_disk_is_given_up(
     assert files_in(tmp_path) == []
 
 
-# ---- a file in several attempts
-
-
-def rest(first: int = 3000, status: int = 206, **headers: str) -> Any:
+def rest(first: int = 3000, **headers: str) -> Any:
     """Answer with the end of the file."""
     named = {"content_range": f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}", "etag": '"v1"'}
-    return answer(status, CONTENT[first:], **{**named, **headers})
+    return answer(206, CONTENT[first:], **{**named, **headers})
 
 
 DATE = "Fri, 21 Nov 2025 08:00:00 GMT"
@@ -178,8 +180,6 @@ BROKEN: list[tuple[dict[str, str], Any, list[tuple[str | None, str | None]]]] = 
     ({"etag": "v1"}, file(CONTENT), [ANEW]),
     (V1, file(b"\0a later version"), [ON]),
     (V1, rest(2999), [ON, ANEW]),
-    (V1, rest(content_encoding="gzip"), [ON, ANEW]),
-    (V1, rest(etag='"v2"'), [ON, ANEW]),
     (V1, answer(416, content_range="bytes */1000"), [ON, ANEW]),  # it is shorter now
     (V1, file(b"", content_encoding="gzip", etag='"v1"'), [ON, ANEW]),  # its offset is unknown
 ]
@@ -247,9 +247,6 @@ def test_file_that_drips_is_given_up_and_a_slow_one_arrives(
 
     assert clock.passed - before < 4 * (window + 0.5) + 4  # a chunk may come just before the end of a window
     assert files_in(tmp_path) == ["slow.mp4"]
-
-
-# ---- several files at once
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
@@ -362,9 +359,6 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
     assert files_in(tmp_path) == [f"{TASK_ID}-1"]
 
 
-# ---- URLs
-
-
 @pytest.mark.parametrize(
     ("path", "target"),
     [
@@ -378,9 +372,7 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
         ("/a b/ü.png?ä=%C3%A4#part", "/a%20b/%C3%BC.png?%C3%A4=%C3%A4"),  # HTTP cannot carry it as it is
     ],
 )
-def test_url_is_sent_as_it_was_written_also_before_a_redirect(
-    shell: str, path: str, target: str | None, tmp_path: Path
-) -> None:
+def test_url_and_redirect_are_sent_as_written(shell: str, path: str, target: str | None, tmp_path: Path) -> None:
     def respond(request: Received) -> list[bytes]:
         if request.path == "/there;1?x=%2520":
             return [response(200, b"\0x")]
@@ -400,9 +392,7 @@ def test_address_that_cannot_be_connected_to_is_a_failed_download(shell: str, ur
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(
-    rest=st.text(max_size=20), start=st.sampled_from(["https://o", "http://out.test", "https://out.test/", "http://["])
-)
+@given(rest=st.text(max_size=20), start=st.sampled_from(["https://o", "http://o.test", "https://o.test/", "http://["]))
 @example(rest="[", start="http:////")  # httpx accepts it, the cookies of the standard library do not
 def test_url_of_any_kind_is_a_file_or_a_failed_download(shell: str, rest: str, start: str, tmp_path: Path) -> None:
     host: Any = lambda _: httpx.Response(200, content=b"\0x")  # noqa: E731

@@ -89,13 +89,8 @@ def test_every_error_is_public() -> None:
     assert issubclass(errors.WaitTimeout, builtins.TimeoutError)
 
 
-# ---- which error it is
-
-
 @pytest.mark.parametrize(("words", "reason"), WORDS.items())
-def test_reason_is_caught_whether_the_submission_was_refused_or_the_task_failed(
-    words: str, reason: type[errors.UnitaskError]
-) -> None:
+def test_reason_of_a_refusal_and_of_a_failed_task_is_caught(words: str, reason: type[errors.UnitaskError]) -> None:
     refused = envelope.refusal_kind(400, None, f"Oh: {words.upper()}!")("refused", status=400, code=7)
     ended = envelope.task_failed(failed(raw_message=words))
 
@@ -128,9 +123,6 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
     assert envelope.refusal_kind(418, None, "") is errors.ProviderBroken
 
 
-# ---- what it says
-
-
 @pytest.mark.parametrize(
     ("error", "retryable", "next_step"),
     [
@@ -155,9 +147,7 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_error_says_whether_to_retry_and_the_next_step(
-    error: errors.UnitaskError, retryable: bool, next_step: str
-) -> None:
+def test_error_says_whether_to_retry_and_what_next(error: errors.UnitaskError, retryable: bool, next_step: str) -> None:
     assert error.retryable is retryable
     assert next_step in error.next_step
 

@@ -46,9 +46,6 @@ def problems(task: Any, validate: bool = True, **options: Any) -> tuple[str, ...
     return caught.value.problems
 
 
-# ---- what is sent
-
-
 def test_files_are_found_in_lists_and_objects() -> None:
     elements = ({"image": PNG, "n": 1, "new": [1]}, {"image": URL}, "not an object")
     task = tasks.KlingVideo(prompt="a", elements=elements, motion_brush={"mask_url": PNG, "x": 1})  # type: ignore[arg-type]  # a plain dict is a TypedDict
@@ -102,9 +99,6 @@ def test_value_that_json_can_write_is_taken() -> None:
         assert request_body(flux(extra=extra))
     for fields in ({"width": 512.0}, {"prompt": "\0 \U0001f600"}, {"width": 1024, "height": 1024}):
         assert request_body(flux(**fields))
-
-
-# ---- what is refused
 
 
 LOOP: list[Any] = []
@@ -183,9 +177,6 @@ def test_unchecked_content_is_sent_as_it_is_if_it_can_be_read() -> None:
         assert problems(swap(unreadable), validate=False)[0].startswith("target_image: ")
 
 
-# ---- the task as a value
-
-
 def test_task_shows_no_picture() -> None:
     array, content = np.full((50, 60, 3), 219, np.uint8), encoded(64, 64)
     text = base64.b64encode(content).decode()
@@ -203,9 +194,6 @@ def test_task_is_a_plain_value() -> None:
     assert (task.operation(), task.output_type()) == (("Qubico/image-toolkit", "face-swap"), FaceSwapOutput)
     with pytest.raises(AttributeError):
         task.target_image = "b"  # type: ignore[misc]  # it must raise
-
-
-# ---- whatever object is given
 
 
 ERRORS = st.sampled_from([RuntimeError("x"), OSError("x"), ZeroDivisionError(), RecursionError(), MemoryError()])

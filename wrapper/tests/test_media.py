@@ -58,9 +58,6 @@ def flask_upload() -> Any:
     return SimpleNamespace(mode="rb", save=None, **parts)
 
 
-# ---- what is sent
-
-
 KINDS: dict[str, Callable[[Path], Any]] = {
     "path as text": lambda folder: str(as_path(folder)),
     "pasted path": lambda folder: f' "{as_path(folder)}"\n',
@@ -104,9 +101,6 @@ def test_address_is_sent_as_given() -> None:
         assert wire_form(url) == (url, None)
         assert problems(url) == []
         assert media.measured("seconds", url) is None
-
-
-# ---- PIL images and arrays
 
 
 def test_pil_image_is_sent_upright() -> None:
@@ -160,9 +154,6 @@ def test_pixels_that_are_not_a_picture_are_refused() -> None:
             wire_form(pixels)
 
 
-# ---- what cannot be read
-
-
 CLOSED = io.BytesIO(PNG)
 CLOSED.close()
 UNREADABLE: list[tuple[Any, str]] = [
@@ -213,8 +204,6 @@ def test_pipe_and_a_file_over_ten_mebibytes_are_refused_before_they_are_read(tmp
     assert "10.5 MB" in problems("", content + b"x", {"kind": "audio"})[0]
 
 
-# ---- format and size of a picture
-
 TEXT = PngImagePlugin.PngInfo()
 TEXT.add_text("Comment", "IEND" * 100)
 EXIF = Image.Exif()
@@ -252,9 +241,6 @@ def test_format_that_is_not_taken_is_named() -> None:
     for name, content in others.items():
         assert inspect_picture(content) == PictureInfo(name)
         assert f" {name} " in problems("", content)[0]
-
-
-# ---- what a field takes
 
 
 def test_both_sides_must_be_under_2048_pixels() -> None:

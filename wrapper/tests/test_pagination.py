@@ -12,11 +12,9 @@ from unitask._core.requests import HistoryQuery
 
 from .script import CUT_OFF, NEVER_LEFT, Played, answer, limits, play, refused
 from .script import history_page as page
+from .shells import KEY
 
-KEY = "0123456789abcdef" * 4
-
-
-Call = Callable[[], Flow[Any]]
+A = {"task_id": "a"}
 
 
 def account() -> Flow[Account]:
@@ -35,10 +33,6 @@ def history(**query: Any) -> Flow[None]:
     return pagination.history(HistoryQuery(**query), limits())
 
 
-def row(task_id: str) -> dict[str, Any]:
-    return {"task_id": task_id}
-
-
 def rows_of(played: Played) -> list[Any]:
     return [step.row for step in played.steps if isinstance(step, RowYielded)]
 
@@ -54,10 +48,10 @@ def test_account_has_its_parts_and_no_key() -> None:
     data = {"wallet": {"point_remain": 5}, "credit_pack_info": {"credit_packs": packs}, "name": "me", "api_key": KEY}
     played = play(account(), CUT_OFF, NEVER_LEFT, answer(200, {"data": data}))
     found, empty = played.result, play(account(), answer(200, {"data": {}})).result
-    (pack,) = found.credit_packs
+    (pack,) = found.credit_pack_info.credit_packs
 
     assert played.sent == ["GET"] * 3
-    assert (empty.wallet, empty.credit_packs, empty.plan) == (None, [], None)
+    assert (empty.wallet, empty.credit_pack_info, empty.plan) == (None, None, None)
     assert KEY not in repr(found) + repr(vars(found)) + repr(found.raw)
     assert (found.raw["api_key"], found.name, found.wallet.point_remain) == ("***", "me", 5.0)
     assert (pack.capacity, pack.active, pack.expired_at) == (9.0, True, datetime(2026, 1, 1, tzinfo=UTC))
@@ -72,10 +66,10 @@ def test_upload_returns_a_url() -> None:
         assert play(upload(), answer(200, body)).result == "https://img.test/1"
 
 
-OTHER_BODIES: list[tuple[Call, Any]] = [
+OTHER_BODIES: list[tuple[Callable[[], Flow[Any]], Any]] = [
     *((account, body) for body in (b"<html>", {"data": []}, [1], {"data": {"data": {"equivalent_in_usd": 1.0}}})),
     (active_tasks, {"data": {"flux": {}, "kling": 3}}),
-    *((history, {"data": data}) for data in (None, {}, {"data": "x"}, {"data": {"data": []}}, [row("a"), None])),
+    *((history, {"data": data}) for data in (None, {}, {"data": "x"}, {"data": {"data": []}}, [A, None])),
     *((upload, body) for body in ({}, {"data": {"url": ""}}, {"data": {"url": 7}}, b"no")),
 ]
 
@@ -105,20 +99,18 @@ def test_refusal_ends_at_once_and_silence_with_patience() -> None:
 @pytest.mark.parametrize(
     ("replies", "expected", "pages"),
     [
-        ([page(row("a"), row("b"), total=3), page(row("c"), total=3)], "abc", 2),
-        *(([page(row("a"), total=total), page()], "a", 2) for total in (None, "3", True, -1.5)),  # not a count
-        ([page(row("a")), page(row("a"))], "a", 2),  # a provider that ignores `page`
-        ([page(row("a"), row("b"), total=4), page(row("b"), row("c"), total=4), page(total=4)], "abc", 3),
+        ([page("a", "b", total=3), page("c", total=3)], "abc", 2),
+        *(([page("a", total=total), page()], "a", 2) for total in (None, "3", True, -1.5)),  # not a count
+        ([page("a"), page("a")], "a", 2),  # a provider that ignores `page`
+        ([page("a", "b", total=4), page("b", "c", total=4), page(total=4)], "abc", 3),
         ([answer(200, {"data": {"data": None, "total": 0}})], "", 1),
         *(
             ([answer(200, {"data": data}), page()], "a", 2)
-            for data in ([row("a")], {"items": [row("a")]}, {"list": [row("a")]}, {"data": None, "list": [row("a")]})
+            for data in ([A], {"items": [A]}, {"list": [A]}, {"data": None, "list": [A]})
         ),
     ],
 )
-def test_history_is_read_to_its_end_and_yields_each_row_once(
-    replies: list[Response], expected: str, pages: int
-) -> None:
+def test_history_is_read_to_its_end_with_each_row_once(replies: list[Response], expected: str, pages: int) -> None:
     played = play(history(), *replies)
 
     assert played.error is None
@@ -127,7 +119,7 @@ def test_history_is_read_to_its_end_and_yields_each_row_once(
 
 
 def test_page_behind_the_last_one_may_be_refused() -> None:
-    full = [row(f"t{number}") for number in range(100)]
+    full = [f"t{number}" for number in range(100)]
     whole = play(history(), page(*full, total=100), refused(400, "no such page"))
     short = play(history(), page(*full, total=101), refused(400, "no such page")).error
     endless = play(history(), page(*full, total=300)).error
@@ -140,7 +132,7 @@ def test_page_behind_the_last_one_may_be_refused() -> None:
 
 
 def test_full_page_of_known_rows_is_not_the_end() -> None:
-    old, new = ([row(f"{letter}{number}") for number in range(3)] for letter in "tn")
+    old, new = ([f"{letter}{number}" for number in range(3)] for letter in "tn")
     played = play(history(page_size=1), page(old[0], total=3), page(old[0], total=6), page(*new, *old, total=6))
 
     assert [found.task_id for found in rows_of(played)] == ["t0", "n0", "n1", "n2", "t1", "t2"]
@@ -148,11 +140,11 @@ def test_full_page_of_known_rows_is_not_the_end() -> None:
 
 
 def test_row_is_recognised_on_any_later_page() -> None:
-    running, nameless, other = {**row("a"), "status": "running"}, {"status": "failed"}, {"status": "finished"}
-    ended = {**row("a"), "status": "finished"}
-    played = play(history(), page(running, nameless), page(other), page(ended, nameless, row("b")), page())
+    running, nameless, other = {**A, "status": "running"}, {"status": "failed"}, {"status": "finished"}
+    ended = {**A, "status": "finished"}
+    played = play(history(), page(running, nameless), page(other), page(ended, nameless, "b"), page())
 
-    assert [found.raw for found in rows_of(played)] == [running, nameless, other, row("b")]
+    assert [found.raw for found in rows_of(played)] == [running, nameless, other, {"task_id": "b"}]
 
 
 @pytest.mark.usefixtures("local_time_of_tokyo")

@@ -1,7 +1,4 @@
-"""When to poll: the schedule for a typical duration, and the duration that is learned from tasks that ended.
-
-The figures here are written out, not read from the module: a gap of minutes is found, whatever the module calls it.
-"""
+"""When to poll, and the learned duration; the figures are written out, not read from the module."""
 
 import math
 from bisect import bisect_left

@@ -1,7 +1,4 @@
-"""Estimates: each kind of price, worked out by hand, and None where no source says what a task costs.
-
-contract_tests/test_prices.py compares the estimate of every task type with what the local provider charges.
-"""
+"""Estimates, worked out by hand; contract_tests/test_prices.py compares them with what the local provider charges."""
 
 import struct
 from fractions import Fraction
@@ -14,7 +11,7 @@ from unitask._core import pricing
 from unitask._core.contents import video_frames, video_seconds
 from unitask.media import measured, wire_form
 
-from .pictures import encoded, picture
+from .pictures import box, encoded, picture
 
 URL = "https://me.test/a.png"
 
@@ -29,13 +26,6 @@ def kling(**given_input: Any) -> tasks.Raw:
 
 def seedance(duration: int, *videos: bytes | str) -> tasks.Seedance2Fast:
     return tasks.Seedance2Fast(prompt="a", resolution="480p", duration=duration, video_urls=list(videos))
-
-
-def box(name: bytes, *parts: bytes, wide: bool = False) -> bytes:
-    """A box of an MP4 file; `wide` writes its size in eight bytes."""
-    content = b"".join(parts)
-    size = (16 if wide else 8) + len(content)
-    return struct.pack(">I4sQ", 1, name, size) + content if wide else struct.pack(">I4s", size, name) + content
 
 
 def track(kind: bytes, samples: int) -> bytes:
@@ -76,6 +66,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]  # an undocumented word
     "a field that decides the rate is absent": (tasks.Wan26Txt2Video(prompt="a", duration=5), None),
     "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
+    "a field without a price": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
     "a side that is not a number": (raw("Qubico/z-image", "txt2img", prompt="a", width="wide"), None),

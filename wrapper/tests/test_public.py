@@ -13,8 +13,8 @@ from unitask import errors
 
 
 def run(program: str) -> str:
-    """Run a program in a fresh interpreter; return what it prints."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
+    """Run a program in a fresh interpreter, apart from the environment and the folder; return what it prints."""
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, check=False, text=True)
     assert done.stderr == ""
     return done.stdout.strip()
 

@@ -1,39 +1,30 @@
-"""What became of a submission without an answer: found, absent or unclear, and never a guess."""
+"""What became of a submission without an answer: found, absent or unclear, and never a guess; no row is lost."""
 
+import contextlib
+import itertools
 import pickle
-from dataclasses import replace
-from datetime import timedelta
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
-from unitask import Outcome, Output, Recovery, Timestamp, errors
+from unitask import Client, Outcome, Output, Recovery, Timestamp, _base_client, errors, tasks
 from unitask._core import flows, recovery
-from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
+from unitask._core.effects import Flow, Response, SendRequest, TransportFailure
+from unitask.testing import InstantClock, UnitaskProvider
 
-from .script import (
-    CUT_OFF,
-    GATEWAY,
-    MODEL,
-    RESEND,
-    TASK_ID,
-    TASK_TYPE,
-    TICKS,
-    UNIX,
-    Played,
-    answer,
-    history_page,
-    limits,
-    play,
-    refused,
-    task_data,
-)
+from .script import BODY, CUT_OFF, GATEWAY, TASK_ID, UNIX, Played, answer, history_page, limits, play, refused, seen
+from .shells import BASE_URL, KEY
 
 CLIENT = recovery.ClientIdentity()
 FOUND, ABSENT, UNCLEAR = Outcome.FOUND, Outcome.ABSENT, Outcome.UNCLEAR
 INPUT = {"prompt": "a red fox", "steps": 4, "image": "https://me.test/a.jpg"}
-BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": INPUT}
+UNMARKED = {**BODY, "input": INPUT}
 HOOK = "https://me.test/hook?user=7"
-MARKED = recovery.with_correlation_id({**BODY, "config": {"webhook_config": {"endpoint": HOOK}}}, "abc123")
+MARKED = recovery.with_correlation_id({**UNMARKED, "config": {"webhook_config": {"endpoint": HOOK}}}, "abc123")
 LEGACY = {"model": "legacy", "task_type": "mj_v2_imagine", "input": {"prompt": "a red fox"}}
 LATE = recovery.SETTLED + 2.0  # seconds after the submission, when a history without it means something
 FULL = [f"t{number}" for number in range(100)]
@@ -41,7 +32,7 @@ FULL = [f"t{number}" for number in range(100)]
 
 def uncertain(body: dict[str, Any] = MARKED, ago: float = 0.0) -> errors.SubmissionUncertain:
     """The error of a submission without an answer, so many seconds ago on all clocks."""
-    error = play(flows.submit(body, Output, RESEND), CUT_OFF).error
+    error = play(flows.submit(body, Output, limits().retry_policy), CUT_OFF).error
     assert isinstance(error, errors.SubmissionUncertain)
     start, end = (moment - timedelta(seconds=ago) for moment in error.sent_between)
     sent = error.identity.sent
@@ -52,20 +43,14 @@ def uncertain(body: dict[str, Any] = MARKED, ago: float = 0.0) -> errors.Submiss
     return error
 
 
-def rows(*found: dict[str, Any], total: int | None = None) -> Response:
-    """A page of the history."""
-    return history_page(*found, total=len(found) if total is None else total)
-
-
-def history(*task_ids: str, total: int | None = None) -> Response:
-    """A page of the history with these tasks."""
-    return rows(*({"task_id": task_id, "detail": {}} for task_id in task_ids), total=total)
+def history(*rows: str | dict[str, Any], total: int | None = None) -> Response:
+    """A page of the history with these rows, or rows of these tasks."""
+    return history_page(*rows, total=len(rows) if total is None else total)
 
 
 def task(task_id: str = TASK_ID, **fields: Any) -> Response:
     """The answer to a poll of a task of the history."""
-    data = {**task_data("processing"), "task_id": task_id, **fields}
-    return answer(200, {"code": 200, "data": data, "message": "success"})
+    return seen("processing", task_id=task_id, **fields)
 
 
 def with_hook(endpoint: str, task_id: str = TASK_ID) -> Response:
@@ -160,7 +145,7 @@ def test_outcome_of_a_task_in_the_history(polled: Any, outcome: Outcome) -> None
 
 @pytest.mark.parametrize(("row", "outcome"), ROWS.values(), ids=ROWS)
 def test_outcome_of_a_row(row: dict[str, Any], outcome: Outcome) -> None:
-    assert search(rows(row), polled=OURS).outcome is outcome
+    assert search(history(row), polled=OURS).outcome is outcome
 
 
 @pytest.mark.parametrize(("pages", "outcome"), PAGES.values(), ids=PAGES)
@@ -178,8 +163,8 @@ def test_task_of_another_submission_is_not_a_candidate() -> None:
 
 
 def test_history_of_all_times_is_read_too() -> None:
-    assert search(history(), newest=rows(CREATED), polled=OURS).outcome is FOUND
-    assert search(history(), newest=rows(LATER)).outcome is UNCLEAR  # of another clock
+    assert search(history(), newest=history(CREATED), polled=OURS).outcome is FOUND
+    assert search(history(), newest=history(LATER)).outcome is UNCLEAR  # of another clock
     assert search(history(), newest=GATEWAY).outcome is UNCLEAR
 
 
@@ -194,7 +179,7 @@ def test_what_proves_nothing_is_unclear() -> None:
 
 def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
     inputs = {"a": {}, "b": INPUT}
-    found = search(history("a", "b"), polled=lambda name: task(name, input=inputs[name]), body=BODY)
+    found = search(history("a", "b"), polled=lambda name: task(name, input=inputs[name]), body=UNMARKED)
 
     assert found.outcome is UNCLEAR
     assert [each.id for each in found.candidates] == ["b", "a"]
@@ -202,7 +187,7 @@ def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
 
 
 def test_named_task_is_polled_first_by_its_own_protocol() -> None:
-    error, legacy = uncertain(BODY), uncertain(LEGACY)
+    error, legacy = uncertain(UNMARKED), uncertain(LEGACY)
     error.task_id = legacy.task_id = TASK_ID
     played = play(recovery.find(error, {}, limits(timeout=0.0), CLIENT), task(input=None))
     shown = answer(200, {"task_id": TASK_ID, "status": "processing"})
@@ -243,18 +228,6 @@ def test_search_ends_when_time_is_up() -> None:
     assert hanging.ended_at < recovery.LONGEST_READING + 60.0
 
 
-def test_search_ends_though_the_clocks_stand_still() -> None:
-    flow, page = recovery.find(uncertain(), {}, limits(timeout=None), CLIENT), history()
-    now, step = Timestamp(TICKS, UNIX), next(flow)
-    try:
-        for _ in range(1000):
-            step = flow.send(replace(page, at=now) if isinstance(step, SendRequest) else Resumed(now))
-    except StopIteration as end:
-        found = end.value
-
-    assert found.outcome is UNCLEAR
-
-
 def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> None:
     error = uncertain()
     pickled = pickle.dumps(error)
@@ -264,3 +237,168 @@ def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> No
 
     assert not [part for part in ("red fox", "me.test") if part in shown]
     assert play(flow, history(TASK_ID), OURS).result.outcome is FOUND
+
+
+SUBMISSIONS = 600
+START = datetime(2027, 1, 15, tzinfo=UTC)  # on the provider's clock
+DAY = 86_400.0
+FOX = tasks.Raw("Qubico/flux1-schnell", "txt2img", {"prompt": "a red fox", "image_urls": []})
+TASK: dict[str, Any] = {"model": FOX.model, "task_type": FOX.task_type, "input": FOX.input}
+ANOTHER_ID = {"webhook_config": {"endpoint": "https://me.test/hook?unitask=0123456789abcdef"}}
+OTHERS: list[dict[str, Any]] = [
+    {**TASK, "model": "kling"},
+    {**TASK, "input": {"prompt": "a blue cat"}},
+    TASK,
+    {**TASK, "config": ANOTHER_ID},
+]
+
+
+@dataclass
+class World:
+    """A provider that changes its answers, and the clocks of the client, whose wall clock may be set."""
+
+    draw: random.Random
+    provider: UnitaskProvider = field(default_factory=lambda: UnitaskProvider(clock=InstantClock(START)))
+    apart: float = 0.0  # seconds that the client's wall clock is ahead of the provider's
+    origin: float = 0.0  # of the monotonic clock
+    fate: str = "accepted"  # of the next submission: accepted, refused, named
+    is_dated: bool = True
+    rush: float = 0.0  # tasks of others that are created with each request
+    crowd: int = 40  # tasks after which no others are created
+    most: int = 100  # rows on a page, whatever is requested
+    total: str = "exact"
+    other: dict[str, Any] = field(default_factory=lambda: OTHERS[0])  # what other programs submit
+    lag: float = 0.0
+    listed_at: dict[str, float] = field(default_factory=dict)  # when a task comes into the history
+
+    def clock(self) -> Timestamp:
+        now = self.provider.clock()
+        return Timestamp(now.monotonic + self.origin, now.unix + self.apart)
+
+    def make_other(self) -> None:
+        """Accept a task of another program."""
+        self._accept(httpx.Request("POST", f"{BASE_URL}/api/v1/task", json=self.other))
+
+    def client(self) -> Client:
+        transport, sleep = httpx.MockTransport(self.answer), self.provider.clock.sleep
+        return Client(KEY, BASE_URL, transport=transport, clock=self.clock, sleep=sleep, poll_patience=5.0)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.provider.clock.advance(self.draw.uniform(0.01, 0.3))
+        for _ in range(int(self.rush + self.draw.random())):
+            if len(self.provider.tasks) < self.crowd:
+                self.make_other()
+        if request.method == "POST":
+            return self._create(request)
+        page = request.url.params
+        if "page" in page:  # all rows, so that those can be left out that the history does not list yet
+            request = httpx.Request("GET", request.url.copy_merge_params({"page": 1, "page_size": 1_000_000}))
+        response = self.provider.transport.handle_request(request)
+        body = response.json()
+        if "page" in page:
+            body["data"] = self._page(body["data"]["data"], int(page["page"]), int(page["page_size"]))
+        headers = {"date": response.headers["date"]} if self.is_dated and "date" in response.headers else {}
+        return httpx.Response(response.status_code, headers=headers, json=body)
+
+    def _create(self, request: httpx.Request) -> httpx.Response:
+        if self.fate != "refused":
+            self._accept(request)
+        self.provider.clock.advance(self.draw.choice([0.0, 30.0]))
+        if self.fate == "named":
+            data = {"task_id": self.provider.tasks[-1].id}
+            return httpx.Response(520, json={"code": 520, "data": data, "message": "odd"})
+        raise httpx.ReadTimeout("slow")
+
+    def _accept(self, request: httpx.Request) -> None:
+        self.provider.transport.handle_request(request)
+        self.listed_at[self.provider.tasks[-1].id] = self.provider.clock().unix + self.draw.uniform(0, self.lag)
+
+    def _page(self, rows: list[dict[str, Any]], number: int, size: int) -> dict[str, Any]:
+        now, size = self.provider.clock().unix, min(size, self.most)
+        listed = [row for row in rows if self.listed_at[row["task_id"]] <= now]
+        found = listed[(number - 1) * size : number * size]
+        totals = {"exact": len(listed), "of the page": len(found)}
+        return {"data": found, "page": number, "size": size, "total": totals.get(self.total)}
+
+
+def drawn(seed: int) -> World:
+    """A world of its own for each seed; half of them are calm, so that a sure outcome is possible."""
+    draw = random.Random(seed)
+    world = World(draw, origin=draw.choice([0.0, 1e5]))
+    world.provider.clock.advance(draw.uniform(0, 1000))
+    world.apart = draw.choice([0.0, 0.0, -400.0, 3600.0, -DAY, DAY, draw.uniform(-DAY, DAY)])
+    world.lag = draw.choice([0.0, 20.0, 55.0])
+    if draw.random() < 0.5:
+        return world
+    world.is_dated = draw.random() < 0.8
+    world.rush = draw.choice([0.0, 0.3, 2.0])
+    world.most = draw.choice([100, 10, 3])
+    world.total = draw.choice(["exact", "exact", "none", "of the page"])
+    world.other = draw.choice(OTHERS)
+    return world
+
+
+def lost(world: World, client: Client, **options: str) -> tuple[errors.SubmissionUncertain, str | None]:
+    """A submission whose answer is lost, and the id of the task that it made."""
+    world.fate = world.draw.choice(["accepted", "refused", "named"])
+    with pytest.raises(errors.SubmissionUncertain) as caught:
+        client.submit(FOX, **options)  # type: ignore[arg-type]  # drawn options
+    return caught.value, None if world.fate == "refused" else world.provider.tasks[-1].id
+
+
+def searched(seed: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recovery, str | None]]:
+    """Up to two lost submissions with one input in one world, the outcome of each, and the truth."""
+    world = drawn(seed)
+    draw, clock = world.draw, world.provider.clock
+    for _ in range(draw.choice([0, 0, 2, 8])):
+        world.make_other()
+        clock.advance(draw.uniform(0, 200))
+    client = world.client()
+    if draw.random() < 0.5:  # an answer from which the client learns the time of the provider
+        with contextlib.suppress(errors.UnitaskError):
+            next(client.history(), None)
+        clock.advance(draw.choice([0.0, 500.0]))
+    options = {"webhook_url": "https://me.test/hook"} if draw.random() < 0.5 else {}
+    rush, world.rush = world.rush, 0.0  # so that it is known which task is of which submission
+    cases = [lost(world, client, **options) for _ in range(draw.choice([1, 2]))]
+    world.rush = rush
+    clock.advance(draw.choice([0.0, 1.0, 45.0, 90.0, 2000.0]))
+    world.apart += draw.choice([0.0, 0.0, 0.0, 400.0, -400.0, 3600.0, DAY, -DAY])
+    with monkeypatch.context() as patched:
+        if draw.random() < 0.3:
+            patched.setattr(_base_client, "PROCESS", "another", raising=False)
+            world.origin = draw.uniform(0, 1e6)
+            client = world.client()
+            cases = [(pickle.loads(pickle.dumps(error)), made) for error, made in cases]
+        timeout = draw.choice([None, 0, 0, 20])
+        return [(client.find(error, timeout=timeout), made) for error, made in cases]
+
+
+def test_no_outcome_is_false(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes: Counter[Outcome] = Counter()
+    false: list[tuple[int, str, str | None]] = []
+    for seed in itertools.count():
+        if outcomes.total() >= SUBMISSIONS:
+            break
+        for result, made in searched(seed, monkeypatch):
+            outcomes[result.outcome] += 1
+            found = result.task.id if result.task else None
+            if result.outcome is not UNCLEAR and found != made:
+                false.append((seed, result.reason, made))
+
+    assert false == []
+    assert min(outcomes[FOUND], outcomes[ABSENT]) > SUBMISSIONS / 20, outcomes
+
+
+@pytest.mark.parametrize("page_size", [1, 10])
+@pytest.mark.parametrize("rush", [0.0, 12.0])
+@pytest.mark.parametrize("total", ["exact", "none", "of the page"])
+def test_history_loses_and_repeats_no_row(page_size: int, rush: float, total: str) -> None:
+    world = World(random.Random(page_size), rush=rush, total=total, crowd=300)
+    for _ in range(110):
+        world.make_other()
+    before = {task.id for task in world.provider.tasks}
+    ids = [row.task_id for row in world.client().history(page_size=page_size)]
+
+    assert len(ids) == len(set(ids))
+    assert before <= set(ids)

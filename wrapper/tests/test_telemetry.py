@@ -46,9 +46,7 @@ def test_run_has_a_span_for_the_submission_and_one_for_the_wait(shell: str, span
     ]
 
 
-def test_each_of_many_waits_and_a_download_has_its_span(
-    shell: str, spans: InMemorySpanExporter, tmp_path: Path
-) -> None:
+def test_each_of_two_waits_and_a_download_has_a_span(shell: str, spans: InMemorySpanExporter, tmp_path: Path) -> None:
     failed = answer(200, {"data": {**task_data("failed"), "task_id": "b"}})
     perform(shell, provider(DONE, failed), lambda client: client.wait_all([TASK_ID, "b"]))
     done = Task(json.loads(DONE.body)["data"], Output)

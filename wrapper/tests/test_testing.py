@@ -1,7 +1,4 @@
-"""The provider in memory as the tests of a program use it, and the plugin in a run of pytest.
-
-The examples of docs/testing.md run here too: they show completed, failed, refused and lost tasks.
-"""
+"""The provider in memory as the tests of a program use it, the pytest plugin, and the examples of docs/testing.md."""
 
 import asyncio
 import base64
@@ -51,9 +48,7 @@ def test_task_type_has_a_valid_output_whose_files_can_be_fetched(
     fields = [part.name for part in dataclasses.fields(kind) if part.name != "extra"]
     given = kind(**dict.fromkeys(fields, "https://me.test/file.png"))
     task, other = (client.run(given, validate=False) for _ in range(2))
-    urls, others = (
-        {url for url in json.dumps(each.raw["output"]).split('"') if "://" in url} for each in (task, other)
-    )
+    urls, others = ({url for url in json.dumps(one.raw["output"]).split('"') if "://" in url} for one in (task, other))
     paths = client.download(task.output.files, f"{tmp_path}/out/") if urls else []
 
     shown = {"code": 200, "data": task.raw, "message": "success"}
@@ -65,9 +60,7 @@ def test_task_type_has_a_valid_output_whose_files_can_be_fetched(
     assert urls.isdisjoint(others)
 
 
-def test_scripts_for_a_number_of_submissions_come_first_in_their_order(
-    provider: UnitaskProvider, client: Client
-) -> None:
+def test_scripts_for_a_number_of_submissions_come_first_in_order(provider: UnitaskProvider, client: Client) -> None:
     provider.completes()
     provider.refuses(tasks.FaceSwap)
     provider.fails("one", times=1)

@@ -8,7 +8,7 @@ import pickle
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,21 +20,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import State, errors, webhooks
 from unitask.tasks import FaceSwapOutput
+from unitask.testing import documented_example
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
 from unitask_api import contract
 
-from .script import TASK_ID, UNIX, task_data
+from .script import OUTPUT_URL, TASK_ID, UNIX, json_values, task_data
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a webhook secret, in clear"
 FROM_PROVIDER = {"x-webhook-secret": SECRET}
 NOW = int(UNIX)
 CONFIG = {"webhook_config": {"endpoint": "https://me.test", "secret": SECRET}}
-ENDED = {
-    "timestamp": NOW,
-    "data": task_data("completed", config=CONFIG, output={"image_url": "https://out.test/a.png"}),
-}
-ACCOUNT = json.loads((ROOT / "spec/examples/webhook/account.request.json").read_text())["value"]
+ENDED = {"timestamp": NOW, "data": task_data("completed", config=CONFIG, output={"image_url": OUTPUT_URL})}
+ACCOUNT = documented_example("webhook.account.request")
 LONG = 100.0  # seconds; longer than any wait of these tests
 
 
@@ -82,8 +79,6 @@ def test_account_notification_is_read() -> None:
     documented = contract.components()["AccountNotification"]["properties"]["type"]
     assert set(AccountType) == set(documented["x-advisory"]["enum"])
 
-
-# ---- the secret
 
 RIGHT: list[Any] = [
     {"host": "me.test", "X-WEBHOOK-SECRET": SECRET},
@@ -183,12 +178,7 @@ def test_other_body_is_rejected_without_its_content() -> None:
 
 
 words = st.sampled_from(["", "a", SECRET, TASK_ID, "completed", "\ud800"])
-keys = st.sampled_from(["timestamp", "data", "task_id", "type", "time", "detail", SECRET])
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | words,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner),
-    max_leaves=8,
-)
+values = json_values(["timestamp", "data", "task_id", "type", "time", "detail", SECRET], words)
 
 
 @given(values.map(json.dumps) | st.text(max_size=60) | st.binary(max_size=60), st.none() | st.just(300.0))
@@ -199,9 +189,6 @@ def test_every_body_is_a_notification_or_rejected(body: bytes | str, tolerance: 
         found = str(refusal)
 
     assert isinstance(found, TaskNotification | AccountNotification) or SECRET not in str(found)
-
-
-# ---- the receiver
 
 
 @dataclass
@@ -297,6 +284,7 @@ def test_request_is_answered_with_its_status_and_a_short_text(
 ) -> None:
     calls: list[Notification] = []
     made = receiver(on_notification=calls.append)
+    exchange = replace(exchange, sent=[])
 
     assert asyncio.run(exchange.run(made)) == status
     assert exchange.parts_read == parts
@@ -322,18 +310,15 @@ def test_notification_whose_handler_fails_is_handled_again() -> None:
     assert outcomes == []
 
 
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [
-        (None, ["called", 503, 204, 204]),
-        (ValueError("no room"), ["called", 503, 500, "called", 204]),
-        (asyncio.CancelledError(), ["called", 503, "called", 204]),
-    ],
-    ids=repr,
-)
-def test_duplicate_that_comes_while_the_handler_runs_is_answered_503(
-    error: BaseException | None, outcome: list[Any]
-) -> None:
+DUPLICATES: list[tuple[BaseException | None, list[Any]]] = [  # how the handler ends, and what happens
+    (None, ["called", 503, 204, 204]),
+    (ValueError("no room"), ["called", 503, 500, "called", 204]),
+    (asyncio.CancelledError(), ["called", 503, "called", 204]),
+]
+
+
+@pytest.mark.parametrize(("error", "outcome"), DUPLICATES, ids=repr)
+def test_duplicate_that_comes_while_the_handler_runs_is_answered_503(error: Any, outcome: list[Any]) -> None:
     events: list[Any] = []
 
     async def handle(_: Notification) -> None:
@@ -350,9 +335,6 @@ def test_duplicate_that_comes_while_the_handler_runs_is_answered_503(
 
     assert events == outcome
     assert made.wait_for_notification(TASK_ID, 0) == TASK_ID
-
-
-# ---- waiting for notifications
 
 
 def test_earlier_notification_ends_one_wait(shell: str, made: Receiver) -> None:
@@ -428,11 +410,9 @@ def test_no_notification_is_lost_between_threads(made: Receiver) -> None:
 
 
 @pytest.mark.parametrize("name", ["hook.py", "view.py"])
-def test_example_of_the_page_runs(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_page_example_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
-    page = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    page = Path(__file__).resolve().parents[2].joinpath("docs/webhooks.md").read_text(encoding="utf-8")
     code = page.split(f"```python\n# {name}\n")[1].partition("```")[0]
     names: dict[str, Any] = {}
     exec(compile(code, name, "exec"), names)

@@ -31,33 +31,9 @@ if TYPE_CHECKING:
     from .media import Media, Picture
 
 
-__all__ = [
-    "Account",
-    "ActiveTasks",
-    "AdvisoryWarning",
-    "AsyncClient",
-    "Budget",
-    "Client",
-    "CreditPack",
-    "HistoryRow",
-    "Media",
-    "Options",
-    "Outcome",
-    "Output",
-    "OutputFile",
-    "Picture",
-    "Recovery",
-    "State",
-    "Task",
-    "TaskInput",
-    "Timestamp",
-    "Upload",
-    "Wallet",
-    "__version__",
-    "errors",
-    "tasks",
-    "webhooks",
-]
+__all__ = ["Account", "ActiveTasks", "AdvisoryWarning", "AsyncClient", "Budget", "Client", "CreditPack", "HistoryRow"]
+__all__ += ["Media", "Options", "Outcome", "Output", "OutputFile", "Picture", "Recovery", "State", "Task", "TaskInput"]
+__all__ += ["Timestamp", "Upload", "Wallet", "__version__", "errors", "tasks", "webhooks"]
 __all__ += errors.__all__
 
 _NAMES = {

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
 import httpx
@@ -26,8 +26,8 @@ from unitask_api.states import State
 
 from . import _telemetry
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
-from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
-from ._core.effects import Delivery, Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
+from ._core import envelope, flows, pagination, polling, pricing, recovery, requests
+from ._core.effects import Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.polling import DurationTracker
 from ._core.range_download import DownloadAttemptError, target
 from ._core.recovery import Submission
@@ -45,15 +45,17 @@ from .download import Sink
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
 from .inputs import TaskInput
 from .media import LARGEST_FILE, measured
-from .webhooks import Receiver
+from .webhooks import Receiver, remember
 
 T = TypeVar("T")
+HttpClientT = TypeVar("HttpClientT", bound=httpx.Client | httpx.AsyncClient)
+TransportT = TypeVar("TransportT")
+SleptT = TypeVar("SleptT")
 Clock = Callable[[], Timestamp]
 OnChange = Callable[[Task[Output]], object]
 
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LATEST_TIME = 2.0**53  # unix seconds
-OWN_IDS_KEPT = 10_000  # ids of created and found tasks, so that `find` does not take one of them for another
 PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only with each other
 # The request provably never left. Any other exception may have happened after it arrived.
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -71,20 +73,12 @@ FETCH_ERRORS: tuple[type[Exception], ...] = (
 log: logging.Logger = logging.getLogger("unitask")
 
 
-def system_clock() -> Timestamp:
-    """Now, on both clocks."""
-    return Timestamp(time.monotonic(), time.time())
-
-
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a client uses for arguments that are not given.
-
-    `unitask.testing` replaces `BaseClient.defaults` during a test.
-    """
+    """What a client uses for arguments that are not given; `unitask.testing` replaces it during a test."""
 
     transport: httpx.MockTransport | None = None  # None: the network
-    clock: Clock = system_clock
+    clock: Clock = lambda: Timestamp(time.monotonic(), time.time())
     sleep: Callable[[float], object] = time.sleep
     sleep_async: Callable[[float], Awaitable[object]] = asyncio.sleep
 
@@ -104,31 +98,36 @@ def checked_key(given: str | None) -> Secret:
     return key
 
 
-class BaseClient:
+class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
     """Settings of a client, and each of its calls as a flow."""
 
     defaults: ClassVar[Defaults] = Defaults()
     base_url: str = ""  # until it is known: a traceback with variables shows a half-made client too
     http_timeout: float
     poll_patience: float
-    _http_client: Any = None  # httpx.Client or httpx.AsyncClient
+    _http_client: HttpClientT | None = None
 
     def __init__(
         self,
-        api_key: str | None,
-        base_url: str | None,
+        api_key: str | None = None,
+        base_url: str | None = None,
         *,
-        http_timeout: float,
-        poll_patience: float,
-        max_retries: int | None,
-        mark_webhooks: bool,
-        uploads: bool,
-        webhooks: Receiver | None,
-        budget: Budget | None,
-        default_headers: Mapping[str, str] | None,
-        proxy: str | None,
-        clock: Clock | None,
+        http_timeout: float = 60.0,
+        max_retries: int | None = None,
+        poll_patience: float = 60.0,
+        mark_webhooks: bool = True,
+        uploads: bool = True,
+        webhooks: Receiver | None = None,
+        budget: Budget | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        http_client: HttpClientT | None = None,
+        transport: TransportT | None = None,
+        clock: Clock | None = None,
+        sleep: Callable[[float], SleptT] | None = None,
     ) -> None:
+        # a traceback with variables must not show it
+        api_key = Secret(api_key) if isinstance(cast("object", api_key), str) else api_key
         self._key = checked_key(api_key)
         self._hider = Hider(self._key)
         keep_out_of_logs(self._hider)
@@ -154,12 +153,21 @@ class BaseClient:
         self._durations = DurationTracker()
         origin = (self.base_url == DEFAULT_BASE_URL and contract.operation("upload_file").server) or self.base_url
         self._uploads = Uploads(origin, wanted=uploads)
-        self._own_ids: OrderedDict[str, str] = OrderedDict()  # the submission of each task id
+        self._own_ids: OrderedDict[str, str] = OrderedDict()  # the submission of each created or found task
         self._dated: envelope.Dated | None = None  # the provider's time in the last answer that had it
         self._account = hashlib.sha256(f"{self.base_url} {self._key}".encode()).hexdigest()[:16]
         self._closed = False
         self._unknown_words: set[str] = set()
         _telemetry.tracer()
+        self._set_up(transport, http_client, sleep)
+
+    def _set_up(
+        self,
+        transport: TransportT | None,
+        http_client: HttpClientT | None,
+        sleep: Callable[[float], SleptT] | None,
+    ) -> None:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.base_url!r})"
@@ -203,19 +211,11 @@ class BaseClient:
             estimate = pricing.estimate(body, measured)
             flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)
         created = yield from flow
-        self._remember_own(created.id, submission.token)
+        remember(self._own_ids, created.id, submission.token)
         return created
 
-    def _remember_own(self, task_id: str, submission: str) -> None:
-        self._own_ids[task_id] = submission
-        if len(self._own_ids) > OWN_IDS_KEPT:
-            self._own_ids.popitem(last=False)
-
     def _report(self, submission: Submission, interruption: BaseException) -> None:
-        """Log what became of a submission that an exception ends, and add it to the exception as a note.
-
-        The message of a UnitaskError contains it already.
-        """
+        """Log what became of a submission that an exception ends, and note it, unless its message contains it."""
         if isinstance(interruption, SubmissionUncertain):
             _log_uncertain(interruption)
         if isinstance(interruption, UnitaskError):
@@ -241,24 +241,21 @@ class BaseClient:
         return (yield from watched(wait, "wait", task_id=created.id))
 
     def _wait_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
-        target = _target(task)
+        target = target_of(task)
         wait = flows.wait(*target, limits, exists=self._exists(task))
         return watched(wait, "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Timeouts) -> Flow[list[Any]]:
         if isinstance(tasks, str | Task):
             raise InvalidInput(f"{tasks!r:.80} is one task: give a list of tasks, or use wait")
-        waits = [(_target(task)[0], self._wait_flow(task, limits)) for task in list(tasks)]
+        waits = [(target_of(task)[0], self._wait_flow(task, limits)) for task in list(tasks)]
         return flows.together(waits, limits.timeout)
-
-    def _watch_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
-        return flows.watch(*_target(task), limits, exists=self._exists(task))
 
     def _exists(self, task: Task[Any] | str) -> bool:
         return isinstance(task, Task) or task in self._own_ids
 
     def _get_flow(self, task: Task[Any] | str) -> Flow[Task[Any]]:
-        task_id, output_type, _ = _target(task)
+        task_id, output_type, _ = target_of(task)
         found = yield from flows.get(task_id, output_type, self._limits(), exists=self._exists(task))
         if self.budget is not None:
             self.budget.see(found)
@@ -273,18 +270,10 @@ class BaseClient:
             uncertain, self._own_ids, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
         )
         if found.task is not None:
-            self._remember_own(found.task.id, recovery.submission_of(uncertain))
+            remember(self._own_ids, found.task.id, recovery.submission_of(uncertain))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
         return found
-
-    def _cancel_flow(self, task: Task[Any] | str) -> Flow[str]:
-        task_id, _, _ = _target(task)
-        return retry.cancel(task_id, self._limits())
-
-    def _cancel_many_flow(self, created_before: datetime | float, group: str | None) -> Flow[str]:
-        send = requests.cancel_many(_unix("created_before", created_before), _group(group))
-        return retry.send_with_retry(send, envelope.read_acknowledgement, self._limits())
 
     def _upload_flow(self, content: bytes) -> Flow[Upload]:
         ending = upload_ending(content)
@@ -299,8 +288,8 @@ class BaseClient:
     ) -> Flow[None]:
         usable = _is_whole(page_size) and 1 <= page_size <= pagination.LARGEST_PAGE
         check(usable, "page_size", page_size, f"1 to {pagination.LARGEST_PAGE} rows")
-        first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
-        return pagination.history(requests.HistoryQuery(first, last, _group(group), page_size), self._limits())
+        first, last = (None if time is None else unix(name, time) for name, time in (("start", start), ("end", end)))
+        return pagination.history(requests.HistoryQuery(first, last, checked_group(group), page_size), self._limits())
 
     def _response(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
         hider = self._hider
@@ -319,7 +308,7 @@ class BaseClient:
         if response is not None:
             return self._response(response, body.content if body else b"", words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
-        return TransportFailure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
+        return TransportFailure(words, self._clock(), never_left=never)
 
     def _limit(self, send: SendRequest) -> float:
         """Return the seconds that a call may take, besides sending its body."""
@@ -388,21 +377,13 @@ def _log_uncertain(error: SubmissionUncertain) -> None:
 
 
 def send_as_written(request: httpx.Request) -> None:
-    """Send the URL of a file as the provider wrote it; an event hook of httpx.
-
-    httpx would normalise its path, and a signature may cover every character of it. The URL of a redirect is httpx's.
-    """
+    """Send the URL of a file as the provider wrote it; an event hook of httpx, which normalises the path otherwise."""
     request.extensions.pop("target", None)
     if url := request.extensions.pop("written", None):
         request.extensions["target"] = target(url)
 
 
-def hidden(key: str | None) -> str | None:
-    """Return the key as a value that a traceback does not show."""
-    return Secret(key) if isinstance(cast("object", key), str) else key
-
-
-def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
+def target_of(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     """Return id, output type and catalogue name of a task that is given by its id, by its token, or as a value."""
     if isinstance(task, Task):
         if not is_id(task.raw.get("task_id")):
@@ -413,19 +394,16 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     if not isinstance(given, str):
         raise InvalidInput(f"{given!r:.80} is not a task: give a task, its id, or its token")
     resumed = task_token.read(given)
-    _check_id(resumed.task_id)
-    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
-    return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
-
-
-def _check_id(task_id: str) -> None:
+    task_id = resumed.task_id
     if not task_id.strip():
         raise InvalidInput("the task id is empty")
     if not (is_id(task_id) and task_id.isprintable() and task_id == task_id.strip()):
         raise InvalidInput(f"{task_id!r:.80} cannot be the id of a task: copy it again")
+    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
+    return task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
-def _unix(name: str, time: datetime | float) -> int:
+def unix(name: str, time: datetime | float) -> int:
     """Whole unix seconds."""
     try:
         seconds = time.timestamp() if isinstance(time, datetime) else time
@@ -435,7 +413,7 @@ def _unix(name: str, time: datetime | float) -> int:
     return int(seconds)
 
 
-def _group(group: str | None) -> str | None:
+def checked_group(group: str | None) -> str | None:
     usable = isinstance(cast("object", group), str | None)
     check(usable, "group", group, "a group of models as text, such as 'image_toolkit'")
     return group

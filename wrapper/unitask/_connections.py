@@ -1,10 +1,6 @@
 """Connection pools, the routing through proxies, and the limits of an answer.
 
-- Connections belong to one process and, for asyncio, to one event loop. After a fork, and in another loop, a client
-  makes new ones and leaves the old ones alone.
-- A submission is not sent on a connection that was idle for long: if the server is closing it, the outcome is unknown.
-- At most `IN_FLIGHT` calls are in the pool of httpx, whose cost for each grows with their number.
-- No cookies are kept: the API needs none.
+A submission is not sent on a connection that was idle for long: if the server is closing it, the outcome is unknown.
 """
 
 import asyncio
@@ -40,15 +36,13 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 
 @dataclass(slots=True)
 class Pools(Generic[ClientT]):
-    """The HTTP clients of one process or event loop: for submissions, other requests, and output files.
-
-    The gates let `IN_FLIGHT` coroutines at once make calls, and fetch files.
-    """
+    """The HTTP clients of one process or event loop: for submissions, other requests, and output files."""
 
     submissions: ClientT
     calls: ClientT
     files: ClientT
     process: int = field(default_factory=os.getpid)
+    # `IN_FLIGHT` coroutines at once make calls, and fetch files
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
     file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
@@ -60,9 +54,10 @@ def connect(
     on_file_request: Callable[[httpx.Request], object],
 ) -> Pools[ClientT]:
     """Make the HTTP clients; `transport` makes a transport that keeps idle connections for so many seconds."""
-    hooks = {"request": [on_file_request]}
-    files = kind(transport=transport(IDLE), timeout=file_timeout, event_hooks=hooks, **common())
-    submissions, calls = (kind(transport=transport(idle), **common()) for idle in (IDLE_FOR_SUBMISSIONS, IDLE))
+    hooks, cookies = {"request": [on_file_request]}, CookieJar(DefaultCookiePolicy(allowed_domains=()))  # none is kept
+    common: dict[str, Any] = {"cookies": cookies, "headers": {"user-agent": USER_AGENT}, "trust_env": False}
+    files = kind(transport=transport(IDLE), timeout=file_timeout, event_hooks=hooks, **common)
+    submissions, calls = (kind(transport=transport(idle), **common) for idle in (IDLE_FOR_SUBMISSIONS, IDLE))
     return Pools(submissions, calls, files)
 
 
@@ -144,12 +139,6 @@ def checked_headers(given: Mapping[str, str] | None) -> dict[str, str]:
             )
         headers[name.lower()] = value
     return headers
-
-
-def common() -> dict[str, Any]:
-    """Return the arguments of each HTTP client: it keeps no cookies, and the environment was read before."""
-    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    return {"cookies": cookies, "headers": {"user-agent": USER_AGENT}, "trust_env": False}
 
 
 class SyncRouting(httpx.BaseTransport):

@@ -44,11 +44,7 @@ class Drive(Generic[T]):
                 raise
 
     def _timed(self, reply: Reply) -> Reply:
-        """Return the reply with a time that advances.
-
-        A clock that stands still or goes back (a test that freezes time) would make every limit endless. The seconds
-        that were slept are counted instead.
-        """
+        """Add what was slept if the clock stands still or goes back (a frozen test), or no limit would ever end."""
         now, slept = reply.at.monotonic, 0.0
         if isinstance(self.step, Sleep) and getattr(reply, "notification_of", None) is None:
             slept = self.step.seconds

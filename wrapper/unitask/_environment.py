@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -24,6 +24,7 @@ from .errors import InvalidInput
 DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 USER_AGENT = f"unitask/{__version__}"
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 PORTS = range(1, 1 << 16)
 _USERINFO = re.compile(r"^(\w[\w+.-]*://)?.*@", re.DOTALL)
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -31,11 +32,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How connections are made.
-
-    Attributes:
-        verify: The trusted certificates; shared by all clients that read the same file.
-    """
+    """How connections are made."""
 
     verify: ssl.SSLContext = field(repr=False)
     _proxies: dict[str, str] = field(repr=False)  # by scheme; they may have passwords
@@ -53,14 +50,7 @@ class Settings:
 
 
 def transport_settings(proxy: str | None = None) -> Settings:
-    """Read certificates and proxies from the environment.
-
-    Args:
-        proxy: A proxy for all requests, in place of those of the environment.
-
-    Raises:
-        InvalidInput: The proxy, or a variable of the environment, cannot be used.
-    """
+    """Read certificates and proxies from the environment; `proxy` is for all requests, in place of those."""
     if proxy is not None:
         return Settings(_certificates(), {"all": _checked_proxy("proxy", "http", proxy)}, _is_given=True)
     found = getproxies()
@@ -71,23 +61,26 @@ def transport_settings(proxy: str | None = None) -> Settings:
 
 
 def checked_base_url(given: str | None) -> str:
-    """Return the base URL without a slash at its end: as given, else UNITASK_BASE_URL, else PiAPI.
-
-    Raises:
-        InvalidInput: It is not the URL of a server.
-    """
+    """Return the base URL without a slash at its end: as given, else UNITASK_BASE_URL, else PiAPI."""
     name, url = "base_url", given
     if url is None or url == "":
         name, url = "UNITASK_BASE_URL", os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL
-    wrong = "give scheme and host, such as " + DEFAULT_BASE_URL
-    if isinstance(cast("object", url), str):
-        try:
-            parts = httpx.URL(url)
-            if parts.scheme in ("http", "https") and _has_host(parts) and not re.search(r"[\s?#@\\]", url):
-                return url.rstrip("/")
-        except (httpx.InvalidURL, ValueError) as error:  # ValueError: a name or a character that cannot be encoded
-            wrong = wrong if "@" in url else str(error) or wrong
-    raise InvalidInput(f"{name} is {_shown(url)}: {wrong}")
+    wanted = f"give scheme and host, such as {DEFAULT_BASE_URL}"
+    problem = _problem(url, ("http", "https"), wanted)
+    if problem or re.search(r"[\s?#@\\]", url):
+        raise InvalidInput(f"{name} is {_shown(url)}: {problem or wanted}")
+    return url.rstrip("/")
+
+
+def _problem(url: object, schemes: tuple[str, ...], wanted: str) -> str:
+    """Return why this is not the URL of a server, with what is wanted; empty if it is."""
+    if not isinstance(url, str):
+        return wanted
+    try:
+        parts = httpx.URL(url)
+        return "" if parts.scheme in schemes and _has_host(parts) else wanted
+    except (httpx.InvalidURL, ValueError) as error:  # ValueError: a name or a character that cannot be encoded
+        return wanted if "@" in url else f"{error}; {wanted}"
 
 
 class _Written(httpx.URL):
@@ -130,43 +123,31 @@ def _variable(scheme: str) -> str:
 def _checked_proxy(name: str, scheme: str, given: str) -> str:
     """Return the URL of a proxy, with its scheme."""
     host = "http" if scheme == "all" else scheme
-    wrong = f"give http, https or socks5, and a host, such as {host}://proxy.example:3128"
-    if isinstance(cast("object", given), str):
-        url = given if "://" in given else f"http://{given}"
-        try:
-            parts = httpx.URL(url)
-            usable = parts.scheme in PROXY_SCHEMES and _has_host(parts)
-            if usable and parts.scheme.startswith("socks") and find_spec("socksio") is None:
-                usable, wrong = False, "a SOCKS proxy needs another package: pip install 'httpx[socks]'"
-            if usable:
-                httpx.Proxy(url)
-                return url
-        except (httpx.InvalidURL, ValueError) as error:
-            wrong = wrong if "@" in given else f"{error}; {wrong}"
-    raise InvalidInput(f"{name} is {_shown(given)}: {wrong}, or leave it out")
+    wanted = f"give http, https or socks5, and a host, such as {host}://proxy.example:3128"
+    url = f"http://{given}" if isinstance(cast("object", given), str) and "://" not in given else given
+    problem = _problem(url, PROXY_SCHEMES, wanted)
+    if not problem and url.lower().startswith("socks") and find_spec("socksio") is None:
+        problem = "a SOCKS proxy needs another package: pip install 'httpx[socks]'"
+    if problem:
+        raise InvalidInput(f"{name} is {_shown(given)}: {problem}, or leave it out")
+    return url
 
 
 def _certificates() -> ssl.SSLContext:
-    """Return the context for the present variables. It is shared: to read certificates takes a tenth of a second."""
-    file = os.environ.get("SSL_CERT_FILE", "")
-    try:
-        changed = Path(file).stat().st_mtime_ns if file else 0
-    except (OSError, ValueError):
-        changed = 0
-    return _context(file, os.environ.get("SSL_CERT_DIR", ""), os.environ.get("SSLKEYLOGFILE", ""), changed)
-
-
-@lru_cache(maxsize=4)
-def _context(file: str, folder: str, log: str, _changed: int) -> ssl.SSLContext:
-    if not file and folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
+    """Return the context for the present variables. The usual one is shared: to read it takes a tenth of a second."""
+    given = {name: value for name in CERTIFICATE_VARIABLES if (value := os.environ.get(name))}
+    folder = "" if "SSL_CERT_FILE" in given else given.get("SSL_CERT_DIR", "")
+    if folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
         raise InvalidInput(f"SSL_CERT_DIR is {folder!r}: there is no such folder. Correct it, or unset it")
     try:
-        return httpx.create_ssl_context()
+        return httpx.create_ssl_context() if given else _usual_certificates()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        named = {"SSL_CERT_FILE": file, "SSLKEYLOGFILE": log}
-        given = " and ".join(f"{name} is {value!r}" for name, value in named.items() if value)
+        named = " and ".join(f"{name} is {value!r}" for name, value in given.items())
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InvalidInput(f"{given or 'the trusted certificates'}: {reason}. Correct it, or unset it") from None
+        raise InvalidInput(f"{named or 'the trusted certificates'}: {reason}. Correct it, or unset it") from None
+
+
+_usual_certificates = cache(httpx.create_ssl_context)
 
 
 def _host(url: httpx.URL) -> str:
@@ -201,7 +182,7 @@ def _has_host(url: httpx.URL) -> bool:
         return False
     host = url.raw_host.decode("ascii")
     if ":" not in host:
-        host.removesuffix(".").encode("idna")  # as a lookup does first
+        host.encode("idna")  # as a lookup does first
     return "%" not in host  # a zone of IPv6 is of one machine, and in no certificate
 
 

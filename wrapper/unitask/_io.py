@@ -1,7 +1,4 @@
-"""What differs between the clients: connections by process or event loop, time limits, threads, callbacks.
-
-Both classes have the same methods, so that the rest of the async client is generated from the sync one.
-"""
+"""What differs between the clients, in two classes with the same methods; the rest of the async client is generated."""
 
 import asyncio
 import inspect
@@ -26,10 +23,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class SyncIO(BaseClient):
+class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
     """The I/O of `Client`: connections belong to a process, files are fetched in threads."""
 
-    _http_client: httpx.Client | None
     _given: httpx.Client | httpx.BaseTransport | None
     _transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
 
@@ -54,9 +50,8 @@ class SyncIO(BaseClient):
     def _close_pools(self) -> None:
         for pools in [*self._pools.values(), *self._retired]:
             if pools.process == os.getpid() and self._http_client is None:
-                pools.submissions.close()
-                pools.calls.close()
-                pools.files.close()
+                for http in (pools.submissions, pools.calls, pools.files):
+                    http.close()
         self._reset()
 
     @contextmanager
@@ -100,10 +95,9 @@ class SyncIO(BaseClient):
                 raise
 
 
-class AsyncIO(BaseClient):
+class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[object]]):
     """The I/O of `AsyncClient`: connections belong to an event loop, files are read and written in threads."""
 
-    _http_client: httpx.AsyncClient | None
     _given: httpx.AsyncClient | httpx.AsyncBaseTransport | None
     _transport: Callable[[float], httpx.AsyncBaseTransport]
 
@@ -133,9 +127,8 @@ class AsyncIO(BaseClient):
     async def _close_pools(self) -> None:
         pools = self._pools.pop(asyncio.get_running_loop(), None)
         if pools and self._http_client is None:
-            await pools.submissions.aclose()
-            await pools.calls.aclose()
-            await pools.files.aclose()
+            for http in (pools.submissions, pools.calls, pools.files):
+                await http.aclose()
 
     @asynccontextmanager
     async def _turn(

@@ -1,9 +1,5 @@
 """OpenTelemetry spans, when its API is installed, and a filter that hides secrets in the logs of other libraries.
 
-    unitask.create     model, task type, task id
-    unitask.wait       task id, status, cost; model and task type as the answer says
-    unitask.download   task id, files
-
 Spans hold ids and figures, never an input, an output or a key.
 """
 

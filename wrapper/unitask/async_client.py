@@ -4,31 +4,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
-import httpx
 from unitask_api.output_files import OutputFile
 
 from . import llm
 from ._async_runner import AsyncRunner
-from ._base_client import OnChange, hidden
-from ._core import retry
+from ._base_client import OnChange, checked_group, target_of, unix
+from ._core import envelope, flows, requests, retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.recovery import Submission
 from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
-from ._model.timestamp import Timestamp
 from ._telemetry import span
-from .budget import Budget
 from .download import plan
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput
 from .media import Media, read_file
-from .webhooks import Receiver
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -73,42 +69,6 @@ class AsyncClient(AsyncRunner):
             print(account.balance_usd)
     """
 
-    def __init__(
-        self,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        *,
-        http_timeout: float = 60.0,
-        max_retries: int | None = None,
-        poll_patience: float = 60.0,
-        mark_webhooks: bool = True,
-        uploads: bool = True,
-        webhooks: Receiver | None = None,
-        budget: Budget | None = None,
-        default_headers: Mapping[str, str] | None = None,
-        proxy: str | None = None,
-        http_client: httpx.AsyncClient | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-        clock: Callable[[], Timestamp] | None = None,
-        sleep: Callable[[float], Awaitable[object]] | None = None,
-    ) -> None:
-        api_key = hidden(api_key)
-        super().__init__(
-            api_key,
-            base_url,
-            http_timeout=http_timeout,
-            max_retries=max_retries,
-            poll_patience=poll_patience,
-            mark_webhooks=mark_webhooks,
-            uploads=uploads,
-            webhooks=webhooks,
-            budget=budget,
-            default_headers=default_headers,
-            proxy=proxy,
-            clock=clock,
-        )
-        self._set_up(transport, http_client, sleep)
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -121,11 +81,7 @@ class AsyncClient(AsyncRunner):
         await self._close_pools()
 
     async def submit(
-        self,
-        task: TaskInput[OutputT],
-        *,
-        validate: bool = True,
-        **options: Unpack[Options],
+        self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]
     ) -> Task[OutputT]:
         """Submit a task, at most once, and return without waiting for it.
 
@@ -232,11 +188,7 @@ class AsyncClient(AsyncRunner):
         return await self._drive(self._wait_flow(task, self._limits(timeout)), on_change)
 
     async def wait_all(
-        self,
-        tasks: Iterable[Task[Any] | str],
-        *,
-        timeout: float | None = None,
-        on_change: OnChange | None = None,
+        self, tasks: Iterable[Task[Any] | str], *, timeout: float | None = None, on_change: OnChange | None = None
     ) -> list[Task[Any] | UnitaskError]:
         """Wait until each of several tasks is done.
 
@@ -299,7 +251,9 @@ class AsyncClient(AsyncRunner):
             async for task in client.watch(task_id, timeout=300):
                 print(task.status, task.progress)
         """
-        async for step in self._updates(self._watch_flow(task, self._limits(timeout))):
+        async for step in self._updates(
+            flows.watch(*target_of(task), self._limits(timeout), exists=self._exists(task))
+        ):
             if isinstance(step, TaskUpdated):
                 yield step.task
 
@@ -320,10 +274,6 @@ class AsyncClient(AsyncRunner):
             InvalidInput: It cannot be the id of a task.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
             ApiError: The provider refused the poll.
-
-        Example:
-            task = await client.get(task_id)
-            print(task.state, task.output.files)
         """
         return await self._drive(self._get_flow(task))
 
@@ -338,7 +288,8 @@ class AsyncClient(AsyncRunner):
             ApiError: The provider refused, for example because work has begun.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        await self._drive(self._cancel_flow(task))
+        task_id, _, _ = target_of(task)
+        await self._drive(retry.cancel(task_id, self._limits()))
 
     async def cancel_many(self, *, created_before: datetime | float, group: str | None = None) -> None:
         """Cancel all pending tasks that were created before a time.
@@ -352,7 +303,8 @@ class AsyncClient(AsyncRunner):
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        await self._drive(self._cancel_many_flow(created_before, group))
+        send = requests.cancel_many(unix("created_before", created_before), checked_group(group))
+        await self._drive(retry.send_with_retry(send, envelope.read_acknowledgement, self._limits()))
 
     async def account(self) -> Account:
         """Get the account: balance and limits.
@@ -363,10 +315,6 @@ class AsyncClient(AsyncRunner):
         Raises:
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
-
-        Example:
-            account = await client.account()
-            print(account.balance_usd)
         """
         return await self._drive(retry.account(self._limits()))
 
@@ -479,9 +427,6 @@ class AsyncClient(AsyncRunner):
         Raises:
             InvalidInput: There is nothing to fetch, or a file exists or cannot be written; nothing was fetched.
             DownloadFailed: A file did not arrive whole. `fetched` lists the others.
-
-        Example:
-            paths = await client.download(task, "out/")
         """
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)

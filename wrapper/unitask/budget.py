@@ -116,11 +116,7 @@ class Budget:
     def within(
         self, estimate: int | None, name: str, flow: Flow[Task[OutputT]], submission: Submission
     ) -> Flow[Task[OutputT]]:
-        """Keep a submission within this budget; for clients. Raise `BudgetExceeded` before its first step.
-
-        The estimate is in credits, None when it cannot be known. The token of the submission is the key of the amount
-        until the task has an id.
-        """
+        """Keep a submission within this budget; for clients. `estimate` is in credits, None if it is unknown."""
         key = submission.token
         try:
             self._hold(key, estimate, name)

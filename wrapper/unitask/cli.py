@@ -76,7 +76,7 @@ def _main(arguments: list[str]) -> int:
     except errors.UnitaskError as error:
         say(*_report(error, options))
     except KeyboardInterrupt as interruption:
-        say("unitask: interrupted", *_report_interruption(interruption, options))
+        say(*_report(interruption, options))
         return 130
     except Exception as error:
         if options.seen is None:
@@ -287,31 +287,29 @@ def _progress(options: argparse.Namespace) -> Callable[[Task[Output]], None]:
     return note
 
 
-def _report(error: errors.UnitaskError, options: argparse.Namespace) -> Iterator[str]:
+def _report(error: errors.UnitaskError | KeyboardInterrupt, options: argparse.Namespace) -> Iterator[str]:
     """Yield what went wrong, what is known of the task, and what to do next."""
-    message = error.reason if isinstance(error, errors.DownloadFailed) else str(error)
-    if isinstance(error, errors.InvalidInput):
-        message = "; ".join(error.problems)
-    yield f"unitask: {message}"
-    task_id = options.seen.id if options.seen else error.task_id
+    notes: list[str] = []
+    match error:
+        case KeyboardInterrupt():
+            yield "unitask: interrupted"
+            notes = getattr(error, "__notes__", [])
+        case errors.InvalidInput():
+            yield f"unitask: {'; '.join(error.problems)}"
+        case errors.DownloadFailed():
+            yield f"unitask: {error.reason}"
+        case _:
+            yield f"unitask: {error}"
+    task_id = options.seen.id if options.seen else getattr(error, "task_id", None)
+    if accepted := re.search(r"client\.wait\((['\"])(.+?)\1\)", " ".join(notes)):
+        task_id = accepted[2]
     if task_id and not isinstance(error, errors.NotFound):
         yield from _continue(options, task_id, error)
-    elif isinstance(error, errors.SubmissionUncertain):
-        yield SEARCH
-
-
-def _report_interruption(interruption: KeyboardInterrupt, options: argparse.Namespace) -> Iterator[str]:
-    notes: list[str] = getattr(interruption, "__notes__", [])
-    accepted = re.search(r"client\.wait\((['\"])(.+?)\1\)", " ".join(notes))
-    if options.seen:
-        yield from _continue(options, options.seen.id)
-    elif accepted:
-        yield from _continue(options, accepted[2])
-    elif notes:
+    elif notes or isinstance(error, errors.SubmissionUncertain):
         yield from (*notes, SEARCH)
 
 
-def _continue(options: argparse.Namespace, task_id: str, error: Exception | None = None) -> Iterator[str]:
+def _continue(options: argparse.Namespace, task_id: str, error: BaseException | None = None) -> Iterator[str]:
     """Yield what is known of an accepted task, and the command that continues with it."""
     if options.command is _demo:  # its provider ends with it
         return

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
-import httpx
 from unitask_api.output_files import OutputFile
 
 from . import llm
-from ._base_client import OnChange, hidden
-from ._core import retry
+from ._base_client import OnChange, checked_group, target_of, unix
+from ._core import envelope, flows, requests, retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.recovery import Submission
 from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
-from ._model.timestamp import Timestamp
 from ._sync_runner import SyncRunner
 from ._telemetry import span
-from .budget import Budget
 from .download import plan
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput
 from .media import Media, read_file
-from .webhooks import Receiver
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -72,42 +68,6 @@ class Client(SyncRunner):
             print(account.balance_usd)
     """
 
-    def __init__(
-        self,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        *,
-        http_timeout: float = 60.0,
-        max_retries: int | None = None,
-        poll_patience: float = 60.0,
-        mark_webhooks: bool = True,
-        uploads: bool = True,
-        webhooks: Receiver | None = None,
-        budget: Budget | None = None,
-        default_headers: Mapping[str, str] | None = None,
-        proxy: str | None = None,
-        http_client: httpx.Client | None = None,
-        transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], Timestamp] | None = None,
-        sleep: Callable[[float], object] | None = None,
-    ) -> None:
-        api_key = hidden(api_key)
-        super().__init__(
-            api_key,
-            base_url,
-            http_timeout=http_timeout,
-            max_retries=max_retries,
-            poll_patience=poll_patience,
-            mark_webhooks=mark_webhooks,
-            uploads=uploads,
-            webhooks=webhooks,
-            budget=budget,
-            default_headers=default_headers,
-            proxy=proxy,
-            clock=clock,
-        )
-        self._set_up(transport, http_client, sleep)
-
     def __enter__(self) -> Self:
         return self
 
@@ -119,13 +79,7 @@ class Client(SyncRunner):
         self._closed = True
         self._close_pools()
 
-    def submit(
-        self,
-        task: TaskInput[OutputT],
-        *,
-        validate: bool = True,
-        **options: Unpack[Options],
-    ) -> Task[OutputT]:
+    def submit(self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]) -> Task[OutputT]:
         """Submit a task, at most once, and return without waiting for it.
 
         Args:
@@ -229,11 +183,7 @@ class Client(SyncRunner):
         return self._drive(self._wait_flow(task, self._limits(timeout)), on_change)
 
     def wait_all(
-        self,
-        tasks: Iterable[Task[Any] | str],
-        *,
-        timeout: float | None = None,
-        on_change: OnChange | None = None,
+        self, tasks: Iterable[Task[Any] | str], *, timeout: float | None = None, on_change: OnChange | None = None
     ) -> list[Task[Any] | UnitaskError]:
         """Wait until each of several tasks is done.
 
@@ -296,7 +246,7 @@ class Client(SyncRunner):
             for task in client.watch(task_id, timeout=300):
                 print(task.status, task.progress)
         """
-        for step in self._updates(self._watch_flow(task, self._limits(timeout))):
+        for step in self._updates(flows.watch(*target_of(task), self._limits(timeout), exists=self._exists(task))):
             if isinstance(step, TaskUpdated):
                 yield step.task
 
@@ -317,10 +267,6 @@ class Client(SyncRunner):
             InvalidInput: It cannot be the id of a task.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
             ApiError: The provider refused the poll.
-
-        Example:
-            task = client.get(task_id)
-            print(task.state, task.output.files)
         """
         return self._drive(self._get_flow(task))
 
@@ -335,7 +281,8 @@ class Client(SyncRunner):
             ApiError: The provider refused, for example because work has begun.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        self._drive(self._cancel_flow(task))
+        task_id, _, _ = target_of(task)
+        self._drive(retry.cancel(task_id, self._limits()))
 
     def cancel_many(self, *, created_before: datetime | float, group: str | None = None) -> None:
         """Cancel all pending tasks that were created before a time.
@@ -349,7 +296,8 @@ class Client(SyncRunner):
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        self._drive(self._cancel_many_flow(created_before, group))
+        send = requests.cancel_many(unix("created_before", created_before), checked_group(group))
+        self._drive(retry.send_with_retry(send, envelope.read_acknowledgement, self._limits()))
 
     def account(self) -> Account:
         """Get the account: balance and limits.
@@ -360,10 +308,6 @@ class Client(SyncRunner):
         Raises:
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
-
-        Example:
-            account = client.account()
-            print(account.balance_usd)
         """
         return self._drive(retry.account(self._limits()))
 
@@ -476,9 +420,6 @@ class Client(SyncRunner):
         Raises:
             InvalidInput: There is nothing to fetch, or a file exists or cannot be written; nothing was fetched.
             DownloadFailed: A file did not arrive whole. `fetched` lists the others.
-
-        Example:
-            paths = client.download(task, "out/")
         """
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)

@@ -164,18 +164,14 @@ def recourse(what: Task[Any] | Sequence[object]) -> str:
 def _files_of(task: Task[Any], *, previews: bool) -> list[OutputFile]:
     files = task.output.files
     chosen = [file for file in files if file.role == "result" or (previews and file.role == "preview")]
-    if not chosen and task.state is State.COMPLETED and (text := _text_of(task)):
-        return [OutputFile(f"data:text/plain;base64,{text}", task_id=task.id)]
-    if not chosen:
+    if chosen:
+        return chosen
+    text = output_files.text_of(task.output.raw, type(task.output).__name__)  # empty unless text is all that it made
+    if not text or task.state is not State.COMPLETED:
         others = f"but {len(files)} of other roles: pass those that you want" if files else f"(status {task.status!r})"
         raise InvalidInput(f"task {task.id} has no output file {others}")
-    return chosen
-
-
-def _text_of(task: Task[Any]) -> str:
-    """Return in base64 the text that is all a task made; empty where it made no text."""
-    text = output_files.text_of(task.output.raw, type(task.output).__name__)
-    return base64.b64encode(f"{text}\n".encode("utf-8", "replace")).decode() if text else ""
+    content = base64.b64encode(f"{text}\n".encode("utf-8", "replace")).decode()
+    return [OutputFile(f"data:text/plain;base64,{content}", task_id=task.id)]
 
 
 def _given(files: Sequence[object]) -> list[OutputFile]:

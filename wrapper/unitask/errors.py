@@ -4,10 +4,7 @@ ApiError is a refusal by the provider. A reason (InsufficientCredit, ContentReje
 in two ways: the exception is also an ApiError if a submission was refused, and a TaskFailed if a task ended so.
 
 The first lines of a class are the table of reasons: the words, codes and HTTP statuses of answers for which it stands,
-and the next step. Words win over codes, and codes over the HTTP status (_core/envelope.py).
-
-Rules of this file: a class for each thing that a caller would do differently; facts are attributes, not only words of a
-message; every error can be pickled; no error has a key or a webhook secret; nothing of unitask is imported.
+and the next step. Words win over codes, and codes over the HTTP status (_core/envelope.py). Every error can be pickled.
 """
 
 from __future__ import annotations
@@ -159,8 +156,6 @@ class BudgetExceeded(
 
     Attributes:
         estimate_usd: The amount to hold for it; None if its cost is not known.
-        limit_usd: The limit of the budget.
-        spent_usd: The bills so far.
         held_usd: The amount held for tasks that may still be billed.
     """
 
@@ -187,8 +182,6 @@ class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) befor
     It is not sent again, because this API has no idempotency key. `find` looks for the task in your task history.
 
     Attributes:
-        model: The model of the task.
-        task_type: The task type.
         sent_between: When it may have been accepted: from and to, in UTC.
         fingerprint: SHA-256 over model, task type and input, as hexadecimal digits: equal for equal tasks.
         identity: The facts by which `find` recognises the task.
@@ -210,8 +203,7 @@ class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) befor
     @property
     def token(self) -> str:
         """A text that `Client.find` takes in place of this error, in any process; it has no input and no secret."""
-        token: str = self.identity.token(self.task_id, self.sent_between)
-        return token
+        return str(self.identity.token(self.task_id, self.sent_between))
 
     def find(self, client: _Finds[FoundT], *, timeout: float | None = None) -> FoundT:
         """Call `client.find(error, timeout=timeout)`; await it for an async client."""
@@ -228,7 +220,6 @@ class ApiError(UnitaskError, next_step="Change the request: the same one is refu
     """The provider answered, and refused the request.
 
     Attributes:
-        status: The HTTP status.
         code: The `code` of the task's error, or of the envelope; None if the body has none.
         retry_after: The seconds to wait, from Retry-After; None without one.
     """
@@ -299,8 +290,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
 
     Attributes:
         task: The task at the last poll; None if no poll brought an answer.
-        waited: Seconds waited.
-        polls: The number of polls.
+        polls: The number of polls; `elapsed` has the seconds waited.
         statuses: Each status word, with the seconds of the wait after which it was first seen.
     """
 
@@ -316,7 +306,6 @@ class WaitTimeout(UnitaskError, TimeoutError):
         statuses: tuple[tuple[float, str], ...] = (),
     ) -> None:
         self.task: _TaskView | None = task
-        self.waited: float = waited
         self.polls: int = polls
         self.statuses: tuple[tuple[float, str], ...] = statuses
         self.attempts: int = polls
@@ -339,7 +328,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
         if self.task is None:
             return "its status is unknown"
         since, status = self.statuses[-1] if self.statuses else (0.0, str(self.task.status))
-        words = f"status {status!r} for {self.waited - since:.1f} s"
+        words = f"status {status!r} for {self.elapsed - since:.1f} s"
         return words if self.started else f"{words}, not begun; client.cancel({self.task.id!r}) would end it"
 
 
@@ -347,9 +336,6 @@ class DownloadFailed(
     UnitaskError, next_step="Download the rest: client.download(error.missing, folder)", retryable=True
 ):
     """An output file could not be fetched whole, after all attempts. Nothing was left under its name.
-
-    The other files of the call were fetched. `client.download(error.missing, folder)` fetches the rest, as long as the
-    provider keeps them.
 
     Attributes:
         url: The URL of the first missing file.

@@ -93,13 +93,7 @@ class TaskInput(Generic[OutputT_co]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Raw(TaskInput[Output]):
-    """A task of a type that the catalogue does not have.
-
-    Attributes:
-        model: Its model.
-        task_type: Its task type.
-        input: The input, sent as it is.
-    """
+    """A task of a type that the catalogue does not have; the input is sent as it is."""
 
     model: str
     task_type: str
@@ -145,11 +139,10 @@ def request_body(
     uploads: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Return the body of the submission of a task. Files are read; they stand in it as `Attachment`s.
+    """Return the body of the submission of a task, with its files as `Attachment`s.
 
     The secret in `options` is replaced by one that no repr shows. Without `validate`, a problem is only what cannot be
-    read or sent. `uploads`: files can be uploaded first. `warn` is called with each warning; None warns at the line
-    that called into this package, which another thread does not see.
+    read or sent. `uploads`: files can be uploaded first. `warn` is called with each warning.
     """
     if not isinstance(cast("object", task), TaskInput):
         wrong = f"{task!r:.80} is not a task: give one of unitask.tasks, such as tasks.FaceSwap(...)"
@@ -197,7 +190,7 @@ def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
         yield f"webhook_url: {problem}"
     given = as_object(body["input"])
     legacy = as_object(given.get("webhook_config")).get("secret"), given.get("webhook_secret")
-    for secret in (config.get("secret"), *legacy):
+    for secret in (config.get("secret"), *(one or None for one in legacy)):  # there an empty one means none
         if isinstance(secret, str) and (problem := secret_problem(secret)):
             yield f"webhook_secret: {problem}"
 
@@ -249,11 +242,7 @@ class _Reader:
 def _body_problems(
     body: dict[str, Any], schemas: Iterable[tuple[str, str]], warn: Callable[[str], None]
 ) -> Iterator[str]:
-    """Yield what is wrong with a body: it has no form in JSON, or it breaks a schema.
-
-    Each schema comes with the field that it describes, "" for the whole body. No frame of the error that follows holds
-    the text, which has the webhook secret.
-    """
+    """Yield what is wrong with a body; each schema comes with the field that it describes, "" for the whole body."""
     try:
         text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)
         text.encode()

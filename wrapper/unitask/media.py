@@ -1,9 +1,5 @@
 """Pictures, videos and sounds as you have them, and the form in which they are sent.
 
-Addresses (http, https, and asset://, the provider's own) are sent as given; the content of everything else is sent in
-base64 (Image Faceswap, 2025-04-03), or uploaded first where the field takes only a URL or the content is large
-(`_core/uploads.py`).
-
 Rules of this file: what is checked is what is sent; any exception of an object that was given becomes a ValueError.
 """
 
@@ -284,10 +280,7 @@ def _stream_content(stream: Any) -> bytes:
 
 
 def url_problem(url: str, wanted: str = "") -> str | None:
-    """Return why a URL cannot be used; None when it can. Each character is checked, not a cleaned copy.
-
-    With `wanted`, a name for the error, its scheme must be http or https.
-    """
+    """Return why a URL cannot be used, None when it can; with `wanted`, its scheme must be http or https."""
     if wanted and not re.match(r"https?://", url, re.IGNORECASE):
         return f"{url!r:.120} is not {wanted}"
     odd = next((char for char in url if char in ' \\<>"' or not char.isprintable()), None)

@@ -1,8 +1,7 @@
 """Notifications of the provider: read one, receive them over HTTP, and wake the calls that wait for them.
 
 The provider posts {timestamp, data: task} when a task ends, for some task types on each change too, and sends it again
-when the answer is not 2xx. The secret of the submission is in the header x-webhook-secret in clear text: it is not a
-signature of the body. So webhooks only trigger a poll; their content is never trusted.
+when the answer is not 2xx.
 
 Rules of this file: every request ends in a notification or in `WebhookRejected`; no message repeats a body, except
 numbers; what senders can cause to be stored is bounded; any thread and any event loop may call.
@@ -36,7 +35,7 @@ __all__ = ["AccountNotification", "AccountType", "Notification", "Receiver", "Ta
 
 SECRET_HEADER = "x-webhook-secret"  # noqa: S105 - the name of a header
 LARGEST_BODY = 5 * 1024 * 1024
-REMEMBERED = 10_000  # handled notifications, and tasks with a notification that no call has received
+REMEMBERED = 10_000  # handled notifications, tasks with an undelivered one, and own tasks of a client
 log: logging.Logger = logging.getLogger("unitask")
 
 KeyT = TypeVar("KeyT")
@@ -172,10 +171,6 @@ class Receiver:
         """Wait until a notification of one of these tasks comes; return the id of that task, or None.
 
         A notification ends every call that waits for it at that moment. If there is none, it ends the next one at once.
-
-        Args:
-            task_ids: Ids of tasks.
-            seconds: How long to wait at most.
         """
         event = Event()
         self._notifications.subscribe(_set_of(task_ids), event.set)
@@ -220,7 +215,7 @@ class Receiver:
         with self._lock:
             is_handled = self._handled.get(key)
             if is_handled is None:
-                _remember(self._handled, key, False)
+                remember(self._handled, key, False)
         if is_handled:
             return 204, ""
         if is_handled is not None:  # handling it may still fail: it must come again then
@@ -237,7 +232,7 @@ class Receiver:
             log.exception("on_notification failed; the provider is asked to send the notification again")
             return 500, "the notification could not be handled; send it again"
         with self._lock:
-            _remember(self._handled, key, True)
+            remember(self._handled, key, True)
         return 204, ""
 
     async def _handle(self, notification: Notification) -> None:
@@ -287,7 +282,7 @@ class _Notifications:
                 came[task_id] = None
                 wake()
             if not calls:
-                _remember(self._undelivered, task_id, None)
+                remember(self._undelivered, task_id, None)
 
     def subscribe(self, task_ids: Set[str], wake: Callable[[], object]) -> None:
         """Call `wake` when a notification comes, or at once for an undelivered one."""
@@ -304,11 +299,12 @@ class _Notifications:
         with self._lock:
             _, came = self._waiting.pop(wake)
             for task_id in list(came)[1:]:
-                _remember(self._undelivered, task_id, None)
+                remember(self._undelivered, task_id, None)
             return next(iter(came), None)
 
 
-def _remember(stored: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
+def remember(stored: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
+    """Store a value as the newest of at most `REMEMBERED`."""
     stored[key] = value
     stored.move_to_end(key)
     if len(stored) > REMEMBERED:

@@ -1,6 +1,5 @@
 """The promises of a provider: a named check for each, over plain HTTP.
 
 A check is a function `check_<id>` that raises when the provider breaks the promise in its docstring. Checks that need
-another account, the clock of the provider or its webhooks run only in the same process; so does cancelling many tasks,
-which would reach tasks of others.
+another account, the clock of the provider or its webhooks, or which reach tasks of others, run only in-process.
 """

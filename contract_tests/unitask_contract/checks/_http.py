@@ -30,11 +30,7 @@ OPEN = {word for word, rank in _RANKS.items() if rank < _PHASES.index("ended")}
 
 
 def inside_of(provider: Provider) -> Inside:
-    """Return what only a provider in the same process has.
-
-    Raises:
-        LeftOut: The provider is remote.
-    """
+    """Return what only a provider in the same process has; leave the check out for a remote one."""
     if provider.inside is None:
         raise LeftOut("it needs a second account, a clock or webhooks, which only the sandbox in-process has")
     return provider.inside
@@ -96,11 +92,7 @@ def is_done(task: dict[str, Any]) -> bool:
 
 
 def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
-    """Poll a task until it has ended, and return it.
-
-    Raises:
-        LeftOut: Too many tasks did not end in time, so this one is polled a few times only.
-    """
+    """Poll a task until it has ended; only a few times, and then leave the check out, if others did not end in time."""
     is_last = len(provider.stuck) >= MOST_STUCK
     for number in range(min(provider.polls, EARLY_POLLS) if is_last else provider.polls):
         task = poll(provider, task_id)
@@ -118,11 +110,7 @@ def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
 
 
 def cancel(provider: Provider, task_id: str) -> None:
-    """Cancel a task that has just been created.
-
-    Raises:
-        LeftOut: It is not pending any more.
-    """
+    """Cancel a task that has just been created; leave the check out if it is not pending any more."""
     answer = provider.request("DELETE", f"{TASK}/{task_id}")
     if answer.status_code != 200 and provider.inside is None:
         status = status_of(poll(provider, task_id))

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 from unitask_contract.checks._http import TASK, UPLOAD, create, poll, rows, shown, status_of, until_done
 from unitask_contract.inputs import NAMES, file_of, least_object
 from unitask_contract.prices import credits_of
@@ -37,8 +38,8 @@ def check_refused(provider: Provider, name: str) -> None:
     required = [field for field in body["input"] if field not in entry.get("match", {})]
     if not required:
         raise LeftOut("nothing is required")
-    del body["input"][required[0]]
-    answer = provider.request("POST", TASK, json=body)
+    rest = {field: value for field, value in body["input"].items() if field != required[0]}
+    answer = provider.request("POST", TASK, json={**body, "input": rest})
     assert 400 <= answer.status_code < 500, shown(answer)
     assert bundle.allows("ErrorEnvelope", answer.json()), shown(answer)
 
@@ -101,68 +102,61 @@ def check_listed(provider: Provider, name: str) -> None:
     raise AssertionError(f"task {task_id} is not in the history")
 
 
-def _once(provider: Provider, kind: str, name: str, make: Callable[[], Any]) -> Any:
-    """Return what an earlier check made, or make it.
+Make = Callable[[Provider, str], Any]
 
-    Raises:
-        LeftOut: It could not be made; the first check that needed it has the reason.
-    """
-    if (kind, name) not in provider.memo:
-        provider.memo[kind, name] = LeftOut(f"there is no {kind} task; an earlier check has the reason")
-        try:
-            provider.memo[kind, name] = make()
-        except LeftOut as reason:
-            provider.memo[kind, name] = reason
-    made = provider.memo[kind, name]
-    if isinstance(made, LeftOut):
-        raise made
+
+def _once(make: Make) -> Make:
+    """Share what a function makes between the checks; where it could not be made, every check is left out."""
+
+    def made(provider: Provider, name: str) -> Any:
+        key = make.__name__.removeprefix("_"), name
+        if key not in provider.memo:
+            provider.memo[key] = LeftOut(f"there is no {key[0]} task; an earlier check has the reason")
+            try:
+                provider.memo[key] = make(provider, name)
+            except LeftOut as reason:
+                provider.memo[key] = reason
+        if isinstance(provider.memo[key], LeftOut):
+            raise provider.memo[key]
+        return provider.memo[key]
+
     return made
 
 
+@_once
 def _body(provider: Provider, name: str) -> dict[str, Any]:
-    def make() -> dict[str, Any]:
-        entry = bundle.entries()[name]
-        given = least_object(bundle.component(entry["input"]), lambda kind: _uploaded(provider, kind))
-        return {"model": entry["model"], "task_type": entry["task_type"], "input": {**given, **entry.get("match", {})}}
-
-    made: dict[str, Any] = _once(provider, "body", name, make)
-    return {**made, "input": dict(made["input"])}
+    entry = bundle.entries()[name]
+    given = least_object(bundle.component(entry["input"]), lambda kind: _file(provider, kind))
+    return {"model": entry["model"], "task_type": entry["task_type"], "input": {**given, **entry.get("match", {})}}
 
 
-def _uploaded(provider: Provider, kind: str) -> str:
-    def make() -> str:
-        encoded = base64.b64encode(file_of(kind)).decode()
-        answer = provider.request("POST", UPLOAD, json={"file_name": NAMES[kind], "file_data": encoded})
-        if answer.status_code != 200:
-            raise LeftOut(f"it needs a file, and an upload is HTTP {answer.status_code} here: {answer.text}")
-        url: str = answer.json()["data"]["url"]
-        return url
-
-    uploaded: str = _once(provider, "file", kind, make)
-    return uploaded
+@_once
+def _file(provider: Provider, kind: str) -> str:
+    encoded = base64.b64encode(file_of(kind)).decode()
+    answer = provider.request("POST", UPLOAD, json={"file_name": NAMES[kind], "file_data": encoded})
+    if answer.status_code != 200:
+        raise LeftOut(f"it needs a file, and an upload is HTTP {answer.status_code} here: {answer.text}")
+    return str(answer.json()["data"]["url"])
 
 
+@_once
 def _created(provider: Provider, name: str) -> dict[str, Any]:
-    def make() -> dict[str, Any]:
-        task = create(provider, _body(provider, name))
-        assert task["task_id"], task
-        return task
-
-    created: dict[str, Any] = _once(provider, "created", name, make)
-    return created
+    task = create(provider, _body(provider, name))
+    assert task["task_id"], task
+    return task
 
 
+@_once
 def _ended(provider: Provider, name: str) -> dict[str, Any]:
-    task_id = _created(provider, name)["task_id"]
-    task: dict[str, Any] = _once(provider, "ended", name, lambda: until_done(provider, task_id))
-    error: dict[str, Any] = task.get("error") or {}
-    if provider.inside and MISSING_EXTRA in str(error.get("raw_message")):
-        raise LeftOut(error["raw_message"])
+    task = until_done(provider, _created(provider, name)["task_id"])
+    message = str(fields(task.get("error")).get("raw_message"))
+    if provider.inside and MISSING_EXTRA in message:
+        raise LeftOut(message)
     return task
 
 
 def _completed(provider: Provider, name: str) -> dict[str, Any]:
-    task = _ended(provider, name)
+    task: dict[str, Any] = _ended(provider, name)
     if status_of(task) != "completed":
         raise LeftOut(f"the task ended {task['status']}")
     return task
@@ -170,7 +164,7 @@ def _completed(provider: Provider, name: str) -> dict[str, Any]:
 
 def _media(value: Any, found: list[Placed]) -> Iterator[str]:
     """Yield the files in a value, addresses or base64, as its schemas name them."""
-    if isinstance(value, str) and value and any("x-media" in schema for _, schema in found):
+    if value and isinstance(value, str) and any("x-media" in schema for _, schema in found):
         yield value
     for step, part in parts(value):
         yield from _media(part, below(found, part, step, bundle.schemas()))

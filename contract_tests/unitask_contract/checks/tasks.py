@@ -83,16 +83,6 @@ def _size(provider: Provider, task: dict[str, Any]) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
 
 
-def check_end(provider: Provider) -> None:
-    """A completed task has no error, and each address in its output leads to a file."""
-    task = api.until_done(provider, api.create(provider)["task_id"])
-    urls = [value for value in task["output"].values() if str(value).startswith("http")]
-    assert (api.status_of(task), task["error"]["code"]) == ("completed", 0), task
-    assert urls, task
-    for url in urls:
-        assert provider.fetch(url).status_code == 200, url
-
-
 def check_bad_requests(provider: Provider) -> None:
     """An invalid request, or one about an unknown task, is refused with an envelope: the HTTP status, and a reason."""
     bodies: tuple[Any, ...] = (

@@ -23,21 +23,16 @@ MOST = 100  # findings of each kind; the work grows with the square of their num
 class Finding:
     """One difference between a body and the schemas.
 
-    Attributes:
-        where: The path in the body.
-        place: The schema to edit: the one with the keyword. Another type is allowed at the reference to a component, so
-            that the component stays what it is.
-        keyword: The keyword that is violated; NEW_FIELD for a field that is not named.
-        rule: The value of the keyword.
-        names: The fields that are missing, or not named.
+    The place is that of the schema to edit, which has the keyword. Another type is allowed at the reference to a
+    component, so that the component stays what it is.
     """
 
-    where: Path
+    where: Path  # in the body
     place: Place
-    keyword: str
-    rule: Any
+    keyword: str  # that is violated; NEW_FIELD for a field that is not named
+    rule: Any  # the value of the keyword
     value: Any
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of the fields that are missing, or not named
 
 
 def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
@@ -49,15 +44,11 @@ def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
     if task.get("output") is None:
         return envelope
     outputs = [name for name in bundle.outputs_of(task.get("model"), task.get("task_type")) if name in schemas]
-    choices = [_with_output(envelope, name) for name in outputs]
+    rules_of = [{"output": {"$ref": f"#/components/schemas/{name}"}} for name in outputs]
+    choices = [{"allOf": [envelope, {"properties": {"data": {"properties": rule}}}]} for rule in rules_of]
     if len(choices) == 1:
         return choices[0]
     return min(choices, key=lambda schema: len(findings(body, schema, schemas)), default=envelope)
-
-
-def _with_output(envelope: dict[str, Any], output: str) -> dict[str, Any]:
-    rule = {"$ref": f"#/components/schemas/{output}"}
-    return {"allOf": [envelope, {"properties": {"data": {"properties": {"output": rule}}}}]}
 
 
 def _with_part(place: str, output: str, schemas: Schemas) -> dict[str, Any]:
@@ -107,12 +98,13 @@ def _of_error(error: ValidationError, body: Any, schema: dict[str, Any], schemas
 def _nearest(error: ValidationError) -> list[ValidationError]:
     """Return the errors of the nearest branch; none when no branch has the type of the value."""
     branches: list[list[ValidationError]] = cast("Any", error.kind).context
-    fitting = [errors for errors in branches if errors and not any(_is_of_another_type(one, error) for one in errors)]
+    other_type = "type", error.instance_path
+    fitting = [
+        errors
+        for errors in branches
+        if errors and other_type not in [(one.kind.name, one.instance_path) for one in errors]
+    ]
     return min(fitting, key=len) if fitting else []
-
-
-def _is_of_another_type(inner: ValidationError, error: ValidationError) -> bool:
-    return inner.kind.name == "type" and inner.instance_path == error.instance_path
 
 
 def _new_fields(value: Any, found: list[Placed], schemas: Schemas, where: Path = ()) -> Iterator[Finding]:

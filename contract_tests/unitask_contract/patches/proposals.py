@@ -7,10 +7,11 @@ The redacted body is the evidence, and becomes an example of the spec. The patch
 """
 
 import difflib
+import itertools
 import json
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -46,27 +47,20 @@ class Difference:
     """One difference between answers and the spec.
 
     Attributes:
-        operation: The operationId of the first answer that shows it.
-        part: "200" or "default"; "request" for a notification.
-        family: The family of the task; empty for none.
-        says: What the spec says.
-        came: What came, redacted.
-        where: The path in the body, with a star for each index.
         key: What one change of the spec would allow: schema and keyword; operation and part without a schema.
         evidence: The redacted body; None when no redacted body would show the difference, so nothing is proposed.
-        count: The number of bodies that show it.
     """
 
     kind: Kind
-    operation: str
-    part: str
-    family: str
-    says: str
-    came: str
-    where: str = ""
+    operation: str  # of the first answer that shows it
+    part: str  # "200" or "default"; "request" for a notification
+    family: str  # of the task; empty for none
+    says: str  # what the spec says
+    came: str  # what came, redacted
+    where: str = ""  # the path in the body, with a star for each index
     key: tuple[str, str] = ("", "")
     evidence: Any = None
-    count: int = 1
+    count: int = 1  # of the bodies that show it
 
     def __str__(self) -> str:
         seen = "" if self.count == 1 else f" ({self.count} times)"
@@ -74,25 +68,13 @@ class Difference:
 
 
 def differences(exchanges: Iterable[Exchange], notifications: Iterable[tuple[str, Any]] = ()) -> list[Difference]:
-    """Return each difference once: what is not allowed before what is not named.
-
-    Args:
-        exchanges: What went over the wire; requests that the contract does not have are ignored.
-        notifications: The operation of each webhook, and its body, read as JSON.
-    """
+    """Return each difference of exchanges and notifications once: what is not allowed before what is not named."""
     bodies = [(one.operation, one.part, one) for one in exchanges if one.operation and not _is_stream(one)]
     for operation, body in notifications:
         bodies.append((operation, "request", Exchange("POST", "", b"", 200, json.dumps(body).encode())))
     found: dict[object, Difference] = {}
     for operation, part, exchange in bodies:
-        component, body = bundle.components_of(operation).get(part), exchange.answer
-        if component is None or body is None:
-            new: dict[object, Difference] = {
-                (operation, part, component): _undocumented(operation, part, exchange, component)
-            }
-        else:
-            new = _of_body(operation, part, exchange, component, found)
-        for identity, one in new.items():
+        for identity, one in [*_found(operation, part, exchange, found)]:
             known = found.get(identity, one)
             better = known if one.evidence is None or known.evidence is not None else one
             found[identity] = replace(better, count=known.count + (identity in found))
@@ -103,22 +85,22 @@ def _is_stream(exchange: Exchange) -> bool:
     return exchange.content_type.startswith("text/event-stream") and fields(exchange.asked).get("stream") is True
 
 
-def _undocumented(operation: str, part: str, exchange: Exchange, component: str | None) -> Difference:
-    says, came = "no such answer", "one"
-    if component:
+def _found(
+    operation: str, part: str, exchange: Exchange, known: Collection[object]
+) -> Iterator[tuple[object, Difference]]:
+    """Yield identity and difference for each difference of an exchange; without evidence where all are known."""
+    component, body = bundle.components_of(operation).get(part), exchange.answer
+    if component is None or body is None:
         media = re.match(r"[a-z]+/[a-z0-9.+-]{1,40}", exchange.content_type.lower())
         says, came = "JSON", f"something else, as {media[0] if media else 'no known type'}"
-    return Difference(Kind.UNDOCUMENTED, operation, part, exchange.family, says, came, key=(operation, part))
-
-
-def _of_body(
-    operation: str, part: str, exchange: Exchange, component: str, known: Collection[object]
-) -> dict[object, Difference]:
-    """Return the differences of a body by identity; without evidence where all are known."""
-    found = {_identity(one): one for one in _findings(exchange.answer, component)}
-    evidence = None if all(identity in known for identity in found) else redacted(exchange.answer, component)
+        if component is None:
+            says, came = "no such answer", "one"
+        key = operation, part
+        yield (*key, component), Difference(Kind.UNDOCUMENTED, *key, exchange.family, says, came, key=key)
+        return
+    found = {_identity(one): one for one in _findings(body, component)}
+    evidence = None if all(identity in known for identity in found) else redacted(body, component)
     shown = {key_of(one): one for one in _findings(evidence, component)} if evidence is not None else {}
-    made: dict[object, Difference] = {}
     for identity, one in found.items():
         redacted_one = shown.get(key_of(one))
         where, came = shown_path(one.where), type_of(one.value)
@@ -130,8 +112,7 @@ def _of_body(
         elif one.keyword == "required":
             came = f"none of {', '.join(one.names)}"
         key, proof = (str(one.place), one.keyword), evidence if redacted_one else None
-        made[identity] = Difference(kind, operation, part, exchange.family, says, came, where, key, proof)
-    return made
+        yield identity, Difference(kind, operation, part, exchange.family, says, came, where, key, proof)
 
 
 def _findings(body: Any, component: str, schemas: Schemas | None = None) -> list[Finding]:
@@ -154,16 +135,12 @@ def spec_folder() -> Path:
     return beside if (beside / "sources.yaml").is_file() else package / "spec"
 
 
-def proposal(found: Iterable[Difference], folder: Path | None = None) -> str:
+def proposal(found: Iterable[Difference]) -> str:
     """Return a patch that makes the spec allow, and name, what the differences show; empty when there is none.
 
     It is a unified diff for the root of a checkout. It adds each body as an example, and entries to three files.
-
-    Args:
-        found: The differences; those without evidence are ignored.
-        folder: The folder of the spec; by default `spec_folder()`.
     """
-    folder = folder or spec_folder()
+    folder = spec_folder()
     schemas: Schemas = bundle.schemas()
     taken = {path.relative_to(folder).as_posix() for path in folder.glob("examples/*/observed-*.json")}
     examples: dict[str, str] = {}
@@ -191,11 +168,7 @@ def proposal(found: Iterable[Difference], folder: Path | None = None) -> str:
 def _accept(
     difference: Difference, schemas: Schemas, example: str, entries: dict[str, list[dict[str, Any]]]
 ) -> Schemas:
-    """Change the components until they allow a body, and add the entries.
-
-    Raises:
-        Unchangeable: That is not possible; no entry was added.
-    """
+    """Change the components until they allow a body, and add the entries; raise Unchangeable before any is added."""
     component = bundle.components_of(difference.operation)[difference.part]
     changes: list[dict[str, Any]] = []
     contradictions: list[dict[str, Any]] = []
@@ -224,15 +197,12 @@ def _example(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _free_path(difference: Difference, taken: set[str]) -> str:
+def _free_path(difference: Difference, taken: Collection[str]) -> str:
     family = difference.family or bundle.family_of(difference.operation)
     last = re.sub(r"[^a-z0-9]+", "-", difference.where.replace("*", "").lower()).strip("-") or "body"
-    number = 1
-    while True:
-        path = f"examples/{family}/observed-{last}{'' if number == 1 else f'-{number}'}.{difference.part}.json"
-        if path not in taken:
-            return path
-        number += 1
+    numbered = (f"{last}-{number}" if number > 1 else last for number in itertools.count(1))
+    paths = (f"examples/{family}/observed-{name}.{difference.part}.json" for name in numbered)
+    return next(path for path in paths if path not in taken)
 
 
 def _yaml(entries: list[dict[str, Any]]) -> str:

@@ -32,12 +32,7 @@ _WORD = re.compile(r"[A-Za-z]{1,20}\d{0,3}([_.-]([A-Za-z]{1,20}\d{0,3}|\d{1,3}))
 
 
 def redacted(body: Any, component: str) -> Any:
-    """Return the redacted body; None when it would not show the differences any more.
-
-    Args:
-        body: An answer, read as JSON.
-        component: The component that it should fit.
-    """
+    """Return the redacted body of a component; None when it would not show the differences any more."""
     schemas = bundle.schemas()
     schema = schema_of(component, body, schemas)
     found = [
@@ -67,30 +62,22 @@ def name_of(step: str) -> str:
 
 @cache
 def _names() -> frozenset[str]:
-    return frozenset(_fields(bundle.schemas()))
-
-
-def _fields(node: Any) -> Iterator[str]:
-    yield from fields(fields(node).get("properties"))
-    for _, part in parts(node):
-        yield from _fields(part)
+    return frozenset(name for rule in _rules(bundle.schemas()) for name in fields(rule.get("properties")))
 
 
 @cache
 def _words() -> frozenset[str]:
     """Return every text that the spec lists: enumerations, advised ones too, models and task types."""
-    entries = bundle.entries().values()
-    named = [str(entry[key]) for entry in entries for key in ("model", "task_type")]
-    return frozenset([*named, *_listed(bundle.document())])
+    named = [str(entry[key]) for entry in bundle.entries().values() for key in ("model", "task_type")]
+    listed = [word for rule in _rules(bundle.schemas()) for word in (*items(rule.get("enum")), rule.get("const"))]
+    return frozenset([*named, *(word for word in listed if isinstance(word, str))])
 
 
-def _listed(node: Any) -> Iterator[str]:
-    for value in (*items(fields(node).get("enum")), fields(node).get("const")):
-        if isinstance(value, str):
-            yield value
-    for step, part in parts(node):
-        if step != "examples":
-            yield from _listed(part)
+def _rules(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield cast("dict[str, Any]", node)
+    for _, part in parts(node):
+        yield from _rules(part)
 
 
 class _Redactor:

@@ -47,11 +47,7 @@ class Change:
 
 
 def widening(found: Finding, schemas: Schemas) -> Change:
-    """Return the change that allows, or names, what was found.
-
-    Raises:
-        Unchangeable: There is none.
-    """
+    """Return the change that allows, or names, what was found; raise Unchangeable if there is none."""
     place = found.place
     if not place.component or (found.keyword == "type" and not found.where):
         raise Unchangeable("the difference is about the body as a whole")
@@ -96,14 +92,7 @@ def _rule_of(value: Any) -> dict[str, Any]:
 
 
 def contradiction(found: Finding, schemas: Schemas, example: str, number: int) -> dict[str, Any]:
-    """Return the entry of the drift ledger for a difference.
-
-    Args:
-        found: The difference, as the example shows it.
-        schemas: The components before the change.
-        example: The name of the example.
-        number: The number of the difference in the example, from 1.
-    """
+    """Return the entry of the drift ledger for a difference of an example, given the components before the change."""
     rule = {found.keyword: found.rule}
     return {
         "id": f"{example}{'' if number == 1 else f'-{number}'}".replace(".", "-"),

@@ -1,7 +1,4 @@
-"""The engines of the sandbox; importing this package registers them all.
-
-A task type without an engine is simulated, and its result says so. A new engine is a decorated function in real.py.
-"""
+"""The engines of the sandbox: importing this package registers those of real.py. Other task types are simulated."""
 
 from unitask_sandbox.engines import real as real
 from unitask_sandbox.engines.registry import ENGINES, Engine, EngineResult, name_of, run

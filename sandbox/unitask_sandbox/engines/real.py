@@ -7,7 +7,7 @@ background is simulated: no page describes its result (MP4 has no transparency).
 from collections.abc import Mapping
 from typing import Any
 
-from unitask_sandbox import audio, speech
+from unitask_sandbox import speech
 from unitask_sandbox.engines.registry import EngineResult, engine
 from unitask_sandbox.faces.swap import swap_largest, swap_numbered
 from unitask_sandbox.pictures.matting import remove_background
@@ -85,5 +85,5 @@ def video_upscale(given: Mapping[str, Any]) -> EngineResult:
 def zero_shot(given: Mapping[str, Any]) -> EngineResult:
     """Read gen_text in one English voice that is pulled towards ref_audio."""
     samples = speech.speak(given["gen_text"], speech.read_recording(given["ref_audio"], "ref_audio"))
-    sound = audio.encode_audio(samples, speech.RATE, "wav", SPEECH_MARK)
+    sound = speech.encode_audio(samples, speech.RATE, "wav", SPEECH_MARK)
     return EngineResult({"audio_url": (sound, "wav")}, SPEECH_META)

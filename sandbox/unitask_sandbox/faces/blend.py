@@ -42,7 +42,7 @@ def compose(face: Floats, patch: Pixels, weight: Floats, size: float) -> tuple[P
 
     The blend mixes each frequency band over its own width (Burt and Adelson): coarse bands broadly, so no step in the
     light shows, and fine bands narrowly, so no detail appears twice. So it spreads a little beyond its mask: a ramp
-    along the mask's border (2 % of the face's size) ends it there, and pixels outside are copied, not computed.
+    along the mask's border (2 % of the face's size) ends it there, and pixels outside stay as they are.
     """
     height, width = patch.shape[:2]
     blender: Any = cv2.detail.MultiBandBlender(0, LEVELS, cv2.CV_32F)
@@ -54,4 +54,4 @@ def compose(face: Floats, patch: Pixels, weight: Floats, size: float) -> tuple[P
     mask = cv2.dilate((weight > VISIBLE).astype(np.uint8), np.ones((3, 3)))
     ramp = np.clip(cv2.distanceTransform(mask, cv2.DIST_L2, 3) / max(2.0, 0.02 * size), 0, 1)[..., None]
     mixed = np.rint(np.clip(blended / 64 * ramp + patch * (1 - ramp), 0, 255)).astype(np.uint8)
-    return np.where(mask[..., None] > 0, mixed, patch), mask * np.uint8(255)
+    return mixed, mask * np.uint8(255)

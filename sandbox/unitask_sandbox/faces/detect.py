@@ -60,18 +60,12 @@ class Face:
 
 
 def find_faces(picture: Pixels) -> list[Face]:
-    """Return the faces of a BGR picture, the largest first; an empty list if there is none.
-
-    A picture without an upright face is searched again turned by 90, 270 and 180 degrees, and the turn that
-    shows most is taken. The faces come back in the coordinates of the picture as it was given.
-    """
-    if upright := _find_upright(picture):
-        return upright
-    turned = [
-        [_turned_back(face, turns, picture) for face in _find_upright(np.ascontiguousarray(np.rot90(picture, turns)))]
-        for turns in (1, 3, 2)
-    ]
-    return max(turned, key=lambda faces: sum(face.size**2 for face in faces))
+    """Return the upright faces of a BGR picture, the largest first; an empty list if there is none."""
+    with _DETECTING:
+        rows = np.concatenate([np.empty((0, 15), np.float32), *_on_each_scale(picture)])
+    distinct = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), 0.0, OVERLAP_ACROSS_SCALES)
+    faces = [_face(picture, rows[number]) for number in distinct]
+    return sorted((face for face in faces if face.score >= MIN_SCORE), key=lambda face: -face.size)
 
 
 def refined(picture: Pixels, landmarks: Floats) -> Face:
@@ -102,14 +96,6 @@ def _landmark_model() -> Network:
     return Network(cv2.dnn.readNetFromTFLite(str(WEIGHTS / "face_landmarks_detector.tflite")))
 
 
-def _find_upright(picture: Pixels) -> list[Face]:
-    with _DETECTING:
-        rows = np.concatenate([np.empty((0, 15), np.float32), *_on_each_scale(picture)])
-    distinct = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), 0.0, OVERLAP_ACROSS_SCALES)
-    faces = [_face(picture, rows[number]) for number in distinct]
-    return sorted((face for face in faces if face.score >= MIN_SCORE), key=lambda face: -face.size)
-
-
 def _on_each_scale(picture: Pixels) -> Iterator[Floats]:
     """Yield one row of 15 numbers for each face: box, five points, score."""
     longest = max(picture.shape[:2])
@@ -134,15 +120,6 @@ def _face(picture: Pixels, row: Floats) -> Face:
     """Return the face of one detector row; a second mesh, from a crop centred on the first, is steadier."""
     corner, size, right_eye, left_eye = row[:8].reshape(4, 2)
     return refined(picture, _laid(picture, corner + size / 2, float(size.max()), left_eye - right_eye).landmarks)
-
-
-def _turned_back(face: Face, turns: int, picture: Pixels) -> Face:
-    """Return a face found on ``rot90(picture, turns)`` in the coordinates of the picture itself."""
-    quarters = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), turns)
-    middle = (np.array(picture.shape[1::-1]) - 1) / 2
-    landmarks = face.landmarks.copy()
-    landmarks[:, :2] = (landmarks[:, :2] - middle @ np.abs(quarters)) @ quarters + middle
-    return Face(landmarks, face.score)
 
 
 def _laid(picture: Pixels, middle: Floats, side: float, eye_line: Floats) -> Face:

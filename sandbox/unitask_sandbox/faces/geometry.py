@@ -45,7 +45,8 @@ def transfer_shape(source: Floats, source_facing: Floats, target: Floats) -> Flo
     """
     source_shape, _, _ = _without_pose(source)
     target_shape, turn, place = _without_pose(target)
-    offsets = _from_the_visible_side(source_shape - target_shape, source_facing)
+    offsets, visible = source_shape - target_shape, smoothstep(source_facing, 0.0, 0.35)[:, None]
+    offsets = as_floats(visible * offsets + (1 - visible) * offsets[canonical_mesh().mirror] * [-1, 1, 1])
     offsets = _with_target_mouth(offsets, source_shape, target_shape)
     offsets = _with_target_lids(offsets)
     amount = smoothstep(canonical_mesh().inside, 0.05, 0.9)[:, None]
@@ -61,12 +62,6 @@ def _without_pose(vertices: Floats) -> tuple[Floats, Floats, Floats]:
     matrix, scale = cv2.estimateAffine3D(mesh.vertices[mesh.anchors], vertices[mesh.anchors], force_rotation=True)
     turn, place = scale * matrix[:, :3], matrix[:, 3]
     return np.linalg.solve(turn, (vertices - place).T).T, turn, place
-
-
-def _from_the_visible_side(offsets: Floats, source_facing: Floats) -> Floats:
-    visible = smoothstep(source_facing, 0.0, 0.35)[:, None]
-    mirrored = offsets[canonical_mesh().mirror] * [-1, 1, 1]
-    return as_floats(visible * offsets + (1 - visible) * mirrored)
 
 
 def _with_target_mouth(offsets: Floats, source_shape: Floats, target_shape: Floats) -> Floats:

@@ -6,14 +6,9 @@
 4. An open mouth stays the target's: tongue and teeth are expression.
 5. A multi-band blend hides the border (``blend``). Pixels outside the mask are the target's, bit by bit.
 
-Faces have numbers (piapi.ai, Faceswap, "Multi Faceswap" and "Video Faceswap", 2025): from 0, mostly from left to right;
-of two on a diagonal the lower one is 0. The rule made from that: faces side by side, at least in part, are a row; rows
-are counted from the lowest, faces from left to right in their row. The pages leave open: an absent list counts from 0,
-over as many faces as the other list names, or as both pictures show. A face that does not exist, lists of two lengths
-and a target named twice fail the task.
-
-There is no learned generator here: the outline of the head, hair, ears, and the frames of glasses at the temples
-remain the target's.
+Faces are numbered from 0 (piapi.ai, Faceswap, 2025): faces side by side, at least in part, are a row; rows are counted
+from the lowest, faces from left to right in their row. An absent list counts from 0, over as many faces as the other
+list names, or as both pictures show.
 """
 
 import re
@@ -75,10 +70,9 @@ def _numbers(field: str, text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def warm_up(threads: int | None = None) -> None:
+def warm_up(threads: int) -> None:
     """Load models and tables, so that the first picture does not pay for it. Call it where a worker starts."""
-    if threads is not None:
-        cv2.setNumThreads(threads)
+    cv2.setNumThreads(threads)
     load_models()
     canonical_mesh()
 

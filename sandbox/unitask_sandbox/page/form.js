@@ -216,9 +216,9 @@ function makeForm(entry, again) {
   function complain(faults, title) {
     const left = faults.filter((fault) => {
       const name =
-        /^input\.([A-Za-z0-9_]+)/.exec(fault)?.[1] ?? /^'([A-Za-z0-9_]+)' is a required property/.exec(fault)?.[1];
+        /^input\.([A-Za-z0-9_]+)/.exec(fault)?.[1] ?? /: "([A-Za-z0-9_]+)" is a required property/.exec(fault)?.[1];
       const one = fields.find((candidate) => candidate.name === name);
-      one?.complain(fault.replace(/ of input$/, ""));
+      one?.complain(fault.replace(/^(input|the body): /, ""));
       return !one;
     });
     trouble.replaceChildren(

@@ -49,10 +49,6 @@ class Scene:
         """How much each pixel belongs to what stands in front, 0 to 255."""
         return salient(self.picture)
 
-    def mask(self, word: str) -> Pixels:
-        """Return where something is, 0 to 255."""
-        return WORDS[word](self)
-
     def parts(self, fill: Callable[[Floats, Region], Pixels], *parts: Sequence[int]) -> Pixels:
         """Return a mask of parts of every face, each filled from its vertices."""
         if not self.faces:
@@ -132,18 +128,6 @@ WORDS: Final[dict[str, Callable[[Scene], Pixels]]] = {
     "background": lambda scene: 255 - scene.salient,
 }
 
-_SAME_AS: Final = {
-    "eye": "eyes",
-    "lip": "lips",
-    "tooth": "teeth",
-    "brow": "brows",
-    "eyebrow": "brows",
-    "eyebrows": "brows",
-    "faces": "face",
-    "persons": "person",
-    "people": "person",
-}
-
 
 def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0) -> tuple[bytes, list[str]]:
     """Return a PNG that is transparent where nothing is named, and notes on what was done otherwise than requested.
@@ -153,17 +137,17 @@ def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0
     scene = Scene(decode(data, FIELD, LIMIT))
     wanted, unwanted = _words(prompt), _words(negative_prompt)
     nothing = np.zeros(scene.picture.shape[:2], np.uint8)
-    mask = np.maximum.reduce([nothing, *(scene.mask(word) if word in WORDS else scene.salient for word in wanted)])
+    mask = np.maximum.reduce([nothing, *(WORDS[word](scene) if word in WORDS else scene.salient for word in wanted)])
     if not mask.any():
         raise TaskFailure(f"nothing found in the image ({FIELD}) for the prompt {prompt[:100]!r}")
-    taken_away = np.maximum.reduce([nothing, *(scene.mask(word) for word in unwanted if word in WORDS)])
+    taken_away = np.maximum.reduce([nothing, *(WORDS[word](scene) for word in unwanted if word in WORDS)])
     mask = _grown(np.minimum(mask, 255 - taken_away), factor)
     return encode(cut_out(scene.picture, mask), MARK), _notes(scene, wanted, unwanted, mask)
 
 
 def _words(prompt: str) -> list[str]:
     words = (word.strip().lower() for word in prompt.split(","))
-    return [_SAME_AS.get(word, word) for word in words if word]
+    return [word for word in words if word]
 
 
 def _grown(mask: Pixels, pixels: int) -> Pixels:

@@ -1,8 +1,7 @@
 """Read a video, change its frames (enlarge them, for one) and write it again, with PyAV (FFmpeg).
 
 Only MP4 is opened: other formats (playlists) can name further files, which FFmpeg would read. Each frame keeps its
-time and duration; sound is copied packet by packet. PyAV's containers and streams are `Any` here: its type stubs leave
-out many types.
+time and duration; sound is copied packet by packet.
 """
 
 import io

@@ -87,7 +87,8 @@ class Swapping:
         return [ordered[taker] for taker in self._takers] or faces[:1]
 
     def _follow(self, picture: Pixels) -> None:
-        found = [_followed(picture, face) for face in self._last]
+        followed = [refined(picture, face.landmarks) for face in self._last]
+        found = [face if face.score >= LEAST_SCORE else None for face in followed]
         self._until_search -= 1
         if None in found or not self._until_search:
             found = self._found_again(picture, found)
@@ -117,11 +118,6 @@ def smoothed(before: Floats | None, face: Face) -> Floats:
     moved = face.landmarks - before
     speed = np.linalg.norm(moved, axis=1, keepdims=True) / face.size
     return as_floats(before + np.minimum(1.0, STILL_SHARE + SHARE_OF_MOVING * speed) * moved)
-
-
-def _followed(picture: Pixels, face: Face) -> Face | None:
-    found = refined(picture, face.landmarks)
-    return found if found.score >= LEAST_SCORE else None
 
 
 def _apart(one: Face, other: Face) -> float:

@@ -6,7 +6,6 @@ Rules of this file: plain frozen values, except for `Progress`; durations are in
 
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, TypeAlias, TypeVar
 
 from .._model.account import HistoryRow
@@ -70,20 +69,13 @@ class Response:
     broken: str = ""  # why the body did not arrive whole; empty when it did
 
 
-class Delivery(Enum):
-    """What is known of a request that brought no answer."""
-
-    NEVER = "the request never left"  # DNS, refused, connect timeout, TLS, no free connection
-    MAYBE = "the request may have arrived"  # read timeout, connection lost, answer that cannot be read
-
-
 @dataclass(frozen=True, slots=True)
 class TransportFailure:
     """No answer came."""
 
-    delivery: Delivery
     reason: str
     at: Timestamp
+    never_left: bool = False  # DNS, refused, connect timeout, TLS, no free connection; otherwise it may have arrived
 
 
 @dataclass(frozen=True, slots=True)

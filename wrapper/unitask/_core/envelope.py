@@ -1,8 +1,6 @@
 """Read an HTTP answer as a task, an error, or "cannot be read". The only place that reads a status code.
 
-The provider wraps a task as {code, data, message}; some documented samples show the webhook form {timestamp, data}.
-`error` is an object on success too (code 0), and a refused submission can be HTTP 500 with a whole task in it (recorded
-2025-08-25), so neither `error` nor `data` decides. What decides is, in this order:
+A refused submission can be HTTP 500 with a whole task in it (recorded 2025-08-25). What decides is, in this order:
 
 - A submission that is answered by a gateway (`GATEWAY_STATUSES`, or an error without the API's envelope) is uncertain.
 - A submission whose answer names a task that has not failed was accepted, whatever the HTTP status is.
@@ -17,6 +15,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeAlias
 
+from unitask_api import contract
 from unitask_api.states import State, state_of
 
 from .. import errors
@@ -24,7 +23,6 @@ from .._model._json import as_object, is_id, is_list, is_object
 from .._model.account import HistoryRow
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Timestamp
-from . import protocols
 from .effects import Response
 
 TRACE_HEADERS = (*errors.REQUEST_IDS, "date", "server")  # for the provider's support
@@ -72,8 +70,8 @@ def read_task(
     if answer.status in GATEWAY_STATUSES:
         return _unreadable(answer, f"HTTP {answer.status} from a gateway")
     body, succeeded = (_damaged_object if created else _json_object)(answer.body), _succeeded(answer)
-    unified = protocols.unified(body, output_type.PROTOCOL, created=created and succeeded)
-    data = as_object(unified and unified.get("data"))
+    converted = unified(body, output_type.PROTOCOL, created=created and succeeded)
+    data = as_object((converted or {}).get("data"))
     if is_id(data.get("task_id")):
         failed = state_of(data.get("status")) is State.FAILED
         if succeeded or failed != created:  # an accepted submission, or the end of a task
@@ -83,6 +81,33 @@ def read_task(
     if not _is_refusal(answer, body, created=created):
         return _unreadable(answer, f"HTTP {answer.status} that is not the API's own")
     return refusal(answer, by_words=created)
+
+
+def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
+    """Convert an answer of another protocol to the unified form; `legacy` has the original."""
+    if body is None or protocol == "unified":
+        return body
+    rules: dict[str, Any] = contract.document()["x-protocols"][protocol]
+    reasons: object = _at(body, rules.get("reasons", "")) or []
+    message = "; ".join(map(str, reasons)) if is_list(reasons) else str(reasons)
+    task = {
+        "task_id": _at(body, rules["task_id"]),
+        "model": "legacy",
+        "task_type": protocol,
+        # The answer to a submission shows only that it was accepted.
+        "status": "pending" if created else _at(body, rules["status"]),
+        "output": {name: _at(body, pointer) for name, pointer in rules["output"].items()},
+        "error": {"code": 1 if message else 0, "message": message},
+        "legacy": body,
+    }
+    return {**body, "data": task}
+
+
+def _at(body: dict[str, Any], pointer: str) -> Any:
+    node: Any = body
+    for key in pointer.split("/")[1:]:
+        node = as_object(node).get(key)
+    return node if pointer else None
 
 
 def _is_refusal(answer: Response, body: dict[str, Any] | None, *, created: bool) -> bool:
@@ -99,11 +124,7 @@ def named_task(answer: Response) -> str | None:
     """Return the id of the task that an answer names, also in a body that is cut off or damaged."""
     data = as_object((_damaged_object(answer.body) or {}).get("data"))
     text = answer.body.decode("utf-8", "replace")
-    found = (
-        data.get("task_id"),
-        *_TASK_PATH.findall(answer.headers.get("location", "")),
-        *_TASK_ID.findall(text),
-    )
+    found = (data.get("task_id"), *_TASK_PATH.findall(answer.headers.get("location", "")), *_TASK_ID.findall(text))
     return next((value for value in found if is_id(value)), None)
 
 
@@ -203,7 +224,9 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
     said = "; ".join(dict.fromkeys(words))
     found = error.get("code") or body.get("code")
     code = found if isinstance(found, int) and not isinstance(found, bool) else None
-    kind = refusal_kind(answer.status, code, said) if by_words else poll_kind(answer.status)
+    # a refused poll says nothing of the balance or the input of the task
+    kind = refusal_kind(answer.status, code, said) if by_words else errors.KIND_BY_STATUS.get(answer.status)
+    kind = kind if kind and issubclass(kind, errors.ApiError) else errors.ProviderBroken
     task_id = data.get("task_id")
     # the next step after a poll depends on whether the task goes on
     has_step = by_words or issubclass(kind, errors.AuthenticationFailed | errors.PermissionDenied)
@@ -213,7 +236,7 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
         f"{_redirect_hint(answer) or next_step}",
         code=code,
         task_id=task_id if is_id(task_id) else None,
-        **_facts(answer),
+        **facts(answer),
     )
 
 
@@ -221,12 +244,6 @@ def refusal_kind(status: int, code: int | None, words: str) -> type[errors.ApiEr
     """Return the class of a refused request."""
     kind = _by_reason(code, words) or errors.KIND_BY_STATUS.get(status, errors.ProviderBroken)
     return kind if issubclass(kind, errors.ApiError) else errors.combined(errors.ApiError, kind)
-
-
-def poll_kind(status: int) -> type[errors.ApiError]:
-    """Return the class of a refused poll, which says nothing of the balance or the input of the task."""
-    kind = errors.KIND_BY_STATUS.get(status, errors.ProviderBroken)
-    return kind if issubclass(kind, errors.ApiError) else errors.ProviderBroken
 
 
 def task_failed(task: Task[Output]) -> errors.TaskFailed:
@@ -249,11 +266,6 @@ def _redirect_hint(answer: Response) -> str:
     return f". It points to {where!r:.200}, which is not followed, because the key would go with it: check base_url"
 
 
-def another_task(answer: Response, asked: str, got: str) -> errors.ProviderBroken:
-    """Return the error of an answer about another task than the requested one."""
-    return errors.ProviderBroken(f"task {asked!r} was requested, the answer is about {got!r}", **_facts(answer))
-
-
 def retry_after(answer: Response) -> float | None:
     """Return the seconds of either form of Retry-After (RFC 9110, 10.2.3)."""
     value = answer.headers.get("retry-after", "").strip()
@@ -269,7 +281,7 @@ def trace_headers(answer: Response) -> dict[str, str]:
     return {name: answer.headers[name] for name in TRACE_HEADERS if name in answer.headers}
 
 
-def _facts(answer: Response) -> dict[str, Any]:
+def facts(answer: Response) -> dict[str, Any]:
     return {
         "status": answer.status,
         "retry_after": retry_after(answer),
@@ -280,7 +292,7 @@ def _facts(answer: Response) -> dict[str, Any]:
 
 def _unreadable(answer: Response, what: str) -> Unreadable:
     reason = f"{what}: {_excerpt(answer)}{_redirect_hint(answer)}"
-    return Unreadable(reason, errors.ProviderBroken(reason, task_id=named_task(answer), **_facts(answer)))
+    return Unreadable(reason, errors.ProviderBroken(reason, task_id=named_task(answer), **facts(answer)))
 
 
 def _excerpt(answer: Response) -> str:

@@ -1,6 +1,6 @@
 """Each call about a task, written once. A flow yields steps and receives replies; both clients drive it.
 
-Rules of this file: a submission is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
+Rules of this file: a submission is sent again only if it never left, or after HTTP 429 that names no task
 (retry.py); any other outcome is decided or uncertain. A poll that fails is repeated while the patience lasts,
 unless the provider refuses a task that it has never shown. The error of an interrupted wait names the task.
 """
@@ -21,19 +21,7 @@ from .. import errors
 from .._model.task import OutputT, Task
 from .._model.timestamp import Timestamp
 from . import envelope, polling, requests
-from .effects import (
-    Delivery,
-    Flow,
-    Reply,
-    Response,
-    Resumed,
-    SendRequest,
-    Sleep,
-    Step,
-    TaskUpdated,
-    TransportFailure,
-    no_answer,
-)
+from .effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, Step, TaskUpdated, TransportFailure, no_answer
 from .recovery import Submission
 from .retry import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
 
@@ -63,7 +51,7 @@ def submit(
             case Response():
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
                 outcome = envelope.read_task(reply, output_type, created=True)
-            case TransportFailure(Delivery.NEVER):
+            case TransportFailure(never_left=True):
                 outcome = errors.Unreachable(
                     f"the submission was not sent, {reply.reason}. Check base_url and the network"
                 )
@@ -118,8 +106,7 @@ def watch(
 ) -> Flow[Task[OutputT]]:
     """Poll until the task is done, however it ends, and yield each change.
 
-    `kind` is its name in the catalogue; None takes it from the first poll. Without `seen`, the task as it was accepted
-    just now, the first poll is immediate. `exists`: the provider is known to have the task.
+    `kind` is its name in the catalogue; None takes it from the first poll. Without `seen`, that poll is immediate.
     """
     return _watch(_Poller(task_id, output_type, limits, exists=exists), kind, seen)
 
@@ -172,11 +159,9 @@ def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: b
 
 
 def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None) -> Flow[list[T | errors.UnitaskError]]:
-    """Drive several waits in one: the one that is due first is next, and time passes only when none is due.
+    """Drive several waits in one, each with the id of its task; return the result or the error of each, in their order.
 
-    Each wait comes with the id of its task; `timeout` is that of each, None when it differs. Return the result or the
-    error of each, in the order given; an error that is not one of unitask's becomes the cause of an `Unreachable`. A
-    step costs O(log n) for n waits. Requests are sent one after another, so a slow one is limited (`_Calls`).
+    The one that is due first is next. Requests are sent one after another, so a slow one is limited (`_Calls`).
     """
     now = (yield Sleep(0)).at
     calls = _Calls(math.inf if timeout is None else now.monotonic + timeout)
@@ -260,11 +245,7 @@ def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:
 
 @dataclass(slots=True)
 class _Calls:
-    """How long each request of several waits may take, so that a slow one does not take the time of the others.
-
-    While others are due, a request gets at most half of the time that is left. Each request that brings no answer in
-    its time halves what the next one gets, down to a minimum.
-    """
+    """How long each request of several waits may take: while others are due, half of the time that is left, or less."""
 
     deadline: float  # on the monotonic clock
     slow: int = 0  # requests without an answer in time, less those with one
@@ -365,7 +346,8 @@ class _Poller(Generic[OutputT]):
         found = envelope.read_task(reply, self.output_type)
         if isinstance(found, Task):
             if found.id != self.task_id:
-                return envelope.another_task(reply, self.task_id, found.id)
+                reason = f"task {self.task_id!r} was requested, the answer is about {found.id!r}"
+                return errors.ProviderBroken(reason, **envelope.facts(reply))
             asked = envelope.retry_after(reply)
             self.pace = 0.0 if asked is None else clamp_retry_after(asked)
         return found

@@ -15,12 +15,10 @@ USUAL_PAGE = 10  # rows of a page by default
 
 
 class HistoryReader:
-    """Read the history page by page, each row once.
+    """Read the history page by page, each row once; `is_proof` requests one page more in doubt about the last.
 
-    Tasks that are submitted meanwhile come to the front and move the other rows to later pages. So a page may bring
-    known rows, and a full page of nothing else is not the end; larger pages are requested then. A total ends the
-    reading after a full page only if it counts more than that page, and is not a round number at which counting may
-    have stopped. `is_proof` requests one page more where it is uncertain that a page was the last.
+    Tasks that are submitted meanwhile move the other rows to later pages, so a full page of known rows is not the end.
+    A total ends the reading only if it counts more than a page, and is not a round number at which counting may stop.
     """
 
     def __init__(

@@ -1,14 +1,9 @@
-"""When to poll next: often around the usual end of such a task, rarely before and after.
+"""When to poll next: often around the usual end of such a task, rarely before and after (ARCHITECTURE.md).
 
 Polling at rate r(t) costs E[n] = integral of S r dt polls and a delay E[d] = integral of S h / (2 r) dt,
 where S is the share of tasks that still run at age t and h their rate of completion. Their product is least when r is
 proportional to the square root of h (Barlow, Hunter and Proschan 1963): r(t) = J / (2 D) sqrt(h(t)) for a mean delay D,
 with J = integral of S sqrt(h) dt. The next poll is where the integral of r has grown by one.
-
-Durations are assumed to be log-normal. The catalogue's figure counts like a few tasks; each task that ends counts as
-one, and older ones fade, because the provider's speed changes. While little is known of a kind, a few early polls
-detect a provider that is far faster than the catalogue says, such as a local one. Times of a provider are limited to
-what the client observed, and to the bounds below; the number of planned polls is bounded, too.
 """
 
 import itertools
@@ -69,12 +64,7 @@ class DurationTracker:
     def learn(
         self, kind: str, task: Task[Any], watched: float | None, *, least: float = 0.0, most: float = math.inf
     ) -> None:
-        """Add a task that has ended; only a completed one counts.
-
-        `watched` is the time from its submission to the poll that found its end, for a provider that reports no times;
-        None if it had ended before the first poll. `least` and `most` limit what the provider reports. All are in
-        seconds.
-        """
+        """Add a task that has ended, in seconds: as reported, within `least` and `most`, else as `watched`."""
         if task.state != "completed":
             return
         created, ended = task.created_at, task.ended_at
@@ -82,8 +72,9 @@ class DurationTracker:
         took = min(max(reported, least), most) if 0 <= reported <= LONGEST_TASK else watched
         if took is None or not took >= 0:  # NaN is not a duration
             return
-        x = math.log(_bounded(took))
-        count, total, squares = self._seen.get(kind) or _prior(_catalogued(kind))
+        x, usual = math.log(_bounded(took)), math.log(_catalogued(kind))
+        prior = PRIOR_TASKS, PRIOR_TASKS * usual, PRIOR_TASKS * (usual**2 + SPREAD**2)
+        count, total, squares = self._seen.get(kind, prior)
         self._seen[kind] = (count * FADING + 1, total * FADING + x, squares * FADING + x * x)
 
 
@@ -98,11 +89,6 @@ def kind_of(task: Task[Any] | None) -> str:
 def _catalogued(kind: str) -> float:
     entry = contract.task_types().get(kind)
     return entry.typical_seconds if entry else UNKNOWN_TYPE
-
-
-def _prior(typical: float) -> tuple[float, float, float]:
-    mean = math.log(typical)
-    return PRIOR_TASKS, PRIOR_TASKS * mean, PRIOR_TASKS * (mean**2 + SPREAD**2)
 
 
 def next_poll_delay(age: float, usual: DurationEstimate) -> float:

@@ -105,12 +105,8 @@ def _whole(value: Any) -> Fraction | None:
     return number if number is not None and number.denominator == 1 else None
 
 
-def _characters(value: Any) -> Fraction | None:
-    return Fraction(len(value)) if isinstance(value, str) else None
-
-
 _READERS: dict[str, Callable[[Any], Fraction | None]] = {
     "pictures": _whole,
     "seconds": _seconds,
-    "characters": _characters,
+    "characters": lambda value: Fraction(len(value)) if isinstance(value, str) else None,
 }

@@ -152,8 +152,8 @@ class Unpacking:
         """Yield what the next bytes unpack to; raise `DownloadAttemptError` for another compression or far too much."""
         self._packed += len(chunk)
         most = max(UNPACKED_FREELY, MOST_UNPACKED * self._packed)
-        rest, piece = chunk, b""
-        while rest or len(piece) == _PIECE:
+        rest = chunk
+        while rest:  # output that is still due without it comes with the check sum at the end
             if self._unpack.eof:
                 if rest[:1] != b"\x1f":  # what follows is padding
                     return

@@ -1,19 +1,9 @@
 """Search the task of an uncertain submission: read the task history of that time, and poll each task in it.
 
-"Found" and "absent" need a proof each; everything else is "unclear", with the tasks that may be the one.
-
-Found: a task has the correlation id of this submission (in its webhook endpoint, which the API echoes in `config`), or
-a damaged answer to the submission named its id. The echo of the input proves nothing: another submission may have had
-the same input.
-
-Absent: the history was read whole (`HistoryReader.shortfall`), for a time that certainly contains the submission, late
-enough; and each task in it is of another submission of this client, of another model or task type, or has another
-correlation id. An echo of the input that differs proves nothing, since the provider rewrites what it echoes: files are
-stored elsewhere, texts are trimmed, numbers become texts, defaults are filled in.
-
-The time of the submission is needed on the provider's clock, which the Date headers of its answers show. The age of a
-submission is what our monotonic clock or our wall clock says, or anything between: the first stops while a computer
-sleeps, the second may be set.
+ARCHITECTURE.md says what proves "found" and "absent"; everything else is "unclear". The time of the submission is
+needed on the provider's clock, which the Date headers of its answers show. The age of a submission is what our
+monotonic clock or our wall clock says, or anything between: the first stops while a computer sleeps, the second may be
+set.
 """
 
 import hashlib
@@ -37,7 +27,7 @@ from .._model.account import HistoryRow
 from .._model.task import Outcome, Output, Recovery, Task
 from .._model.task_token import Fingerprint, SubmissionTime
 from .._model.timestamp import Timestamp
-from . import pagination, protocols, requests, retry
+from . import pagination, requests, retry
 from .effects import Flow, Sleep
 from .envelope import Dated
 from .retry import Timeouts
@@ -120,20 +110,14 @@ def find(
     limits: Timeouts,
     client: ClientIdentity,
 ) -> Flow[Recovery]:
-    """Search the task of an uncertain submission until its outcome is known, or `limits.timeout` (None: it settles).
-
-    `own` has tasks of this client by id, with the submission of each (`submission_of`); it may grow meanwhile.
-    """
+    """Search until the outcome is known, or `limits.timeout`; `own` has the submission of each task of this client."""
     begun = (yield Sleep(0)).at
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
     search = _Search(uncertain, own, limits, client, begun.monotonic + patience + LONGEST_READING)
-    readings = 0
     while True:
         finding = yield from search.read()
         left = begun.monotonic + patience - (yield Sleep(0)).at.monotonic
-        readings += 1
-        is_last = search.wait <= 0 or left <= 0 or readings > patience / PAUSE + 2  # a clock may stand still
-        if finding.outcome is Outcome.FOUND or is_last:
+        if finding.outcome is Outcome.FOUND or search.wait <= 0 or left <= 0:
             return finding
         yield Sleep(min(PAUSE, left, max(1.0, search.wait)))
 
@@ -161,7 +145,7 @@ class _Search:
         named = yield from self._named()
         if named is not None:
             return named
-        if self.wanted.model == protocols.LEGACY:
+        if self.wanted.model == requests.LEGACY:
             return Recovery(Outcome.UNCLEAR, "how the task history lists a legacy task is not documented")
         rows, doubt = yield from self._rows()
         finding = yield from self._compare(rows, doubt)
@@ -198,7 +182,7 @@ class _Search:
 
     def _named(self) -> Flow[Recovery | None]:
         """Return the task that an answer to the submission named, if it can be polled."""
-        task_id, is_legacy = self.uncertain.task_id, self.wanted.model == protocols.LEGACY
+        task_id, is_legacy = self.uncertain.task_id, self.wanted.model == requests.LEGACY
         if not task_id or self._is_of_another(task_id):
             return None
         output_type = output_type_of(self.wanted.model, self.wanted.task_type) if is_legacy else Output
@@ -333,10 +317,7 @@ def _match(task: Task[Output], wanted: Fingerprint) -> _Match:
 
 
 def _is_another(said: str, wanted: str) -> bool:
-    """Whether a model or task type is certainly another: both are in the catalogue, and neither is a part of the other.
-
-    Case, separators and a vendor or version prove nothing: the multi-face-swap page shows the echo "face-swap".
-    """
+    """Whether both names are in the catalogue, and neither is a part of the other."""
     first, second = _plain_name(said), _plain_name(wanted)
     return {first, second} <= _names() and first not in second and second not in first
 

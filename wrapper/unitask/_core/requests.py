@@ -1,20 +1,20 @@
-"""Requests, made by the request builders of the generated client."""
-
-from __future__ import annotations
+"""Requests, made by the request builders of the generated client; those of other protocols by `x-protocols`."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+from urllib.parse import quote
 
+from unitask_api import contract
 from unitask_api.api.account import list_task_history
 from unitask_api.api.task import cancel_task, cancel_tasks, create_task
 from unitask_api.api.task import get_task as get_task_endpoint
 from unitask_api.api.upload import upload_file
 
-from . import protocols
+from ..errors import InvalidInput
 from .effects import SendRequest
 
-if TYPE_CHECKING:
-    from unitask_api.models import TaskRequest
+UNIFIED = "unified"
+LEGACY = "legacy"  # the model of all task types of other protocols in the catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,25 @@ class HistoryQuery:
 
 
 def create(body: dict[str, Any]) -> SendRequest:
-    if body["model"] == protocols.LEGACY:
-        return replace(protocols.create(body), submission=True)
-    return replace(sent(create_task.build_request(body=cast("TaskRequest", body))), submission=True)
+    if body["model"] == LEGACY:
+        entry = contract.find(body["model"], body["task_type"])
+        if entry is None:
+            problem = f"the catalogue has no task {body['model']} {body['task_type']!r:.80}"
+            raise InvalidInput(problem, undone="nothing was sent")
+        operation = contract.operation(entry.create)
+        return SendRequest(operation.method, operation.path, body["input"], submission=True)
+    return replace(sent(create_task.build_request(body=cast("Any", body))), submission=True)
 
 
-def get_task(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> SendRequest:
+def get_task(task_id: str, timeout: float | None = None, protocol: str = UNIFIED) -> SendRequest:
     """Poll a task; `timeout` in seconds, None for the client's."""
-    if protocol != protocols.UNIFIED:
-        return protocols.get_task(task_id, protocol, timeout)
-    return sent(get_task_endpoint.build_request(task_id), timeout)
+    if protocol == UNIFIED:
+        return sent(get_task_endpoint.build_request(task_id), timeout)
+    operation = contract.operation(contract.document()["x-protocols"][protocol]["poll"])
+    if "{task_id}" in operation.path:
+        path = operation.path.replace("{task_id}", quote(task_id, safe=""))
+        return SendRequest(operation.method, path, timeout=timeout)
+    return SendRequest(operation.method, operation.path, {"task_id": task_id}, timeout=timeout)
 
 
 def cancel(task_id: str) -> SendRequest:

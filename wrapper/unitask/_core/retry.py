@@ -1,8 +1,7 @@
 """What may be sent again, and after how long; and the free requests: cancel, account, and a poll that may fail.
 
-Rules of this file: the API has no idempotency key and every submission is paid, so a submission is sent again only when
-it provably never left, or after HTTP 429 that names no task (flows.py decides). A poll, a cancel and an upload cost
-nothing, and may be repeated. A new GET is a function here, with its reader, and a method in each client.
+A poll, a cancel and an upload cost nothing, and may be repeated; flows.py decides about submissions. A new GET is a
+function here, with its reader, and a method in each client.
 """
 
 import math
@@ -29,11 +28,7 @@ MOST_DOUBLINGS = 60  # of a pause: an outage of hours takes thousands of attempt
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, and how far apart, a request may be sent again.
-
-    The pause after attempt n (1, 2, ...) is drawn from 0.5 to 1 times first * 2 ** (n - 1), at most `cap` seconds.
-    Retry-After wins over it.
-    """
+    """How often a request may be sent again, and after how long: Retry-After, else an exponential pause with jitter."""
 
     random: Callable[[], float]  # draws from 0 to 1
     attempts: int = 4  # how often a submission, or the request for a file, is sent in all
@@ -78,10 +73,7 @@ def send_with_retry(
     task_id: str | None = None,
     deadline: float = math.inf,
 ) -> Flow[T]:
-    """Send a request until it is answered, or the patience or the deadline (monotonic) ends; return what is read.
-
-    `read` raises the error of an answer that is a refusal, or that is not as documented.
-    """
+    """Send a request until `read` accepts the answer, or the patience or the deadline (monotonic) ends."""
     begun, failures = (yield Sleep(0)).at.monotonic, 0
     if begun > deadline:
         raise errors.Unreachable(f"no time was left for {send.method} {send.path}")

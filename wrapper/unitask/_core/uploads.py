@@ -1,8 +1,7 @@
 """The files of a submission: each is sent in base64, or uploaded first and its URL is sent.
 
-A file is uploaded where the field takes only a URL, and where it is large: bodies with 2 to 5 MB of base64 were refused
-with "task input is too large" (one client, 2025). An upload is used again while the provider stores it. Uploads need a
-paid plan (upload page); where the provider refuses them, files are sent in base64 if the field takes that.
+Bodies with 2 to 5 MB of base64 were refused with "task input is too large" (one client, 2025). Uploads need a paid plan
+(upload page); where the provider refuses them, files are sent in base64 if the field takes that.
 """
 
 import base64
@@ -11,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import errors
 from .._model._json import is_list, is_object
@@ -19,6 +18,7 @@ from . import envelope, requests, retry
 from .effects import Flow, Sleep
 from .retry import Timeouts
 
+T = TypeVar("T")
 KEPT = 24 * 3600.0  # seconds; upload page
 MARGIN = 3600.0  # seconds; an upload that expires sooner is useless to a task that has to wait
 LARGE = 1_500_000  # bytes, which are 2 MB of base64
@@ -35,13 +35,7 @@ UPLOADABLE: tuple[tuple[bytes, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that the provider stores for 24 hours; give it wherever a file is taken.
-
-    Attributes:
-        url: Its URL.
-        expires_at: When it is deleted, in UTC.
-        sha256: Of its content, as hexadecimal digits.
-    """
+    """A file that the provider stores until `expires_at`, in UTC; give it wherever a file is taken."""
 
     url: str
     expires_at: datetime
@@ -77,7 +71,7 @@ def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Fl
     """Upload files of a request body; return it with their URLs."""
     addresses: dict[str, str] = {}
     files: list[Attachment] = []
-    _mapped(body["input"], files.append)
+    mapped(body["input"], Attachment, files.append)
     for file in files:
         if not uploads.wanted or not (file.only_url or (len(file.content) > LARGE and not uploads.refused)):
             continue
@@ -98,7 +92,7 @@ def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Fl
     def sent_form(file: Attachment) -> str:
         return addresses.get(hashlib.sha256(file.content).hexdigest(), file)
 
-    return {**body, "input": _mapped(body["input"], sent_form)}
+    return {**body, "input": mapped(body["input"], Attachment, sent_form)}
 
 
 def upload(content: bytes, ending: str, uploads: Uploads, limits: Timeouts) -> Flow[Upload]:
@@ -115,9 +109,10 @@ def upload(content: bytes, ending: str, uploads: Uploads, limits: Timeouts) -> F
     return made
 
 
-def _mapped(node: Any, change: Callable[[Attachment], object]) -> Any:
-    if isinstance(node, Attachment):
+def mapped(node: Any, kind: type[T], change: Callable[[T], object]) -> Any:
+    """Replace each object of a class in a JSON value."""
+    if isinstance(node, kind):
         return change(node)
     if is_object(node):
-        return {name: _mapped(value, change) for name, value in node.items()}
-    return [_mapped(item, change) for item in node] if is_list(node) else node
+        return {name: mapped(value, kind, change) for name, value in node.items()}
+    return [mapped(item, kind, change) for item in node] if is_list(node) else node

@@ -14,10 +14,7 @@ VALUE = "\0"  # stands for the value in the library's messages, which would quot
 
 
 def problems(component: str, value: Any) -> Iterator[tuple[Sequence[str | int], str, bool]]:
-    """Yield the path, the message and whether it is only advice, for everything that is wrong with a JSON value.
-
-    `VALUE` stands for the value in a message. Raise ValueError for a value that is nested too deep to be checked.
-    """
+    """Yield path, message and whether it is only advice, of each problem; raise ValueError for too deep a value."""
     for error in _validator(component).iter_errors(value):
         yield error.instance_path, _message(error), error.kind.name == "x-advisory"
 

@@ -1,8 +1,4 @@
-"""The account and its past tasks: the readers of the generated client, and values computed from their fields.
-
-Field names are those that a connector lists (2026-08-08); the account page and the history page name some of them. No
-real value was ever seen, so every field may be None, and `raw` holds them all.
-"""
+"""The account and its past tasks. No real value was ever seen, so every field may be None, and `raw` holds them all."""
 
 from unitask_api.models import account as models
 from unitask_api.models.account import ActiveTasks, CreditPack, Wallet
@@ -30,22 +26,13 @@ class Account(_Own, models.Account):
         """The balance that can be used, in USD (`equivalent_in_usd`)."""
         return self.equivalent_in_usd
 
-    @property
-    def credit_packs(self) -> list[CreditPack]:
-        """Credits bought in packs."""
-        info = self.credit_pack_info
-        return info.credit_packs if info else []
-
 
 class HistoryRow(_Own, models.HistoryRow):
     """A past task, as the history lists it; `client.get(row.task_id)` returns the whole task."""
 
     @property
     def task_id(self) -> str | None:
-        """The id of the task; None when the row has none.
-
-        `id` is documented as the number of the row; it counts if it is a text that is not a number.
-        """
+        """The id of the task; None when the row has none. `id`, documented as the number of the row, counts last."""
         number = self.raw.get("id")
         is_number = isinstance(number, str) and number.strip().isdecimal()
         ids = (self.raw.get("task_id"), as_object(self.raw.get("detail")).get("task_id"), "" if is_number else number)

@@ -83,7 +83,10 @@ class Task(Generic[OutputT_co]):
                 status=200,
                 task_id=self.id,
             )
-        return self._reader()(cast("dict[str, Any] | None", value) or {}, self.id, error=broken_field)
+        reader = self.output_type
+        if reader is Output:  # found by its id alone: the catalogue has the class of its output
+            reader = cast("type[OutputT_co]", output_type(self.model, self.task_type, self.raw.get("input")))
+        return reader(cast("dict[str, Any] | None", value) or {}, self.id, error=broken_field)
 
     @property
     def cost_usd(self) -> float | None:
@@ -146,12 +149,6 @@ class Task(Generic[OutputT_co]):
 
     def __repr__(self) -> str:
         return f"Task({self.raw.get('task_id')!r}, {self.model!r}, {self.task_type!r}, status={self.status!r})"
-
-    def _reader(self) -> type[OutputT_co]:
-        """Return the class of the output; for a task found by its id alone, by the catalogue."""
-        if self.output_type is not Output:
-            return self.output_type
-        return cast("type[OutputT_co]", output_type(self.model, self.task_type, self.raw.get("input")))
 
     def _text(self, key: str) -> str:
         value = self.raw.get(key)

@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .clock import InstantClock
-    from .patching import running_sandbox as running_sandbox  # for the plugin
     from .provider import UnitaskProvider
+    from .provider import running_sandbox as running_sandbox  # for the plugin
     from .responses import ReceivedRequest, ReceivedTask
     from .strategies import documented_example, task_bodies
 
-__all__ = [
-    "InstantClock",
-    "ReceivedRequest",
-    "ReceivedTask",
-    "UnitaskProvider",
-    "documented_example",
-    "task_bodies",
-]
+__all__ = ["InstantClock", "ReceivedRequest", "ReceivedTask", "UnitaskProvider", "documented_example", "task_bodies"]
 
 _MODULES = {
     "InstantClock": "clock",
@@ -31,7 +24,7 @@ _MODULES = {
     "ReceivedTask": "responses",
     "UnitaskProvider": "provider",
     "documented_example": "strategies",
-    "running_sandbox": "patching",
+    "running_sandbox": "provider",
     "task_bodies": "strategies",
 }
 
@@ -42,7 +35,3 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

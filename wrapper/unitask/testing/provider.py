@@ -3,13 +3,16 @@
 It validates no request, because the client does that. Requests without a script succeed with documented responses.
 """
 
+import asyncio
 import base64
 import json
 import mimetypes
 import threading
+import time
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, Self, cast
@@ -17,17 +20,19 @@ from typing import Any, Self, cast
 import httpx
 import pytest
 from unitask_api import contract
-from unitask_api.states import State, state_of
+from unitask_api.states import ENDED, QUEUED, state_of
 
-from .._base_client import Defaults
+from .._base_client import BaseClient, Defaults
 from .._model._json import as_object
-from . import patching, responses, samples
+from . import responses, samples
 from .clock import InstantClock
 from .responses import NOT_YET, Kind, KnownTask, Plan, ReceivedRequest, ReceivedTask, Reply
 
 URL = "https://provider.test"
 KEY = "a-test-key"
 FILES = "https://files.test"
+SANDBOX_MISSING = "the fixture unitask_sandbox needs the local provider: pip install 'unitask[sandbox]' ({})"
+LONGEST_SLEEP = 0.02  # seconds, of clients of the sandbox
 
 
 class UnitaskProvider:
@@ -74,7 +79,7 @@ class UnitaskProvider:
 
     def __enter__(self) -> Self:
         clock = self.clock
-        patching.use(self._patch, URL, KEY, Defaults(self.transport, clock, clock.sleep, clock.sleep_async))
+        use(self._patch, URL, KEY, Defaults(self.transport, clock, clock.sleep, clock.sleep_async))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,14 +118,9 @@ class UnitaskProvider:
         statuses: Sequence[str | Reply] = ("pending", "failed"),
         times: int | None = None,
     ) -> None:
-        """Accept tasks, and end them without a result.
+        """Accept tasks, and end them without a result; `statuses` as for `completes`.
 
-        Args:
-            message: The reason in the provider's words, such as "no face found in the image".
-            kind: A class of `unitask.tasks`; None for all.
-            code: The provider's code of the failure.
-            statuses: As for `completes`.
-            times: The number of submissions; None for all later ones.
+        The message is the reason in the provider's words, such as "no face found in the image", and the code its own.
         """
         self._script(Plan(kind, statuses, failure=message, code=code), times)
 
@@ -133,26 +133,15 @@ class UnitaskProvider:
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
     ) -> None:
-        """Refuse submissions.
+        """Refuse submissions. After a 429 clients send the submission again, up to four times in all.
 
-        Args:
-            kind: A class of `unitask.tasks`; None for all.
-            status: The HTTP status. After a 429 clients send the submission again, up to four times in all.
-            message: The reason in the provider's words; by default that of HTTP for the status.
-            headers: Headers of the answer, such as {"retry-after": "30"}.
-            times: The number of submissions; None for all later ones.
+        The message is the reason in the provider's words; by default that of HTTP for the status.
         """
         words = message or httpx.codes.get_reason_phrase(status).lower() or "refused"
         self._script(Plan(kind, instead=_refusal(status, words, headers), accepted=False), times)
 
     def loses_the_answer(self, kind: Kind | None = None, *, accepted: bool = True, times: int | None = None) -> None:
-        """Receive submissions and give no answer, as after a timeout.
-
-        Args:
-            kind: A class of `unitask.tasks`; None for all.
-            accepted: Whether the task was created; `Client.find` then finds it.
-            times: The number of submissions; None for all later ones.
-        """
+        """Receive submissions and give no answer, as after a timeout; `accepted`: the task is created nevertheless."""
         self._script(Plan(kind, instead=httpx.ReadTimeout("the answer is lost"), accepted=accepted), times)
 
     def answers(self, *replies: Reply) -> None:
@@ -173,10 +162,9 @@ class UnitaskProvider:
             reply = self._reply(request, body)
         if isinstance(reply, BaseException):
             raise reply.with_traceback(None)  # it may be raised again
-        if isinstance(reply, httpx.Response) and reply.is_stream_consumed:  # to give it again
-            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
         if isinstance(reply, httpx.Response):
-            return reply
+            is_new = not reply.is_stream_consumed
+            return reply if is_new else httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
         content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
         date = formatdate(self.clock().unix, usegmt=True)  # `find` compares times with it
         return httpx.Response(200, headers={"date": date, "content-type": "application/json"}, content=content)
@@ -202,7 +190,7 @@ class UnitaskProvider:
         return self._reply_to(operation, sent_id, body, request.url.params)
 
     def _reply_to(self, operation: str, task_id: str, body: Any, params: httpx.QueryParams) -> Reply:
-        if operation in responses.poll_operations():
+        if operation in ("get_task", *(rules["poll"] for rules in contract.document()["x-protocols"].values())):
             known = self._known.get(task_id)
             return self._task_response(known) if known else _refusal(404, "task not found")
         match operation:
@@ -244,15 +232,15 @@ class UnitaskProvider:
         if not isinstance(due, str):
             return due
         task.status = due
-        if state_of(due) in (State.COMPLETED, State.FAILED, State.CANCELLED) and task.ended_at == NOT_YET:
-            task.ended_at = responses.format_time(self.clock())
+        if state_of(due) in ENDED and task.ended_at == NOT_YET:
+            task.ended_at = self.clock().utc.isoformat()
         return responses.task_response(task)
 
     def _cancel(self, task_id: str) -> Reply:
         task = self._known.get(task_id)
         if task is None:
             return _refusal(404, "task not found")
-        if state_of(task.status) not in (State.PENDING, State.STAGED):
+        if state_of(task.status) not in QUEUED:
             return _refusal(400, f"task {task_id} is {task.status}; only a pending task can be cancelled")
         task.status, task.plan = "cancelled", replace(task.plan, statuses=("cancelled",))
         return {"code": 200, "message": f"task {task_id} canceled"}
@@ -277,6 +265,32 @@ class UnitaskProvider:
             if plan.kind in (None, kind):
                 return self._next.pop(place)
         return self._lasting.get(kind) or self._lasting.get(None) or Plan()
+
+
+@contextmanager
+def running_sandbox() -> Generator[str]:
+    """Run the local provider, and make it the default of all clients."""
+    try:
+        from unitask_sandbox import Settings, running
+    except ImportError as error:
+        raise pytest.fail.Exception(SANDBOX_MISSING.format(error), pytrace=False) from None
+
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, LONGEST_SLEEP))
+
+    async def sleep_async(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, LONGEST_SLEEP))
+
+    with running(Settings()) as url, pytest.MonkeyPatch.context() as patch:
+        use(patch, url, "sandbox", Defaults(sleep=sleep, sleep_async=sleep_async))
+        yield url
+
+
+def use(patch: pytest.MonkeyPatch, url: str, key: str, defaults: Defaults) -> None:
+    """Make the clients use a provider."""
+    patch.setenv("UNITASK_BASE_URL", url)
+    patch.setenv("UNITASK_API_KEY", key)
+    patch.setattr(BaseClient, "defaults", defaults)
 
 
 def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> httpx.Response:

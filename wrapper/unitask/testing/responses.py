@@ -8,10 +8,9 @@ from urllib.parse import unquote
 
 import httpx
 from unitask_api import contract
-from unitask_api.states import State, state_of
+from unitask_api.states import QUEUED, State, state_of
 
 from .. import tasks
-from .._core import protocols
 from .._core.recovery import CORRELATION_PARAMETER
 from .._model._json import as_object
 from .._model.task import CREDITS_PER_USD
@@ -27,14 +26,7 @@ Reply: TypeAlias = Mapping[str, Any] | bytes | httpx.Response | BaseException
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that arrived.
-
-    Attributes:
-        method: GET, POST ...
-        url: The complete URL.
-        body: The JSON body, None without one.
-        headers: The headers; names are case-insensitive.
-    """
+    """A request that arrived, with its whole URL; `body` is the JSON, None without any."""
 
     method: str
     url: str
@@ -49,8 +41,6 @@ class ReceivedTask:
     Attributes:
         id: The id of the task; empty when it was not accepted.
         kind: Its class in `unitask.tasks`; `tasks.Raw` when the catalogue does not have it.
-        model: First half of its name on the wire.
-        task_type: Second half of its name on the wire.
         input: The input as sent: a file is base64, or the URL of an upload (see `UnitaskProvider.files`).
         options: webhook_url, webhook_secret, service_mode, those that were given; a legacy task has none.
     """
@@ -110,11 +100,6 @@ def operation_of(method: str, path: str) -> tuple[str, str]:
     return operation, unquote(values[0]) if values else ""
 
 
-def poll_operations() -> set[str]:
-    """Return the operationIds that poll a task."""
-    return {"get_task", *(rules["poll"] for rules in contract.document()["x-protocols"].values())}
-
-
 def create_of(operation: str, body: Any) -> ReceivedTask | None:
     """Return the submission that a request is, None for any other request."""
     sent = as_object(body)
@@ -150,7 +135,7 @@ def task_response(task: KnownTask) -> dict[str, Any]:
     output = task.output if state is State.COMPLETED else None
     failed = state is State.FAILED
     entry = entry_of(received.kind)
-    if entry and entry.protocol != protocols.UNIFIED:
+    if entry and entry.protocol != "unified":
         return _legacy_response(contract.document()["x-protocols"][entry.protocol], task, output, failed=failed)
     price = round((entry.price_usd or 0) * CREDITS_PER_USD) if entry and not failed else 0
     data: dict[str, Any] = {
@@ -162,8 +147,8 @@ def task_response(task: KnownTask) -> dict[str, Any]:
         "input": received.input,
         "output": output,
         "meta": {
-            "created_at": format_time(task.created),
-            "started_at": NOT_YET if state in (State.PENDING, State.STAGED) else format_time(task.created),
+            "created_at": task.created.utc.isoformat(),
+            "started_at": NOT_YET if state in QUEUED else task.created.utc.isoformat(),
             "ended_at": task.ended_at,
             "usage": {"type": "point", "frozen": 0, "consume": price},
         },
@@ -198,12 +183,7 @@ def _put(body: dict[str, Any], pointer: str, value: Any) -> None:
 def history_row(task: KnownTask) -> dict[str, Any]:
     """Return the row of a task in the history."""
     (documented,) = documented_example("account.history.200")["data"]["data"]
-    received = task.received
+    received, created = task.received, task.created.utc.isoformat()
     detail = {"model": received.model, "task_id": received.id, "workflow_type": received.task_type}
-    known = {"task_id": received.id, "status": task.status, "created_at": format_time(task.created), "detail": detail}
+    known = {"task_id": received.id, "status": task.status, "created_at": created, "detail": detail}
     return {**documented, **known}
-
-
-def format_time(moment: Timestamp) -> str:
-    """Format a time as the provider does."""
-    return moment.utc.isoformat()

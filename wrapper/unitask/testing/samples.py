@@ -1,13 +1,13 @@
 """Outputs of tasks in memory, made from their schemas, and the smallest whole files for them."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from unitask_api import contract
 from unitask_api.output_files import files_of
 
-from .._core.uploads import upload_ending
+from .._core.uploads import mapped, upload_ending
 
 _OF_KIND = {
     "image": base64.b64decode(  # a grey PNG of 8 x 8 pixels
@@ -45,25 +45,15 @@ def output_of(rule: dict[str, Any]) -> Any:
 def with_files(output: Mapping[str, Any], folder: str, files: dict[str, bytes]) -> dict[str, Any]:
     """Return the output with a URL in this folder for all bytes in it, and add these files by their URLs."""
 
-    def stored(part: object) -> object:
-        if not isinstance(part, bytes):
-            return part
+    def stored(part: bytes) -> str:
         url = f"{folder}/{len(files) + 1}.{upload_ending(part) or 'bin'}"
         files[url] = part
         return url
 
-    return cast("dict[str, Any]", _map_leaves(output, stored))
+    return cast("dict[str, Any]", mapped(dict(output), bytes, stored))
 
 
 def add_files(body: Mapping[str, Any], files: dict[str, bytes]) -> None:
     """Add a file for each URL in a documented body."""
     for file in files_of(body, "", ""):
         files.setdefault(file.url, _OF_KIND.get(file.kind or "", _OTHER_FILE))
-
-
-def _map_leaves(value: object, change: Callable[[object], object]) -> object:
-    if isinstance(value, Mapping):
-        return {name: _map_leaves(item, change) for name, item in cast("Mapping[str, object]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_map_leaves(item, change) for item in cast("Sequence[object]", value)]
-    return change(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,8 @@ def documented_example(name: str) -> Any:
     """
     examples: dict[str, Any] = contract.document()["components"]["examples"]
     if name not in examples:
-        close = get_close_matches(name, examples, n=5, cutoff=0.5)
-        family = [other for other in examples if other.partition(".")[0] == name.partition(".")[0]]
-        hint = ", ".join(close or family) or "names begin with a family, such as faceswap or kling"
-        raise LookupError(f"there is no documented example {name!r}: {hint}")
+        close = ", ".join(get_close_matches(name, examples, n=5, cutoff=0.0))
+        raise LookupError(f"there is no documented example {name!r}; similar ones are {close}")
     return copy.deepcopy(examples[name]["value"])
 
 
@@ -48,6 +47,7 @@ def task_bodies(kind: type[TaskInput[Any]] | None = None) -> SearchStrategy[dict
     """
     try:
         from hypothesis import strategies as st
+        from schemathesis.openapi import from_dict
     except ImportError as error:
         raise ModuleNotFoundError(f"{TESTING_MISSING} ({error})") from error
 
@@ -60,14 +60,14 @@ def task_bodies(kind: type[TaskInput[Any]] | None = None) -> SearchStrategy[dict
         raise ValueError(f"{entries[0].name} is a legacy task type: its answers have another form")
 
     def body(entry: contract.TaskType) -> SearchStrategy[dict[str, Any]]:
-        output = component(entry.output)
+        output = _component(from_dict, entry.output)
         names = {"task_id": st.uuids().map(str), "model": st.just(entry.model), "task_type": st.just(entry.task_type)}
 
         def shown(status: str) -> SearchStrategy[dict[str, Any]]:
             made = output if state_of(status) is State.COMPLETED else st.none() | output
             return st.fixed_dictionaries({**names, "status": st.just(status), "output": made})
 
-        return st.builds(_envelope, component("Task"), statuses.flatmap(shown))
+        return st.builds(_envelope, _component(from_dict, "Task"), statuses.flatmap(shown))
 
     return st.sampled_from(unified).flatmap(body)
 
@@ -77,16 +77,12 @@ def _envelope(task: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def component(name: str) -> SearchStrategy[Any]:
+def _component(from_dict: Callable[[dict[str, Any]], Any], name: str) -> SearchStrategy[Any]:
     """Return a strategy of the values that a component schema allows."""
-    try:
-        import schemathesis
-    except ImportError as error:
-        raise ModuleNotFoundError(f"{TESTING_MISSING} ({error})") from error
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
     described = {"requestBody": {"required": True, "content": content}, "responses": {"200": {"description": ""}}}
     # a document of one operation, so that the public interface of schemathesis gives the strategy of its body
     document: dict[str, Any] = {**contract.document(), "paths": {"/": {"post": described}}, "x-tasks": []}
-    schema: Any = schemathesis.openapi.from_dict(document)
+    schema = from_dict(document)
     cases: SearchStrategy[Any] = schema["/"]["POST"].as_strategy()
     return cases.map(lambda case: case.body)

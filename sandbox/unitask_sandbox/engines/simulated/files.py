@@ -1,6 +1,6 @@
 """The files of simulated results: a picture, a film, a sound, a 3D model.
 
-Each says SIMULATED in its content (a sound in Morse code) and in its metadata. The same arguments give the same bytes.
+Each says SIMULATED in its metadata, a picture and a film in their content too. The same arguments give the same bytes.
 """
 
 import base64
@@ -16,21 +16,18 @@ import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image, ImageDraw, ImageFont
 
-from unitask_sandbox.audio import encode_audio
 from unitask_sandbox.engines.simulated.requested_media import Size
 from unitask_sandbox.faces.arrays import as_floats
 from unitask_sandbox.faces.pictures import encode
+from unitask_sandbox.speech import encode_audio
 
 FRAMES_A_SECOND: Final = 4
 MOST_FRAMES: Final = 40  # a longer film has fewer a second
 _TICK: Final = Fraction(1, 1000)  # seconds
 _ENCODER: Final = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23"}
 
-UNIT: Final = 0.072  # seconds of a dot
 RATE: Final = 8000  # hertz
-_MORSE: Final = {"S": "...", "I": "..", "M": "--", "U": "..-", "L": ".-..", "A": ".-", "T": "-", "E": ".", "D": "-.."}
 _LOUDNESS: Final = 0.12  # of the loudest
-_TONES: Final = (361, 375, 611, 625, 861)  # hertz
 
 _PLAQUE: Final = Path(__file__).with_name("plaque.gltf")  # a box of 1 x 1 x 0.25 m with an empty texture
 _TEXTURE: Final = (256, 256)
@@ -75,14 +72,10 @@ def film(seed: int, mark: str, size: Size, seconds: float) -> bytes:
 
 
 def sound(seed: int, mark: str, seconds: float, extension: str) -> bytes:
-    """Return a sound: the word in Morse code, as a soft tone, repeated to the length."""
-    letters = ("0".join({".": "1", "-": "111"}[sign] for sign in _MORSE[letter]) for letter in "SIMULATED")
-    units = [unit == "1" for unit in "000".join(letters) + "0000000"]  # a dot is one unit, a dash three
-    hard = np.repeat(np.array(units, np.float64), round(UNIT * RATE))
-    loudness = np.convolve(hard, np.hanning(80) / np.hanning(80).sum(), "same")  # soft edges do not click
-    phase = np.arange(len(loudness)) * (2 * np.pi * _TONES[seed % len(_TONES)] / RATE)
-    word = as_floats(np.sin(phase) * loudness * _LOUDNESS)
-    return encode_audio(np.resize(word, round(seconds * RATE)), RATE, extension, mark)
+    """Return a sound: a soft tone that the seed decides, once a second."""
+    time = np.arange(round(seconds * RATE)) * (2 * np.pi / RATE)
+    loudness = np.maximum(np.sin(time), 0.0) * _LOUDNESS
+    return encode_audio(as_floats(np.sin(time * (300 + seed % 601)) * loudness), RATE, extension, mark)
 
 
 def plaque(seed: int, mark: str) -> bytes:

@@ -130,7 +130,7 @@ class _Filler:
         if kind := media.get("kind"):
             if "url" not in media.get("holds", ["url"]):
                 return ""
-            return self._file(kind, self.requested.extension(kind, _extension(kind, sample)), index)
+            return self._file(kind, self.requested.extension(kind, KINDS.get(kind, "txt")), index)
         types = rule.get("type", "null")
         match types if isinstance(types, str) else types[0]:
             case "object":
@@ -155,28 +155,11 @@ class _Filler:
             case _:
                 return f"{mark}\n{self._prompt}\n".encode(), "txt"
 
-    def _facts(self, kind: str) -> dict[str, float]:
-        """Return what an output says of a file, by the names of x-media."""
-        facts: dict[str, float] = {}
-        if kind in ("image", "video"):
-            facts["width"], facts["height"] = self.requested.size if kind == "image" else self.requested.film_size
-        if seconds := self.requested.seconds.get(kind):
-            facts |= {"duration_s": seconds, "duration_ms": round(seconds * 1000)}
-        return facts
-
-    def _text(self, name: str, index: int) -> str:
-        match name:
-            case "seed":
-                return str(self._seed % 2**32)
-            case "prompt":
-                return self._prompt
-            case _:
-                return f"[{MARK}]\n{self._prompt} {index + 1}"
-
     def _object(self, rule: Rule, sample: Any, place: str, index: int) -> dict[str, Any]:
         rules: dict[str, Rule] = rule.get("properties", {})
         if isinstance(more := rule.get("additionalProperties"), dict):
-            return self._map(cast("Rule", more), sample, place)
+            results = self._array(cast("Rule", more), [*sample.values()] if isinstance(sample, dict) else sample, place)
+            return {self._id(f"{place} {number}"): result for number, result in enumerate(results)}
         samples = cast("dict[str, Any] | None", sample if isinstance(sample, dict) else None)
         filled = dict(samples or {})
         for name, part in rules.items():
@@ -188,13 +171,6 @@ class _Filler:
             if isinstance(filled.get(name), tuple):
                 self._state_facts(part["x-media"], filled)
         return filled
-
-    def _map(self, rule: Rule, sample: Any, place: str) -> dict[str, Any]:
-        """Return results by ids of their own; the fullest of the sample is that of each."""
-        samples = cast("dict[str, dict[str, Any]]", sample if isinstance(sample, dict) else {})
-        fullest = max(samples.values(), key=len, default=_NOTHING)
-        count = _SEVERAL.get(place, 1)
-        return {self._id(f"{place} {index}"): self.value(rule, fullest, place, index) for index in range(count)}
 
     def _array(self, rule: Rule, sample: Any, place: str) -> list[Any]:
         samples: list[Any] = cast("list[object]", sample if isinstance(sample, list) else [])
@@ -215,7 +191,9 @@ class _Filler:
 
     def _state_facts(self, media: Mapping[str, Any], filled: dict[str, Any]) -> None:
         """Write the size and the length of a file where its x-media says that they stand."""
-        facts = self._facts(media["kind"])
+        requested, seconds = self.requested, self.requested.seconds.get(media["kind"], 0.0)
+        width, height = requested.size if media["kind"] == "image" else requested.film_size
+        facts = {"width": width, "height": height, "duration_s": seconds, "duration_ms": round(seconds * 1000)}
         for fact in facts.keys() & media.keys():
             *way, last = media[fact].split(".")
             target: Any = filled
@@ -233,8 +211,10 @@ class _Filler:
             return _DONE[name]
         match kind:
             case "string":
-                is_id = name == "id" or name.endswith("_id")
-                return self._id(f"{name} {index}") if is_id else self._text(name, index)
+                if name == "id" or name.endswith("_id"):
+                    return self._id(f"{name} {index}")
+                texts = {"seed": str(self._seed % 2**32), "prompt": self._prompt}
+                return texts.get(name, f"[{MARK}]\n{self._prompt} {index + 1}")
             case "integer" | "number":
                 return rule.get("minimum", 0)
             case "boolean":
@@ -244,12 +224,6 @@ class _Filler:
 
     def _id(self, of: str) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.identity} {of}"))
-
-
-def _extension(kind: str, sample: Any) -> str:
-    """Return the extension of the sample's address, or the usual one."""
-    ending = sample.partition("?")[0].rpartition(".")[2] if isinstance(sample, str) else ""
-    return ending if ending in ("png", "jpg", "jpeg", "webp", "mp4", "mp3", "wav", "glb") else KINDS.get(kind, "txt")
 
 
 def _is_list_of_files(rule: Rule) -> bool:

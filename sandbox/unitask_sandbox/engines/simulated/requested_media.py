@@ -25,7 +25,7 @@ READ = frozenset({"aspect_ratio", "batch_size", "duration", "height", "output_fo
 
 _RATIO = re.compile(r"\s*([1-9][0-9]{0,4})\s*[:/]\s*([1-9][0-9]{0,4})\s*")
 _SIZE = re.compile(r"\s*([0-9]{1,9})\s*[x*]\s*([0-9]{1,9})\s*", re.IGNORECASE)
-_NUMBER = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|seconds?|p|k)?\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[0-9]{1,9}(\.[0-9]{1,9})?")
 _FORMATS = {"image": ("png", "jpeg", "jpg", "webp"), "audio": ("wav", "mp3")}
 
 Size = tuple[int, int]
@@ -50,32 +50,28 @@ def read_request(
     task_type: TaskType, given: Mapping[str, Any], kind: str = "image", picture: Size | None = None
 ) -> RequestedMedia:
     """Return what an input requests; without a size in it, the size of a `picture` in it is taken."""
-    fields = {**_defaults(task_type.input), **{name: value for name, value in given.items() if value is not None}}
+    rules = contract.component(task_type.input).get("properties", {})
+    fields = {name: rule["x-default"] for name, rule in rules.items() if name in READ and "x-default" in rule}
+    fields |= {name: value for name, value in given.items() if value is not None}
     wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
     film_width, film_height = within(wanted, LARGEST_FILM_SIDE)
+    length = _number(fields.get("duration"))
+    if length is None:
+        length = USUAL_SECONDS.get(kind, USUAL_FILM)
     wanted_format = str(fields.get("output_format", "")).lower()
     return RequestedMedia(
         size=within(wanted, LARGEST_SIDE),
         film_size=(film_width // 2 * 2, film_height // 2 * 2),  # H.264 demands even sides
-        seconds=_lengths(fields, kind),
+        seconds={name: min(longest, max(1.0, length)) for name, longest in LONGEST.items()},
         count=min(max(1, int(_number(fields.get("batch_size")) or 1)), MOST_FILES),
         format=wanted_format if any(wanted_format in formats for formats in _FORMATS.values()) else None,
     )
 
 
-def _defaults(component: str) -> dict[str, Any]:
-    fields = contract.component(component).get("properties", {})
-    return {name: rule["x-default"] for name, rule in fields.items() if name in READ and "x-default" in rule}
-
-
 def _number(value: object) -> float | None:
-    """Return the number that a value is or spells ("8s", "720p"); None when it is none, or is negative."""
-    if isinstance(value, str):
-        found = _NUMBER.fullmatch(value)
-        return float(found[1]) if found else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        return None
-    return float(min(value, 10**9))
+    """Return the number with which a value begins ("8s", "720p"); None when it is none, or is negative."""
+    found = _NUMBER.match(str(value))
+    return float(found[0]) if found else None
 
 
 def _wanted_size(fields: Mapping[str, Any], given: Mapping[str, Any], picture: Size | None, usual: Size) -> Size:
@@ -114,10 +110,3 @@ def within(size: Size, largest: int) -> Size:
     scale = min(1.0, largest / max(1, *size))
     width, height = (min(largest, max(SMALLEST_SIDE, round(side * scale))) for side in size)
     return width, height
-
-
-def _lengths(fields: Mapping[str, Any], kind: str) -> dict[str, float]:
-    wanted = _number(fields.get("duration"))
-    if wanted is None:
-        wanted = USUAL_SECONDS.get(kind, USUAL_FILM)
-    return {name: min(longest, max(1.0, wanted)) for name, longest in LONGEST.items()}
