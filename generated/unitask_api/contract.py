@@ -75,6 +75,7 @@ class Operation:
         tag: Its first tag.
         parameters: Its parameters, references resolved, those of the path included.
         bearer: Whether the key is sent as a bearer token instead of in x-api-key.
+        keyless: Whether it is also carried out without a key.
         components: The component of each body: of "request" and of each response ("200", "default").
         server: Scheme and host, when they differ from those of the other operations.
     """
@@ -85,6 +86,7 @@ class Operation:
     tag: str
     parameters: tuple[Node, ...]
     bearer: bool
+    keyless: bool
     components: Mapping[str, str]
     server: str | None
 
@@ -232,6 +234,7 @@ def _operations(section: str) -> dict[str, Operation]:
             tag=item[method]["tags"][0],
             parameters=tuple(map(_resolved, (*item.get("parameters", ()), *item[method].get("parameters", ())))),
             bearer=any("Bearer" in way for way in item[method].get("security", ())),
+            keyless={} in item[method].get("security", ()),
             components=_components(item[method]),
             server=item["servers"][0]["url"] if "servers" in item else None,
         )

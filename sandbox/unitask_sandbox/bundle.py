@@ -137,3 +137,15 @@ def _number(text: str) -> float:
 def _is_deeper(value: Json, levels: int) -> bool:
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(not levels or _is_deeper(part, levels - 1) for part in parts)
+
+
+@cache
+def echoes(model: str, task_type: str) -> bool:
+    """Return whether answers show the input of a task; False where every real sample shows an empty object."""
+    examples = contract.document()["components"]["examples"].values()
+    bodies = [
+        one["value"] for one in examples if one["x-evidence"] != "reconstructed" and isinstance(one["value"], dict)
+    ]
+    tasks = [body["data"] for body in bodies if isinstance(body.get("data"), dict)]
+    shown = [task.get("input") for task in tasks if (task.get("model"), task.get("task_type")) == (model, task_type)]
+    return not shown or any(shown)

@@ -3,7 +3,7 @@
 import random
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from unitask_api.contract import TaskType
 
@@ -14,6 +14,7 @@ from unitask_sandbox.settings import Settings
 from unitask_sandbox.task import Task, task_error
 
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
+LONGEST_ECHO = 10_000  # characters of a text
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 
 
@@ -35,6 +36,13 @@ class CreateRequest:
         endpoint = str(self.config.get("webhook_config", {}).get("endpoint", ""))
         return endpoint.lower().startswith(("http://", "https://"))
 
+    def _echo(self) -> dict[str, Any]:
+        """Return what an answer shows of the input: all of it but long texts, which are files in base64."""
+        if self.legacy or not bundle.echoes(self.task_type.model, self.task_type.task_type):
+            return {}
+        echo: dict[str, Any] = _shortened(self.input)
+        return echo
+
     def task(self, account: str, settings: Settings, read: pricing.Read) -> Task:
         """Return the task, as it begins."""
         task_id = str(uuid.uuid4())
@@ -54,6 +62,7 @@ class CreateRequest:
             task_type=self.task_type.task_type,
             status="pending",
             config={"service_mode": "", **self.config, "webhook_config": webhook},  # the provider fills in defaults
+            input=self._echo(),
             created_at=now,
             due_at=now + queued,
             seconds=seconds,
@@ -62,6 +71,14 @@ class CreateRequest:
             consume=0 if in_points else credits_,
             legacy=self.legacy,
         )
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _shortened(part) for name, part in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_shortened(part) for part in cast("list[Any]", value)]
+    return f"{value[:100]}..." if isinstance(value, str) and len(value) > LONGEST_ECHO else value
 
 
 def read_create_request(body: bytes) -> CreateRequest:

@@ -14,7 +14,7 @@ PREPARING_FAILED = "failed to pre-process task runtime"  # recorded with HTTP 50
 TOO_MANY_REQUESTS = "too many requests"  # no page and no client shows the provider's own words
 QUEUE_FULL = "the concurrency limit is reached: {limit} concurrent tasks are pending or processing"  # nor here
 NO_CREDIT = "failed to freeze account point quota: account point quota not enough; account credit not enough"
-PROCESSING_FAILED = "failed to process task"  # public clients, 2025
+PROCESSING_FAILED = "task failed"  # recorded, 2025-09; the reason is in raw_message
 
 GENERAL_FAILURE = 10000  # recorded, 2025-08-25
 IMAGE_TOO_LARGE = 10003  # one public client's table, 2025

@@ -110,7 +110,9 @@ def answer(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str, 
     protocol = task.legacy["protocol"]
     shown = {"task_id": task.task_id, "status": _WORDS.get(protocol, {}).get(task.status, task.status)}
     if protocol == MIDJOURNEY:
-        return {**shown, "message": "", "task_result": {**_output(task, base_url), "error_messages": _reasons(task)}}
+        output = _output(task, base_url)
+        discord = {"discord_image_url": output.get("image_url", "")}  # five clients read it
+        return {**shown, "message": "", "task_result": {**output, **discord, "error_messages": _reasons(task)}}
     show = {FACE_SWAP: _face_swap, TOOLKIT: _toolkit, KLING: _kling, LUMA: _luma}[protocol]
     return {"code": 200, "data": {**shown, **show(task, base_url, file)}, "message": "success"}
 
@@ -140,12 +142,20 @@ def _toolkit(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str
 
 
 def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:
-    output = _output(task, base_url)
-    made: list[Any] = output.get("works", [])
-    url: str = output.get("video_url") or (made[0]["video"]["resource"] if made else "")
-    body = task.body(base_url)
-    works = [{"resource": {"resource": url}}] if url else []  # where one client reads it, 2025
-    return {**body, "output": {"video_url": url, "works": works}}
+    works = [
+        {
+            "contentType": "video",
+            "status": work["status"],
+            "resource": {
+                "resource": work["video"]["resource"],
+                "resourceWithoutWatermark": work["video"]["resource_without_watermark"],
+                "duration": work["video"]["duration"],
+            },
+            "cover": {"resource": work["cover"]["resource"]},
+        }
+        for work in _output(task, base_url).get("works") or ()
+    ]
+    return {**task.body(base_url), "works": works}
 
 
 def _luma(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The OpenAI-shaped endpoints, simulated: the same request gets the same words and the same picture, marked SIMULATED.
 
-A stream has the quirks that clients met: blank lines that keep the connection alive between events, and a last chunk
-whose usage is empty. A chat model that makes pictures answers with a picture in Markdown. Nothing is charged.
+The last chunk of a stream has an empty usage, as clients met it. A chat model that makes pictures answers with one in
+Markdown. Nothing is charged.
 """
 
 import hashlib
@@ -61,7 +61,11 @@ def stream(whole: Mapping[str, Any]) -> Iterator[str]:
     """Yield a completion as server-sent events; the last one says that it ends."""
     sent: list[list[dict[str, Any]]] = []
     for choice in whole["choices"]:
-        pieces = [{"content": piece} for piece in re.split("(?= )", choice["message"]["content"])]
+        # a link is one piece: clients look for it in each delta
+        pieces = [
+            {"content": piece}
+            for piece in re.findall(r" *!\[[^\]]*\]\([^)]*\)| *[^ ]+| +", choice["message"]["content"])
+        ]
         for delta in ({"role": "assistant", "content": ""}, *pieces, {}):
             end = None if delta else choice["finish_reason"]
             sent.append([{"index": choice["index"], "delta": delta, "finish_reason": end}])
@@ -69,7 +73,6 @@ def stream(whole: Mapping[str, Any]) -> Iterator[str]:
         usage: dict[str, Any] | None = None if choices else {}
         chunk = {**whole, "object": "chat.completion.chunk", "choices": choices, "usage": usage}
         yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
-        yield "\n"  # keeps the connection alive
     yield "data: [DONE]\n\n"
 
 

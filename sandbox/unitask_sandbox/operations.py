@@ -80,7 +80,8 @@ def _make_image(sandbox: Sandbox, call: Call) -> dict[str, Any]:
 
 def _get_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
     task_id = call.task_id or legacy.read(call.operation, call.body)["task_id"]
-    task = sandbox.get(call.key, task_id, legacy.POLLS[call.operation])
+    keyless = call.key is None and contract.operations()[call.operation].keyless
+    task = sandbox.get(call.key, task_id, legacy.POLLS[call.operation], keyless=keyless)
     return legacy.answer(task, call.base_url, sandbox.file)
 
 

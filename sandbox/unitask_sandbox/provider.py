@@ -120,11 +120,11 @@ class Sandbox:
         self._wake()
         return task
 
-    def get(self, key: str | None, task_id: str, protocol: str | None = None) -> Task:
-        """Return a task of the account; of a legacy protocol alone, if one is given."""
-        account = self._account(key)
+    def get(self, key: str | None, task_id: str, protocol: str | None = None, *, keyless: bool = False) -> Task:
+        """Return a task of the account, or of any account (`keyless`); of a legacy protocol alone, if one is given."""
+        account = None if keyless else self._account(key)
         task = self._store.task(task_id)
-        if task is None or task.account != account or protocol not in (None, legacy.protocol_of(task)):
+        if task is None or account not in (None, task.account) or protocol not in (None, legacy.protocol_of(task)):
             raise Refusal(404, failures.TASK_NOT_FOUND)
         return task
 

@@ -67,7 +67,7 @@ class Task:
                 "is_using_private_pool": False,
             },
             "detail": None,
-            "logs": self.logs,
+            "logs": None if self.status == "failed" else self.logs,  # recorded, 2025-09
             "error": self.error,
         }
 

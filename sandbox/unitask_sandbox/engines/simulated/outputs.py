@@ -87,7 +87,7 @@ def _samples() -> dict[str, dict[str, Any]]:
     """Return the outputs of documented finished tasks, by example, by task type and by component."""
     found: dict[str, dict[str, Any]] = {}
     examples: dict[str, Any] = contract.document()["components"]["examples"]
-    for name, example in examples.items():
+    for name, example in sorted(examples.items(), key=lambda item: item[1]["x-evidence"] != "recorded"):
         value: Any = example["value"]
         task: Any = cast("dict[str, Any]", value).get("data") if isinstance(value, dict) else None
         if not isinstance(task, dict):
