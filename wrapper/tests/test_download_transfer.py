@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from unitask import DownloadFailed, Output, OutputFile, Task, UnitaskError
 from unitask._core import range_download
 from unitask._core.effects import Response
+from unitask.download import Sink
 from unitask.testing import UnitaskProvider
 
 from .pictures import encoded
@@ -249,8 +250,10 @@ def test_file_that_drips_is_given_up_and_a_slow_one_arrives(
     assert files_in(tmp_path) == ["slow.mp4"]
 
 
-@pytest.mark.parametrize("parallel", [1, 4])
-def test_as_many_files_are_fetched_at_once_as_requested(shell: str, parallel: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("given", "parallel"), [({"parallel": 1}, 1), ({"parallel": 2}, 2), ({}, 4)])
+def test_as_many_files_are_fetched_at_once_as_requested(
+    shell: str, given: dict[str, int], parallel: int, tmp_path: Path
+) -> None:
     together = threading.Barrier(parallel, timeout=30)
 
     def respond(_: Received) -> list[bytes]:
@@ -259,7 +262,7 @@ def test_as_many_files_are_fetched_at_once_as_requested(shell: str, parallel: in
 
     with raw_server(respond) as server:
         files = [OutputFile(f"{server.url}/a.png", number=number) for number in range(8)]
-        assert len(fetch(shell, server.url, files, f"{tmp_path}/", parallel=parallel)) == 8
+        assert len(fetch(shell, server.url, files, f"{tmp_path}/", **given)) == 8
 
     assert server.most_open == parallel
 
@@ -310,8 +313,9 @@ def test_downloads_to_one_place_do_not_disturb_each_other(shell: str, tmp_path: 
     assert files_in(tmp_path) == ["a.mp4"]
 
 
-def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
-    done, stopped = threading.Event(), threading.Event()
+def test_interrupted_downloads_leave_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, stopped, reasons, failed = threading.Event(), threading.Event(), list[str](), Sink.failed
+    monkeypatch.setattr(Sink, "failed", lambda self, reason: reasons.append(reason) or failed(self, reason))
 
     def endless() -> Iterator[bytes]:
         while True:
@@ -330,7 +334,7 @@ def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fetch("sync", host, several("whole", "interrupt", "endless"), f"{tmp_path}/")
 
-    assert files_in(tmp_path) == [f"{TASK_ID}-1"]
+    assert (files_in(tmp_path), reasons) == ([f"{TASK_ID}-1"], ["the download was stopped"])
 
 
 def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ def test_webhook_that_cannot_be_called_and_secret_that_cannot_be_received_are_re
             Receiver(secret)
         found = problems(swap(), validate=False, webhook_secret=secret)
         assert found[0].startswith("webhook_secret: the webhook secret ")
+        assert found[0].endswith("is empty: give None for no secret") is (not secret)
         assert not secret.strip() or secret not in "".join(found)
     for secret in ("a b", "schlüssel"):
         assert Receiver(secret)
