@@ -273,7 +273,7 @@ def test_task_is_found_for_one_submission_only(shell: str) -> None:
     named = answer(520, seen().body)
     first, second = perform(shell, provider(named, named), in_turn(submit, submit))
     script = provider(seen(), history_page(TASK_ID, total=1), seen())
-    finds = [lambda client, error=error: client.find(error, timeout=0) for error in (first, second, first)]
+    finds = [lambda client, error=error: error.find(client, timeout=0) for error in (first, second, first)]
     found = perform(shell, script, in_turn(*finds))
 
     assert [finding.outcome for finding in found] == [Outcome.FOUND, Outcome.UNCLEAR, Outcome.FOUND]
