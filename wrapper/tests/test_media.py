@@ -225,6 +225,7 @@ VARIANTS: dict[str, bytes] = {
     "PNG with text": encoded(31, 17, pnginfo=TEXT),
     "JPEG": encoded(30, 20, "JPEG"),
     "JPEG, progressive": encoded(300, 200, "JPEG", progressive=True),
+    "JPEG with a fill byte": b"\xff\xd8\xff" + encoded(30, 20, "JPEG")[2:],
     "JPEG with EXIF": encoded(40, 30, "JPEG", exif=EXIF.tobytes() + encoded(9, 9, "JPEG")),
     "WebP, lossy": encoded(31, 21, "WEBP"),
     "WebP, lossless": encoded(31, 21, "WEBP", lossless=True),
@@ -243,13 +244,23 @@ def test_format_and_size_are_those_that_pillow_decodes(content: bytes) -> None:
 
 
 def test_pixels_of_a_picture_that_states_no_width_are_not_known() -> None:
-    assert media.measured("pixels", PNG[:16] + bytes(4) + PNG[20:]) is None
+    for content in (PNG[:16] + bytes(4) + PNG[20:], PNG.replace(b"IHDR", b"CgBI")):
+        assert media.measured("pixels", content) is None
+
+
+def test_size_of_a_jpeg_is_read_from_any_frame_header() -> None:
+    jpeg = encoded(30, 20, "JPEG")
+    sizes = [media.measured("pixels", jpeg.replace(b"\xff\xc0", bytes([0xFF, odd]), 1)) for odd in range(0xC0, 0xD1)]
+
+    assert [0xC0 + place for place, size in enumerate(sizes) if size is None] == [0xC4, 0xC8, 0xCC, 0xD0]
+    assert set(sizes) == {600, None}
 
 
 def test_format_that_is_not_taken_is_named() -> None:
     others = {form: encoded(form=form) for form in ("gif", "bmp", "tiff")} | {"heif": b"\0\0\0\x1cftypavif\0\0\0\0"}
 
     assert "cut off" in problems("", PNG[:50])[0]
+    assert problems("", b"no picture at all") == ["it is not a picture: it starts with b'no picture a'"]
     for name, content in others.items():
         assert inspect_picture(content) == PictureInfo(name)
         assert problems("", content) == [
