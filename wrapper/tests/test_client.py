@@ -54,12 +54,13 @@ def test_run_sends_one_submission_polls_as_planned_and_returns_the_task(shell: s
     }
     assert task.output.image_url == OUTPUT_URL
     first = polling.next_poll_delay(0.0, USUAL)
-    assert script.clock.sleeps[:2] == pytest.approx([first, polling.next_poll_delay(first, USUAL)])
+    planned = pytest.approx([first, polling.next_poll_delay(first, USUAL)])
+    assert script.clock.sleeps[:2] == planned
     raw = tasks.Raw(MODEL, TASK_TYPE, script.requests[0].body["input"])
-    for swap, created in ((FACE_SWAP, answer(200, {"data": {"task_id": TASK_ID}})), (raw, seen())):
-        script = provider(created, DONE)
+    for swap, reply in ((FACE_SWAP, answer(200, {"data": {"task_id": TASK_ID}})), (raw, seen())):
+        script = provider(reply, reply, DONE)
         perform(shell, script, lambda client, swap=swap: client.run(swap))
-        assert script.clock.sleeps == pytest.approx([first])  # its type is known from the input, or from the answer
+        assert script.clock.sleeps == planned  # its type is known from the input, or from the answer
     script = provider(seen("completed"))
     perform(shell, script, lambda client: client.submit(tasks.Raw("", ""), validate=False))
     assert script.requests[0].body == {"model": "", "task_type": "", "input": {}}
@@ -273,7 +274,7 @@ def test_task_is_found_for_one_submission_only(shell: str) -> None:
     named = answer(520, seen().body)
     first, second = perform(shell, provider(named, named), in_turn(submit, submit))
     script = provider(seen(), history_page(TASK_ID, total=1), seen())
-    finds = [lambda client, error=error: error.find(client, timeout=0) for error in (first, second, first)]
+    finds = [lambda client, error=error: client.find(error, timeout=0) for error in (first, second, first.token)]
     found = perform(shell, script, in_turn(*finds))
 
     assert [finding.outcome for finding in found] == [Outcome.FOUND, Outcome.UNCLEAR, Outcome.FOUND]

@@ -69,14 +69,14 @@ EXAMPLES: list[errors.UnitaskError] = [
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: f"{type(error).__name__}-{EXAMPLES.index(error)}")
 @pytest.mark.parametrize("twin", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
 def test_error_pickles_with_all_its_facts(error: errors.UnitaskError, twin: Any) -> None:
-    error = copy.copy(error)
-    error.add_note("on the way")
-    other = twin(error)
+    noted = copy.copy(error)
+    noted.add_note("on the way")
+    other = twin(noted)
 
     assert type(other) is type(error)
     assert str(other) == str(error) != ""
     assert other.args == error.args
-    assert vars(other) == vars(error)
+    assert vars(other) == vars(noted) == {**vars(error), "__notes__": ["on the way"]}
 
 
 def test_every_error_is_public() -> None:
