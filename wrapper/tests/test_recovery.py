@@ -204,10 +204,10 @@ def test_each_task_is_polled_once_and_those_of_another_kind_last(monkeypatch: py
         return task(name, model="kling")
 
     rows = history({"id": "a", "detail": {"model": "kling"}}, {"id": "b", "detail": {"workflow_type": "txt2img"}}, "c")
-    assert search(rows, polled=polled).outcome is ABSENT
+    assert search(rows, polled=polled).reason == "each of the 3 tasks of that time is another one"
     assert asked == ["c", "a", "b"]
     monkeypatch.setattr(recovery, "MOST_POLLS", 2)
-    assert search(rows).reason == "tasks that could not be polled: 1"
+    assert search(history("a", "b", "c", "d")).reason == "tasks that could not be polled: 2"
 
 
 def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
