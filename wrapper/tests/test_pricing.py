@@ -132,9 +132,8 @@ def test_box_that_goes_on_to_the_end_of_the_file_is_read() -> None:
 
 
 def test_numbers_of_a_video_have_no_sign() -> None:
-    for header in (times(3 * 10**9, 4 * 10**9), long_times(3 * 10**9, 4 * 10**9)):
-        assert video_seconds(movie(header)) == Fraction(4, 3)
-    assert video_seconds(movie(times(1, 2**32 - 2))) == 2**32 - 2
+    for header in (times(3 * 10**9, 2**32 - 2), long_times(3 * 10**9, 2**32 - 2)):
+        assert video_seconds(movie(header)) == Fraction(2**32 - 2, 3 * 10**9)
     assert video_frames(movie(SHORT, track(b"vide", 2**31))) == 2**31
 
 
