@@ -65,6 +65,10 @@ def test_raw_task_is_sent_as_it_is() -> None:
     assert body == {"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": given}
     assert request_body(Raw("new", "thing"))["input"] == {}
     assert Raw("new", "thing").output_type() is Output
+    with pytest.raises(InvalidInput, match=r"input is \[1\]: give names of fields with their values"):
+        Raw("m", "t", [1])  # type: ignore[arg-type]  # a wrong type
+    with pytest.raises(InvalidInput, match=r"extra is \[1\]"):
+        tasks.HailuoVideo(model="t2v-01", extra=[1])  # type: ignore[arg-type]  # a wrong type
 
 
 CONFIGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
