@@ -68,7 +68,7 @@ def test_file_is_named_by_its_task_and_stays_in_the_folder(task_id: str, url: st
 
 
 def test_file_without_an_ending_gets_that_of_its_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(Path, "read_bytes")  # a file is checked without being read into memory
+    monkeypatch.setattr(Path, "read_bytes", None)  # a file is checked without being read into memory
     reply = answer(200, b"x", content_type="video/mp4; codecs=x")
     what = OutputFile("https://out.test/a?sig=1", task_id="t")
 
