@@ -41,14 +41,14 @@ A_FILE += [encoded() + bytes(11 << 20)]
 A_LIMIT: list[Any] = ["5", NAN, -0.1, HUGE, True, NOW]
 A_CALLBACK: list[Any] = ["x", object()]
 A_PAGE_SIZE: list[Any] = [None, "10", 0, 101, 1.5, True, NAN]
-A_TIME: list[Any] = [None, "2026-01-01", NAN, -1, HUGE, True, FIRST]
+A_TIME: list[Any] = [None, "2026-01-01", NAN, -1, 2.0**53, HUGE, True, FIRST]
 NO_TEXT: list[Any] = [5, b"x"]
 MISSING = tasks.FaceSwap(target_image="missing.png", swap_image=encoded())
 
 # Wrong values of each argument of each public method.
 WRONG: dict[str, dict[str, list[Any]]] = {
     "submit": {"task": [None, "x", tasks.FaceSwap, Task({}, Output), MISSING, tasks.Hug(image_url=encoded())]},
-    "run": {"task": [None], "timeout": A_LIMIT, "on_change": A_CALLBACK},
+    "run": {"task": [None, tasks.Raw("", "")], "timeout": A_LIMIT, "on_change": A_CALLBACK},
     "wait": {"task": A_TASK, "timeout": A_LIMIT, "on_change": A_CALLBACK},
     "wait_all": {
         "tasks": [None, TASK_ID, Task(task_data(), Output), [None], [TASK_ID, ""], ["."]],

@@ -54,7 +54,13 @@ def test_run_sends_one_submission_polls_as_planned_and_returns_the_task(shell: s
     }
     assert task.output.image_url == OUTPUT_URL
     first = polling.next_poll_delay(0.0, USUAL)
-    assert script.clock.sleeps[:2] == pytest.approx([first, polling.next_poll_delay(first, USUAL)])
+    planned = pytest.approx([first, polling.next_poll_delay(first, USUAL)])
+    assert script.clock.sleeps[:2] == planned
+    raw = tasks.Raw(MODEL, TASK_TYPE, script.requests[0].body["input"])
+    for swap, reply in ((FACE_SWAP, answer(200, {"data": {"task_id": TASK_ID}})), (raw, seen())):
+        script = provider(reply, reply, DONE)
+        perform(shell, script, lambda client, swap=swap: client.run(swap))
+        assert script.clock.sleeps == planned  # its type is known from the input, or from the answer
     script = provider(seen("completed"))
     perform(shell, script, lambda client: client.submit(tasks.Raw("", ""), validate=False))
     assert script.requests[0].body == {"model": "", "task_type": "", "input": {}}
@@ -62,13 +68,13 @@ def test_run_sends_one_submission_polls_as_planned_and_returns_the_task(shell: s
 
 @pytest.mark.parametrize("given", [TASK_ID, UUID(TASK_ID), Task(task_data(), FaceSwapOutput)], ids=type)
 def test_task_is_given_by_its_id_or_itself(shell: str, given: Any) -> None:
-    script = provider(seen("pending"), DONE)
-    task = perform(shell, script, lambda client: client.wait(given))
     stray = [refused(404)] if isinstance(given, Task) else []  # it is known to exist
+    script = provider(*stray, seen("pending"), DONE)
+    task = perform(shell, script, lambda client: client.wait(given))
     watched = perform(shell, provider(*stray, seen(), seen(), DONE), lambda client: all_of(client.watch(given)))
     cancelled = provider(answer(200, {"code": 200, "message": "task canceled"}))
 
-    assert script.lines == [POLL, POLL]
+    assert script.lines == [POLL] * (len(stray) + 2)
     assert task.output_type is (FaceSwapOutput if isinstance(given, Task) else Output)
     assert task.output.image_url == OUTPUT_URL
     assert [event.status for event in watched] == ["pending", "completed"]
@@ -77,14 +83,17 @@ def test_task_is_given_by_its_id_or_itself(shell: str, given: Any) -> None:
 
 
 def test_cancel_many_sends_its_time_in_seconds(shell: str) -> None:
-    script = provider(*[answer(200, {"code": 200, "message": "ok"})] * 2)
+    script = provider(*[answer(200, {"code": 200, "message": "ok"})] * 3)
     moment = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     calls = [lambda client: client.cancel_many(created_before=1_700_000_000.9, group="kling")]
     calls += [lambda client: client.cancel_many(created_before=moment)]
+    calls += [lambda client: client.cancel_many(created_before=0), lambda client: client.cancel_many(created_before=-1)]
 
-    assert perform(shell, script, in_turn(*calls)) == [None, None]
+    *cancelled, refusal = perform(shell, script, in_turn(*calls))
+    assert cancelled == [None, None, None]
+    assert "created_before is -1: give a datetime, or unix seconds" in str(refusal)
     seconds = "DELETE /api/v1/tasks?created_before=1700000000"
-    assert script.lines == [f"{seconds}&model=kling", seconds]
+    assert script.lines == [f"{seconds}&model=kling", seconds, "DELETE /api/v1/tasks?created_before=0"]
 
 
 def test_client_learns_how_long_tasks_take(shell: str) -> None:
@@ -160,21 +169,24 @@ def test_coroutine_function_for_changes_is_awaited_by_the_async_client_alone() -
 
 def test_wait_all_returns_tasks_and_errors_in_their_order(shell: str) -> None:
     changed: list[str] = []
+    allowed: list[float] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
+        allowed.append(request.extensions["timeout"]["read"])
         name = request.url.path.rpartition("/")[2]
         if name == "untyped":
             raise MemoryError("as a transport may")
         return responded(seen("failed" if name == "failed" else "completed", task_id=name))
 
     names, on_change = ["a", "failed", "untyped", "b"], lambda task: changed.append(task.id)
-    found = perform(shell, handler, lambda client: client.wait_all(names, on_change=on_change))
+    found = perform(shell, handler, lambda client: client.wait_all(names, timeout=8, on_change=on_change))
     first, failed, untyped, last = found
 
     assert (first.id, last.id) == ("a", "b")
     assert isinstance(failed, errors.TaskFailed)
     assert (untyped.task_id, untyped.retryable) == ("untyped", False)
     assert sorted(changed) == ["a", "b", "failed"]
+    assert allowed[0] == 4  # half of the time: others are due
 
 
 def test_error_of_the_callers_function_ends_all_waits(shell: str) -> None:
@@ -262,7 +274,7 @@ def test_task_is_found_for_one_submission_only(shell: str) -> None:
     named = answer(520, seen().body)
     first, second = perform(shell, provider(named, named), in_turn(submit, submit))
     script = provider(seen(), history_page(TASK_ID, total=1), seen())
-    finds = [lambda client, error=error: client.find(error, timeout=0) for error in (first, second, first)]
+    finds = [lambda client, error=error: client.find(error, timeout=0) for error in (first, second, first.token)]
     found = perform(shell, script, in_turn(*finds))
 
     assert [finding.outcome for finding in found] == [Outcome.FOUND, Outcome.UNCLEAR, Outcome.FOUND]
@@ -293,7 +305,19 @@ def test_file_for_a_url_field_is_uploaded_first(shell: str) -> None:
     assert script.lines == ["POST /api/ephemeral_resource", "POST /api/v1/task"]
     assert script.requests[1].body["input"] == {"image_url": "https://img.test/1.png"}
     assert piapi.requests[0].url == "https://upload.theapi.app/api/ephemeral_resource"
+    assert piapi.requests[0].body["file_name"].endswith(".png")
     assert {each.headers["x-api-key"] for each in (*script.requests, *piapi.requests)} == {KEY}
+
+
+def test_upload_of_another_kind_or_above_10_mb_is_refused(shell: str) -> None:
+    sized = [encoded() + bytes(size - len(encoded())) for size in (10 << 20, 10_550_005)]
+    script = provider(answer(200, {"code": 200, "data": {"url": "https://img.test/1.png"}}))
+    calls = [lambda client, file=file: client.upload(file) for file in (*sized, b"GIF89a, and more")]
+    made, large, other = perform(shell, script, in_turn(*calls))
+
+    assert made.url == "https://img.test/1.png"
+    assert "it has 10.6 MB; an upload takes at most 10 MB" in str(large)
+    assert "takes jpg, png, webp, mp4, wav and mp3; this starts with b'GIF89a, and '" in str(other)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +381,9 @@ def test_closed_client_refuses_every_call_and_ends_one_that_it_interrupts(shell:
 
 def test_client_cannot_be_pickled() -> None:
     for kind in (Client, AsyncClient):
-        with pytest.raises(TypeError, match="make one in each process"):
+        with pytest.raises(
+            TypeError, match=f"^a {kind.__name__} holds a key and connections: make one in each process"
+        ):
             pickle.dumps(kind(KEY))
 
 

@@ -19,9 +19,9 @@ from unitask import Client, errors
 from unitask._environment import USER_AGENT, transport_settings
 
 from .pictures import encoded
-from .raw_server import RawServer, Received, raw_server, response
+from .raw_server import Hangup, RawServer, Received, raw_server, response
 from .script import TASK_ID, answer, finished, refused, seen
-from .shells import CLIENTS, FACE_SWAP, KEY, fetch, get, in_turn, perform, provider, responded, submit
+from .shells import CLIENTS, FACE_SWAP, KEY, Body, fetch, get, in_turn, perform, provider, responded, submit
 
 HTTP_CLIENTS: dict[str, Any] = {"sync": httpx.Client, "async": httpx.AsyncClient}
 FILE = finished({"image_url": "http://127.0.0.1/file.png"})
@@ -53,6 +53,10 @@ REPEATS: dict[str, tuple[Callable[[Any], Any], list[Any], int | None, int]] = {
     "a poll of a wait": (lambda client: client.wait(TASK_ID), [seen("processing"), BUSY, LOST], 1, 3),
     "another call": (lambda client: client.account(), [BUSY, LOST], 1, 2),
     "another call, never": (lambda client: client.account(), [BUSY], 0, 1),
+    "a count of tasks": (lambda client: client.active_tasks(), [BUSY, LOST], 1, 2),
+    "a cancellation": (lambda client: client.cancel(TASK_ID), [BUSY], 0, 1),
+    "a cancellation of many": (lambda client: client.cancel_many(created_before=1), [BUSY], 0, 1),
+    "an upload": (lambda client: client.upload(encoded()), [BUSY], 0, 1),
     "a file, by default": (download, [BUSY] * 4, None, 4),
     "a file": (download, [BUSY] * 2, 1, 2),
     "a file, never": (download, [BUSY], 0, 1),
@@ -94,7 +98,9 @@ def test_own_http_client_sends_every_request_as_it_is_set_and_stays_open(shell: 
 
     def handler(request: httpx.Request) -> httpx.Response:
         requests.append(request)
-        return responded(PICTURE if "file" in str(request.url) else seen("completed"))
+        if "file" in str(request.url):
+            return httpx.Response(200, stream=Body([PICTURE.body]))
+        return responded(seen("completed"))
 
     given = HTTP_CLIENTS[shell](
         transport=httpx.MockTransport(handler),
@@ -132,10 +138,15 @@ def hooked(shell: str, hook: Callable[[httpx.Response], Any], **settings: Any) -
     return HTTP_CLIENTS[shell](event_hooks=hooks, **settings)
 
 
-def test_file_that_a_hook_has_read_is_stored(shell: str) -> None:
+@pytest.mark.parametrize("length", [b"content-length", b"x-length"], ids=["given", "unknown"])
+def test_file_that_a_hook_has_read_is_stored(shell: str, length: bytes) -> None:
     head = ("content-type: image/png", "content-encoding: gzip", "connection: close")
-    packed = response(200, gzip.compress(encoded()), *head)
-    with raw_server(lambda _: [packed]) as server:
+
+    def served(_: Received) -> Iterator[bytes]:
+        yield response(200, gzip.compress(encoded()), *head).replace(b"content-length", length)
+        raise Hangup
+
+    with raw_server(served) as server:
         given = hooked(shell, lambda answer: answer.read() if shell == "sync" else answer.aread(), timeout=2)
         file = finished({"image_url": f"{server.url}/file.png"})
         [path] = perform(shell, server.url, lambda client: client.download(file, "out/"), http_client=given)

@@ -67,7 +67,8 @@ def test_file_is_named_by_its_task_and_stays_in_the_folder(task_id: str, url: st
     assert files_in(tmp_path) == [f"a/b/{name}"]
 
 
-def test_file_without_an_ending_gets_that_of_its_type(tmp_path: Path) -> None:
+def test_file_without_an_ending_gets_that_of_its_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_bytes", None)  # a file is checked without being read into memory
     reply = answer(200, b"x", content_type="video/mp4; codecs=x")
     what = OutputFile("https://out.test/a?sig=1", task_id="t")
 
@@ -79,7 +80,8 @@ def test_file_without_an_ending_gets_that_of_its_type(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,iVBORw0KGgo=", "data:image/png,%89PNG%0D%0A%1A%0A"])
-def test_file_in_the_output_itself_is_written(shell: str, url: str, tmp_path: Path) -> None:
+def test_file_in_the_output_is_written(shell: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=0))  # its size is not stated
     (path,) = fetch(shell, provider(), OutputFile(url, "image", task_id="t"), f"{tmp_path}/")
 
     assert path == tmp_path / "t-1.png"
@@ -206,13 +208,17 @@ def test_place_that_cannot_be_written_is_found_before_paying(place: str, reason:
 
 
 def test_full_or_read_only_disk_is_found_before_paying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SimpleNamespace(total=1 << 50, free=1 << 40)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk)
+    monkeypatch.setattr(download, "LEAST_FREE", 1 << 40)
     check_destination(tmp_path / "new" / "a.mp4")
     with monkeypatch.context() as patch:
         patch.setattr("tempfile.NamedTemporaryFile", refuse(errno.EROFS, "Read-only file system"))
         with pytest.raises(InvalidInput, match="cannot be written: Read-only file system"):
             check_destination(f"{tmp_path}/new/")
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=download.LEAST_FREE - 1))
-    with pytest.raises(InvalidInput, match=rf"{re.escape(str(tmp_path))}.* has 33\.6 MB free, .* more than 34 MB"):
+    disk.free -= 1
+    named = rf"{re.escape(str(tmp_path))}.* has 1099511\.6 MB free, .* more than 1099512 MB"
+    with pytest.raises(InvalidInput, match=named):
         check_destination(f"{tmp_path}/new/")
 
     assert files_in(tmp_path) == []

@@ -69,9 +69,12 @@ def test_submission_whose_answer_names_a_task_was_accepted(status: int, body: by
         *((answer(status, body), "x", f"HTTP {status}") for status in (200, 502) for body in NAMED_ONLY),
         (dataclasses.replace(seen(), broken="the connection broke"), TASK_ID, "HTTP 200, and the connection broke"),
         (answer(303, b"", location="/api/v1/task/x"), "x", "HTTP 303 that is not the API's own"),
+        (answer(303, b"{}"), None, "HTTP 303 that is not the API's own"),
+        (answer(307, b"{}", location="/api/v1/task/x"), "x", "HTTP 307 that is not the API's own"),
         *((answer(200, body), "x" if b'"x"' in body else None, "HTTP 200 without a task id: ") for body in UNREADABLE),
         (answer(204, b""), None, "HTTP 204 without a task id: "),
         (answer(500, b""), None, NOT_ITS_OWN),
+        (answer(500, b'{"code": 500, "error": "of a gateway"}'), None, NOT_ITS_OWN),
         (answer(500, b'{"code": "500", "message": "text for a code"}'), None, NOT_ITS_OWN),
         (answer(500, json.dumps(NO_CREDIT).encode()[:-1]), NO_CREDIT["data"]["task_id"], NOT_ITS_OWN),
     ],
@@ -104,6 +107,7 @@ def test_words_of_a_refused_poll_do_not_choose_the_error(status: int, signs: tup
     assert not any(isinstance(each, reason) for each in found for _, reason in errors.REASONS)
     assert {isinstance(each, errors.ApiError) for each in found} == {True}
     assert {type(each) for each in pages} == {envelope.Unreadable}
+    assert type(read(answer(429, b""), created=False)) is errors.RateLimited
 
 
 def test_server_error_in_the_apis_own_envelope_is_a_refusal() -> None:
@@ -141,6 +145,7 @@ def test_message_shows_every_reason_once_and_is_bounded() -> None:
         ("", {}, repr('{"code": 400, "message": "", "data": {}}')),
     ):
         assert str(read(refused(400, message, data))).startswith(f"HTTP 400: {words}. ")
+    assert str(read(refused(404), created=False)) == "HTTP 404: no"
     page, long = read(answer(400, b"x" * 9000)), read(refused(400, "y" * 9000))
     assert f"HTTP 400: {'x' * 120!r}" in str(page)
     assert len(str(long)) < 2000
@@ -214,6 +219,18 @@ def test_acknowledgement_is_its_message_or_an_error(reply: Response, said: str |
         return
     with pytest.raises(said):
         envelope.read_acknowledgement(reply)
+
+
+def test_success_in_another_form_and_refusal_say_so() -> None:
+    for read_answer, what in (
+        (envelope.read_acknowledgement, "an acknowledgement"),
+        (envelope.read_upload, "the URL of the uploaded file"),
+        (envelope.read_data, "data"),
+    ):
+        with pytest.raises(errors.ProviderBroken, match=rf"^HTTP 200 without {what}: '<html>'$"):
+            read_answer(answer(200, b"<html>"))
+        with pytest.raises(errors.InsufficientCredit, match=r"^HTTP 500: credit not enough\. Top up the account$"):
+            read_answer(refused(500, "credit not enough"))
 
 
 values = json_values(["code", "data", "message", "task_id", "error", "config"], st.text(max_size=8))

@@ -69,14 +69,14 @@ EXAMPLES: list[errors.UnitaskError] = [
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: f"{type(error).__name__}-{EXAMPLES.index(error)}")
 @pytest.mark.parametrize("twin", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
 def test_error_pickles_with_all_its_facts(error: errors.UnitaskError, twin: Any) -> None:
-    error = copy.copy(error)
-    error.add_note("on the way")
-    other = twin(error)
+    noted = copy.copy(error)
+    noted.add_note("on the way")
+    other = twin(noted)
 
     assert type(other) is type(error)
     assert str(other) == str(error) != ""
     assert other.args == error.args
-    assert vars(other) == vars(error)
+    assert vars(other) == vars(noted) == {**vars(error), "__notes__": ["on the way"]}
 
 
 def test_every_error_is_public() -> None:
@@ -104,6 +104,7 @@ def test_reason_of_a_refusal_and_of_a_failed_task_is_caught(words: str, reason: 
 def test_code_decides_where_words_do_not() -> None:
     assert isinstance(envelope.task_failed(failed(code=10003, message="failed to process task")), errors.BadInputMedia)
     assert type(envelope.task_failed(failed(code=10000, message="failed to process task"))) is errors.TaskFailed
+    assert type(envelope.task_failed(failed(message="the queue is full"))) is errors.TaskFailed  # not a refusal
     # 10003 was recorded with the words of moderation (2026-08-25)
     assert issubclass(envelope.refusal_kind(400, 10003, "violated community guidelines"), errors.ContentRejected)
 
@@ -152,7 +153,25 @@ def test_error_says_whether_to_retry_and_what_next(error: errors.UnitaskError, r
     assert next_step in error.next_step
 
 
+def test_class_line_is_a_row_of_the_table_of_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    for table, empty in {"REASONS": list[Any](), "KIND_BY_CODE": {}, "KIND_BY_STATUS": {}, "_COMBINED": {}}.items():
+        monkeypatch.setattr(errors, table, empty)
+
+    class Odd(errors.UnitaskError, words=("odd", "uneven"), codes=(1, 3), statuses=(5, 7), next_step="Make it even"):
+        """It is odd."""
+
+    slow = type("Slow", (errors.RateLimited,), {})
+    made, again = (errors.combined(errors.ApiError, Odd) for _ in range(2))
+    assert [(("odd", "uneven"), Odd)] == errors.REASONS
+    assert ({1: Odd, 3: Odd}, {5: Odd, 7: Odd}) == (errors.KIND_BY_CODE, errors.KIND_BY_STATUS)
+    assert (Odd.usual_next_step, Odd.usually_retryable) == ("Make it even", False)
+    assert (slow.usual_next_step, slow.usually_retryable) == ("Try again later", True)
+    assert made is again
+    assert (made.__module__, made.__doc__, made._parts) == (errors.__name__, "It is odd.", (errors.ApiError, Odd))
+
+
 def test_message_says_what_happened() -> None:
+    assert str(errors.InvalidInput("a: too large", "b: missing")) == "a: too large; b: missing"
     for fact in ("may have been accepted", "2026-01-01 00:00:00 and 2026-01-02 00:00:00 UTC", "error.find(client)"):
         assert fact in str(UNCERTAIN)
     for fact in (TASK_ID, "not done after 600.0 s and 7 polls", "'processing' for 590.0 s", f"wait({TASK_ID!r})"):
@@ -160,16 +179,27 @@ def test_message_says_what_happened() -> None:
     assert "cancelled: the provider gives no reason" in str(errors.TaskFailed(Task(task_data("canceled"), Output)))
 
 
-@pytest.mark.parametrize(
-    ("status", "started"), [("pending", False), ("Staged", False), ("processing", True), (None, None)]
-)
-def test_timeout_distinguishes_a_queue_from_long_work(status: str | None, started: bool | None) -> None:
-    task = Task(task_data(status), Output) if status else None
-    statuses = ((0.0, status),) if status else ()
-    error = errors.WaitTimeout(TASK_ID, task=task, waited=60.0, polls=3, statuses=statuses)
+NOT_BEGUN = f", not begun; client.cancel({TASK_ID!r}) would end it"
 
-    assert error.started is started
-    assert ("client.cancel" in str(error)) is (started is False)
+
+@pytest.mark.parametrize(
+    ("status", "since", "polls", "started", "story"),
+    [
+        ("pending", 0.0, "1 poll", False, f"status 'pending' for 60.0 s{NOT_BEGUN}"),
+        ("Staged", 10.0, "2 polls", False, f"status 'Staged' for 50.0 s{NOT_BEGUN}"),
+        ("processing", None, "3 polls", True, "status 'processing' for 60.0 s"),
+        (None, None, "3 polls", None, "its status is unknown"),
+    ],
+)
+def test_timeout_distinguishes_a_queue_from_long_work(
+    status: str | None, since: float | None, polls: str, started: bool | None, story: str
+) -> None:
+    task = Task(task_data(status), Output) if status else None
+    statuses = () if status is None or since is None else ((since, status),)
+    error = errors.WaitTimeout(TASK_ID, task=task, waited=60.0, polls=int(polls[0]), statuses=statuses)
+
+    assert (error.task_id, error.attempts, error.started) == (TASK_ID, error.polls, started)
+    assert str(error).startswith(f"task {TASK_ID} is not done after 60.0 s and {polls} ({story}). It goes on: ")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from .script import (
     UNIX,
     answer,
     drive,
+    finished,
     limits,
     play,
     refused,
@@ -96,6 +97,11 @@ def test_rate_limited_submission_is_repeated_after_retry_after_within_limits(sec
 FAILED = task_data("failed")
 DECIDED: dict[str, tuple[Response, type[errors.ApiError], str | None]] = {
     "308 in HTML": (answer(308, b"<html>"), errors.ProviderBroken, None),
+    "300 in HTML": (answer(300, b"<html>"), errors.ProviderBroken, None),
+    "400 beside a task": (refused(400, location="/task/x"), errors.InvalidRequest, None),
+    "400 with an odd id": (answer(400, {"code": 10003, "data": {"task_id": 7}}), errors.BadInputMedia, None),
+    "500 with data": (answer(500, {"code": 500, "data": None}), errors.ProviderBroken, None),
+    "500 with a message": (answer(500, {"code": 500, "message": "no"}), errors.ProviderBroken, None),
     "404 in HTML": (answer(404, b"<html>"), errors.NotFound, None),
     "500 in the envelope": (refused(500), errors.ProviderBroken, None),
     "500, queue full": (refused(500, "the queue is full"), errors.QueueFull, None),
@@ -195,7 +201,7 @@ def test_longer_retry_after_of_a_successful_poll_sets_the_next_pause(seconds: st
         assert played.sleeps[1] == pytest.approx(polling.next_poll_delay(slept or planned, USUAL))
 
 
-@pytest.mark.parametrize(("age", "counted"), [(9.0, 9.0), (-60.0, 0.0), (1e5, 0.0)])
+@pytest.mark.parametrize(("age", "counted"), [(9.0, 9.0), (0.5, 0.5), (21600.0, 21600.0), (-60.0, 0.0), (1e5, 0.0)])
 def test_age_is_measured_here_or_read_from_the_provider_for_a_task_that_was_found(age: float, counted: float) -> None:
     meta = {"created_at": datetime.fromtimestamp(UNIX - age, UTC).isoformat()}
     found = play(wait(), seen("pending", meta=meta), seen("completed"))
@@ -298,6 +304,11 @@ def test_refused_poll_of_a_task_that_was_accepted_earlier_is_repeated(flow: Call
     assert play(flow(exists=True), refused(404), seen("completed")).sent == ["GET", "GET"]
 
 
+def test_watch_asks_once_for_an_unknown_task_and_not_for_one_that_is_done() -> None:
+    assert play(flows.watch(TASK_ID, Output, KIND, limits()), refused(404)).sent == ["GET"]
+    assert play(flows.watch(TASK_ID, Output, KIND, limits(), seen=finished())).sent == []
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -342,6 +353,15 @@ def test_refused_request_ends_at_once_with_the_id(flow: Callable[..., Flow[Any]]
 
     assert isinstance(played.error, errors.ApiError)
     assert (played.error.status, played.error.task_id, played.sent) == (status, TASK_ID, [sent])
+
+
+def test_answer_about_the_account_in_another_form_is_asked_for_again_but_a_redirect_is_not() -> None:
+    for flow, what in ((retry.account(limits()), "an account"), (retry.active_tasks(limits()), "counts of tasks")):
+        played = play(flow, answer(200, {"data": {"data": {}, "kling": 7}}))
+        assert str(played.error).startswith(f"HTTP 200 without {what}: ")
+        assert len(played.sent) > 1
+    of_status = {each: retry.is_retryable(errors.ProviderBroken("", status=each)) for each in (300, 399, 400)}
+    assert of_status == {300: False, 399: False, 400: True}
 
 
 def test_repeated_cancel_that_is_refused_succeeds_when_the_task_is_cancelled() -> None:

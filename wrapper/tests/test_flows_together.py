@@ -61,6 +61,7 @@ def test_each_task_is_polled_and_reported_as_if_alone() -> None:
     for task_id in ends:
         assert polls_of(task_id, played) == pytest.approx(polls_of(task_id, run(waits(task_id), done_after(**ends))))
     assert played.ended_at == pytest.approx(max(polls_of("a", played)))
+    assert [step.seconds > 0 for step in played.steps if isinstance(step, Sleep)].count(False) == 1  # the first
     changes = [(step.task.id, step.task.status) for step in played.steps if isinstance(step, TaskUpdated)]
     assert changes == [*((name, "processing") for name in "abc"), *((name, "completed") for name in "bca")]
 
@@ -85,7 +86,8 @@ def test_failure_of_one_is_its_result() -> None:
     assert good.id == "good"
     assert found[-1].__cause__ is broken
     assert "client.wait" in found[-1].next_step
-    assert "client.wait('broken')" in str(found[-1])
+    reason = "the wait for task broken ended with MemoryError, the cause of this error"
+    assert str(found[-1]) == f"{reason}. client.wait('broken') waits for it again"
 
 
 def test_requests_without_an_answer_take_the_time_of_no_other_wait() -> None:

@@ -65,6 +65,10 @@ def test_raw_task_is_sent_as_it_is() -> None:
     assert body == {"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": given}
     assert request_body(Raw("new", "thing"))["input"] == {}
     assert Raw("new", "thing").output_type() is Output
+    with pytest.raises(InvalidInput, match=r"input is \[1\]: give names of fields with their values"):
+        Raw("m", "t", [1])  # type: ignore[arg-type]  # a wrong type
+    with pytest.raises(InvalidInput, match=r"extra is \[1\]"):
+        tasks.HailuoVideo(model="t2v-01", extra=[1])  # type: ignore[arg-type]  # a wrong type
 
 
 CONFIGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -95,7 +99,7 @@ class Seed(enum.IntEnum):
 
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 def test_value_that_json_can_write_is_taken() -> None:
-    for extra in ({"seed": Seed.ONE}, {"seed": -(2**63)}, {"new": (1, {2: None})}):
+    for extra in ({"seed": Seed.ONE}, {"seed": -(2**63)}, {"seed": 2**63 - 1}, {"new": (1, {2: None})}):
         assert request_body(flux(extra=extra))
     for fields in ({"width": 512.0}, {"prompt": "\0 \U0001f600"}, {"width": 1024, "height": 1024}):
         assert request_body(flux(**fields))
@@ -112,6 +116,7 @@ for _ in range(500):
     ("task", "problem"),
     [
         (flux(extra={"seed": 2**63}), "input.seed: 9223372036854775808 is not a 64-bit integer"),
+        (flux(extra={"seed": -(2**63) - 1}), "input.seed: -9223372036854775809 is not a 64-bit integer"),
         (flux(extra={"seed": 10**400}), f"input.seed: {'1' + '0' * 59}... (401 characters) is not a 64-bit integer"),
         (flux(prompt={3: "a"}), "input.prompt: {3: 'a'} is not of type 'string'"),
         (flux(width=1024, height=1025), "input: width x height is 1049600, at most 1048576 is allowed"),
@@ -125,7 +130,7 @@ for _ in range(500):
         (tasks.LegacyMidjourneyImagine(prompt="a", webhook_secret="a\nb"), "webhook_secret: the webhook secret "),
         (tasks.LegacyKlingVideo(prompt="a", webhook_config={"secret": "a\nb"}), "webhook_"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 def test_message_names_path_value_and_limit(task: Any, problem: str) -> None:
@@ -155,6 +160,7 @@ def test_webhook_that_cannot_be_called_and_secret_that_cannot_be_received_are_re
             Receiver(secret)
         found = problems(swap(), validate=False, webhook_secret=secret)
         assert found[0].startswith("webhook_secret: the webhook secret ")
+        assert found[0].endswith("is empty: give None for no secret") is (not secret)
         assert not secret.strip() or secret not in "".join(found)
     for secret in ("a b", "schlüssel"):
         assert Receiver(secret)

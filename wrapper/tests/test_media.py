@@ -1,6 +1,7 @@
 """Pictures and other files: what is sent for each kind of object, what is read from it, and what is refused."""
 
 import base64
+import inspect
 import io
 import os
 from collections.abc import Callable
@@ -93,6 +94,7 @@ def test_base64_is_sent_without_line_breaks() -> None:
     for short in (SHORT, encoded(1, 1, "GIF"), b"RIFF\x24\0\0\0WAVEfmt ", b"ID3\x04\0\0\0\0\0\0"):
         text = base64.b64encode(short).decode()
         assert wire_form(text) == (text, short)
+    assert wire_form("A" * 256) == ("A" * 256, bytes(192))  # a shorter one is a path, unless it has a known format
     assert wire_form("") == ("", b"")
 
 
@@ -157,23 +159,23 @@ def test_pixels_that_are_not_a_picture_are_refused() -> None:
 CLOSED = io.BytesIO(PNG)
 CLOSED.close()
 UNREADABLE: list[tuple[Any, str]] = [
-    (7, "int"),
+    (7, "an object of type int is not a picture: give a path, bytes, a file object, a PIL image, a numpy array"),
     ("missing.png", "'missing.png' cannot be read"),
+    ("missing", "'missing' cannot be read"),  # its characters are those of base64
     (".", "Is a directory"),
     ("a\0b", r"'a\x00b' cannot be read"),
     ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read"),
     ("/dev/zero", "'/dev/zero' is a"),
     ("data:image/png,raw", "data:image/png;base64,"),
     ("data:image/\npng;base64,AAAA", "data:image/png;base64,"),
-    ("data:image/png;base64,A_-=", "base64 is broken"),
+    ("data:image/png;base64,AA_-AA==", "base64 is broken"),
     ("A" * 257, "base64 is broken"),
     ("!" * 5_000_000, "too long"),
     ("file://server/share/a.png", "file URL"),
-    ("s3://bucket/a.png", "s3 address"),
-    (io.StringIO("text"), "'rb'"),
+    ("Gs://bucket/a.png", "Gs address"),
     (SimpleNamespace(read=lambda: None), "SimpleNamespace gives NoneType"),
     (SimpleNamespace(read=read_async, file="a.png"), "SimpleNamespace is async"),
-    (SimpleNamespace(read=lambda: read_async()), "gives coroutine, not bytes"),  # and it is closed: else Python warns
+    (SimpleNamespace(read=read_async), "SimpleNamespace is async"),
     (at_position(5 + len(PNG)), f"{5 + len(PNG)} bytes: seek(0) first"),
     (CLOSED, "closed file"),
     (Image.open(io.BytesIO(encoded(200, 200)[:5000])), "OSError"),
@@ -189,7 +191,17 @@ def test_what_cannot_be_read_is_refused_in_a_short_sentence(unreadable: Any, rea
     assert len(str(caught.value)) < 400
 
 
-def test_pipe_and_a_file_over_ten_mebibytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
+def test_file_object_that_gives_no_bytes_is_refused_and_leaves_no_coroutine() -> None:
+    coroutine = read_async()
+    with pytest.raises(ValueError, match="gives coroutine, not bytes"):
+        wire_form(SimpleNamespace(read=lambda: coroutine))
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED  # else Python warns
+    with pytest.raises(ValueError, match=r"^the file object gives text; open it in binary mode \('rb'\)$"):
+        wire_form(io.StringIO("text"))  # type: ignore[arg-type]
+
+
+def test_pipe_and_large_file_are_refused_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MOST_READ", 10 * 2**20)  # else a file of 256 MiB is read
     os.mkfifo(tmp_path / "pipe.png")
     for name, size in (("disk.png", 1 << 40), ("sound", 10 * 2**20)):
         with (tmp_path / name).open("wb") as file:
@@ -213,6 +225,7 @@ VARIANTS: dict[str, bytes] = {
     "PNG with text": encoded(31, 17, pnginfo=TEXT),
     "JPEG": encoded(30, 20, "JPEG"),
     "JPEG, progressive": encoded(300, 200, "JPEG", progressive=True),
+    "JPEG with a fill byte": b"\xff\xd8\xff" + encoded(30, 20, "JPEG")[2:],
     "JPEG with EXIF": encoded(40, 30, "JPEG", exif=EXIF.tobytes() + encoded(9, 9, "JPEG")),
     "WebP, lossy": encoded(31, 21, "WEBP"),
     "WebP, lossless": encoded(31, 21, "WEBP", lossless=True),
@@ -231,16 +244,27 @@ def test_format_and_size_are_those_that_pillow_decodes(content: bytes) -> None:
 
 
 def test_pixels_of_a_picture_that_states_no_width_are_not_known() -> None:
-    assert media.measured("pixels", PNG[:16] + bytes(4) + PNG[20:]) is None
+    for content in (PNG[:16] + bytes(4) + PNG[20:], PNG.replace(b"IHDR", b"CgBI")):
+        assert media.measured("pixels", content) is None
+
+
+def test_size_of_a_jpeg_is_read_from_any_frame_header() -> None:
+    jpeg = encoded(30, 20, "JPEG")
+    sizes = [media.measured("pixels", jpeg.replace(b"\xff\xc0", bytes([0xFF, odd]), 1)) for odd in range(0xC0, 0xD1)]
+
+    assert [0xC0 + place for place, size in enumerate(sizes) if size is None] == [0xC4, 0xC8, 0xCC, 0xD0]
 
 
 def test_format_that_is_not_taken_is_named() -> None:
     others = {form: encoded(form=form) for form in ("gif", "bmp", "tiff")} | {"heif": b"\0\0\0\x1cftypavif\0\0\0\0"}
 
     assert "cut off" in problems("", PNG[:50])[0]
+    assert problems("", b"no picture at all") == ["it is not a picture: it starts with b'no picture a'"]
     for name, content in others.items():
         assert inspect_picture(content) == PictureInfo(name)
-        assert f" {name} " in problems("", content)[0]
+        assert problems("", content) == [
+            f"it is a {name} picture by its content; jpeg, png, webp are taken: convert it"
+        ]
 
 
 def test_both_sides_must_be_under_2048_pixels() -> None:

@@ -160,5 +160,6 @@ def test_row_has_the_fields_that_are_given() -> None:
     assert found.created_at == datetime(2025, 1, 1, tzinfo=UTC)
     assert (empty.task_id, empty.status, empty.state) == (None, None, State.UNKNOWN)
     assert (empty.group, empty.model, empty.task_type, empty.created_at) == (None, None, None, None)
-    with pytest.raises(errors.ProviderBroken, match=r"HistoryRow\.task_model is 7"):
-        _ = HistoryRow({"task_model": 7}).group
+    with pytest.raises(errors.ProviderBroken, match=r"^task 't': HistoryRow\.task_model is 7, not text;") as caught:
+        _ = HistoryRow({"task_id": "t", "task_model": 7}).group
+    assert (caught.value.status, caught.value.task_id) == (200, "t")

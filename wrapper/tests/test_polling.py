@@ -174,3 +174,4 @@ def test_kind_is_read_from_the_echo_of_the_input() -> None:
     new = task_data(model="new", task_type="thing")
 
     assert [kind_of(Task(task, Output)) for task in (*tasks, new)] == ["Kling3Video", "KlingVideo", "new thing"]
+    assert kind_of(None) == ""

@@ -29,7 +29,7 @@ def seedance(duration: int, *videos: bytes | str) -> tasks.Seedance2Fast:
 
 
 def track(kind: bytes, samples: int) -> bytes:
-    sizes = box(b"stsz", struct.pack(">III", 0, 0, samples))
+    sizes = box(b"stsz", struct.pack(">IIII", 0, 0, samples, 2**32 - 1))
     handler = box(b"hdlr", bytes(8), kind, bytes(12), b"a name\0")
     return box(b"trak", box(b"mdia", handler, box(b"minf", box(b"stbl", sizes))))
 
@@ -58,6 +58,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "half a picture": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=1.5), None),
     "seconds as text": (tasks.Veo3Video(duration="8s", generate_audio=False), 0.96),
     "no seconds": (tasks.Seedance25(prompt="a", duration=0), None),
+    "seconds that are a word": (tasks.Veo3Video(duration="auto", generate_audio=False), None),
     "seconds as they are written": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.3), 0.00515),
     "a fraction of a credit": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001), 0.0050001),
     "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
@@ -74,7 +75,9 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "a few characters": (tasks.TtsZeroShot(gen_text="ä" * 10, ref_audio=URL), 0.00025),
     "pixels": (tasks.ImageSegment(image=encoded(1250, 1000), prompt="a"), 0.0125),
     "pixels below the least": (tasks.ImageSegment(image=picture(10, 10), prompt="a"), 0.01),
+    "no picture": (raw("Qubico/image-toolkit", "segment", prompt="a"), None),
     "an unknown count": (tasks.ImageUpscale(image=encoded(), scale=2), None),
+    "the most of any task": (tasks.Sora2Video(prompt="a", duration=10**12), 8 * 10**10),
     "more than any task": (tasks.Sora2Video(prompt="a", duration=10**13), None),
     "an unknown type": (raw("a", "b"), None),
     "null is absent": (kling(enable_audio=True, mode=None), 0.75),
@@ -89,6 +92,8 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "reference videos": (seedance(10, lasting(10), lasting(4)), 1.152),
     "a second and a reference video": (seedance(1, lasting(4)), 0.24),
     "no seconds and a reference video": (seedance(0, lasting(4)), None),
+    "a reference video of unknown length": (seedance(10, URL), None),
+    "no list of videos": (raw("seedance", "seedance-2-fast", duration=5, resolution="480p", video_urls=7), None),
     "no reference videos": (seedance(10), 0.48),
     "as long as the reference video": (tasks.Seedance25(prompt="a", duration=-1, video_urls=[lasting(10)]), None),
 }
@@ -127,13 +132,13 @@ def test_box_that_goes_on_to_the_end_of_the_file_is_read() -> None:
 
 
 def test_numbers_of_a_video_have_no_sign() -> None:
-    for header in (times(3 * 10**9, 4 * 10**9), long_times(3 * 10**9, 4 * 10**9)):
-        assert video_seconds(movie(header)) == Fraction(4, 3)
-    assert video_frames(movie(SHORT, track(b"vide", 3 * 10**9))) == 3 * 10**9
+    for header in (times(3 * 10**9, 2**32 - 2), long_times(3 * 10**9, 2**32 - 2)):
+        assert video_seconds(movie(header)) == Fraction(2**32 - 2, 3 * 10**9)
+    assert video_frames(movie(SHORT, track(b"vide", 2**31))) == 2**31
 
 
 OF_NO_LENGTH = [
-    movie(b""),  # the header is cut off
+    *(movie(SHORT[:size]) for size in (0, 19)),  # the header is cut off
     movie(times(0, 5)),
     movie(times(600, 2**32 - 1)),
     movie(long_times(600, 2**64 - 1)),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from unitask._core import range_download
 from unitask._core.contents import check
 from unitask._core.effects import Response
 from unitask._core.range_download import DownloadAttemptError, Pace, Part, Unpacking
@@ -49,12 +50,14 @@ OTHER_PARTS: list[tuple[Part, Response]] = [
     (BEGUN, part(etag='W/"v1"')),
     (DATED, part(last_modified="Fri, 21 Nov 2025 08:00:01 GMT")),
     (DATED, part(last_modified="Sat", etag='"v1"')),
+    (BEGUN, answer(416)),
 ]
+DISCARDED = r"^(bytes from 5 on were requested, '(bytes )?[0-9/-]*' came|the file was changed .+ fetched|HTTP 416)$"
 
 
 def test_part_of_another_place_or_version_is_discarded() -> None:
     for begun, head in OTHER_PARTS:
-        with pytest.raises(DownloadAttemptError, match=r"came|changed") as caught:
+        with pytest.raises(DownloadAttemptError, match=DISCARDED) as caught:
             begun.answered(head)
         assert (caught.value.retryable, caught.value.discard) == (True, True)
 
@@ -84,12 +87,14 @@ def test_page_instead_of_a_file_is_refused() -> None:
             Part().answered(answer(200, content_type=media_type), ".mp4")
 
 
-@pytest.mark.parametrize(("size", "ends"), [(1, True), (0, True), (10_000, False)])
+@pytest.mark.parametrize(("size", "ends"), [(1, True), (0, True), (2048, False)])
 def test_transfer_that_drips_ends(size: int, ends: bool) -> None:
     pace = Pace(30.0, since=100.0)
     seen = (pace.see(size, 100.0 + 0.5 * number) for number in range(1, 600))
     if not ends:
         assert len(list(seen)) == 599
+        with pytest.raises(DownloadAttemptError, match=" 122879 bytes in 30 s"):
+            pace.see(2047, 400.0)
         return
     with pytest.raises(DownloadAttemptError, match=rf" {60 * size} bytes in 30 s") as caught:
         list(seen)
@@ -133,6 +138,14 @@ def test_answer_that_unpacks_to_far_too_much_is_refused(coding: str) -> None:
     assert not caught.value.retryable
 
 
+def test_limit_counts_every_compressed_byte_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(range_download, "UNPACKED_FREELY", 0)
+    unpacking, content = Unpacking(), bytes(range(256))
+    pieces = [piece for byte in zlib.compress(content) for piece in unpacking.feed(bytes([byte]))]
+
+    assert b"".join(pieces) == content
+
+
 def sound() -> bytes:
     """Make a WAV of a few samples."""
     file = io.BytesIO()
@@ -156,8 +169,9 @@ WHOLE: dict[str, tuple[str, bytes]] = {
     "AVIF": ("image", box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", bytes(40)) + box(b"mdat", bytes(40))),
     "film with its index first": ("video", FTYP + MOOV + box(b"free") + MDAT),
     "film with its index last": ("video", FTYP + box(b"mdat", bytes(99), wide=True) + MOOV),
+    "film without a type and pictures": ("video", MOOV + box(b"mdat")),
     "WAV": ("audio", WAV),
-    "M4A": ("audio", box(b"ftyp", b"M4A \0\0\0\0") + MOOV + MDAT),
+    "M4A with a newline in a length": ("audio", box(b"ftyp", b"M4A ", bytes(254)) + MOOV + MDAT),
     "GLB": ("model", GLB),
 }
 # Their end is unknown, or is known to be wrong in practice.
@@ -165,7 +179,10 @@ ACCEPTED: dict[str, tuple[str | None, str, bytes]] = {
     "SVG": ("image", ".svg", b'<?xml version="1.0"?><!-- <html> --><svg xmlns="http://www.w3.org/2000/svg"></svg>'),
     "ZIP": ("file", ".zip", ZIP),
     "MP3": ("audio", ".mp3", b"ID3\3\0\0\0\0\0\0" + b"\xff\xfb\x90\0" + bytes(413)),
+    "MP3 of few control characters": ("audio", ".mp3", b"\xff\xfbabcdefgh"),
     "WAV from a pipe": ("audio", ".wav", WAV[:4] + b"\xff\xff\xff\xff" + WAV[8:]),
+    "WAV from another pipe": ("audio", ".wav", WAV[:4] + b"\x00\xf0\xff\x7f" + WAV[8:]),
+    "WAV of odd length": ("audio", ".wav", WAV[:4] + struct.pack("<I", len(WAV) - 7) + WAV[8:]),
     "live WebM": ("video", ".webm", EBML + b"\xff" + b"\x80" * 9),
     "film up to the end": ("video", ".mp4", FTYP + MOOV + struct.pack(">I4s", 0, b"mdat") + bytes(99)),
     "film with something behind it": ("video", ".mp4", FTYP + MOOV + MDAT + b"\x7f\1\2\3\4\5\6\7\x08"),
@@ -186,16 +203,19 @@ ACCEPTED: dict[str, tuple[str | None, str, bytes]] = {
 }
 TEXTS: dict[str, bytes] = {
     "S3": b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>',
-    "page": b"\xef\xbb\xbf\r\n<!DOCTYPE HTML PUBLIC '-//IETF'><svg></svg>",
+    "page": b"\xef\xbb\xbf\xef\xbb\xbf\r\n<!DOCTYPE HTML PUBLIC '-//IETF'><svg></svg>",
     "page after a comment": b"<!-- [if IE] --><html><svg></svg></html>",
     "document type with entities": b'<!DOCTYPE Error [<!ENTITY a "<svg>">]><Error/>',
     "open comment": b"<!-- <svg></svg>",
     "JSON": b'{"code": 404, "message": "not ready"}',
     "plain": b"Not Found",
+    "plain with a tag in it": b"X <svg>",
+    "comment in a tag": b"<<!-- -->svg></svg>",
     "long": b"Attention Required! | Cloudflare\n" * 400,
     "long in Latin-1": "Das Bild ist noch nicht verf\xfcgbar. ".encode("latin-1") * 400,
     "long in UTF-8": "画像はまだありません。".encode() * 400,
     "UTF-16": "Not Found".encode("utf-16"),
+    "UTF-16, big end first": "\ufeffNot Found".encode("utf-16-be"),
 }
 
 
@@ -226,9 +246,10 @@ REFUSED: list[tuple[Any, str, bytes, bool]] = [  # kind, ending, content, and wh
 @pytest.mark.parametrize(("kind", "ending", "content", "retryable"), REFUSED, ids=range(len(REFUSED)))
 def test_text_page_or_file_of_another_kind_is_refused(kind: Any, ending: str, content: bytes, retryable: bool) -> None:
     name = {"image": "picture", "audio": "sound", "model": "3D model", None: "file"}.get(kind, kind)
-    with pytest.raises(DownloadAttemptError, match=rf"^it is not a {name}: it starts with b") as caught:
+    with pytest.raises(DownloadAttemptError, match=r"^it is not a ") as caught:
         check(content, kind, ending)
 
+    assert str(caught.value) == f"it is not a {name}: it starts with {content[:40]!r}"
     assert (caught.value.retryable, caught.value.discard, caught.value.late) == (retryable, retryable, retryable)
 
 

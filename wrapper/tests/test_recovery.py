@@ -89,9 +89,11 @@ POLLED: dict[str, tuple[Any, Outcome]] = {  # the answer to the poll of the one 
     "another id": (with_hook(f"{HOOK}&unitask=other"), ABSENT),
     "our id cut short": (with_hook(f"{HOOK}&unitask=abc"), UNCLEAR),
     "a hidden id": (with_hook(f"{HOOK}&unitask=***"), UNCLEAR),
+    "another id and ours": (with_hook(f"{HOOK}&unitask=other&unitask=abc123"), FOUND),
     "our id and another": (with_hook(f"{HOOK}&unitask=abc123&unitask=other"), UNCLEAR),
     "no id in the query": (with_hook(HOOK), UNCLEAR),
     "another model": (task(input=INPUT, model="kling"), ABSENT),
+    "another model in another spelling": (task(input=INPUT, model="QubicoFlux1Schnell"), ABSENT),
     "another task type": (task(input=INPUT, task_type="txt2img"), ABSENT),
     "another spelling": (task(input=INPUT, model="QUBICO/image_toolkit"), UNCLEAR),
     "a part of the model": (task(input=INPUT, model="toolkit"), UNCLEAR),
@@ -110,8 +112,7 @@ ROWS: dict[str, tuple[dict[str, Any], Outcome]] = {  # the row of our task
     "two ids": ({"task_id": TASK_ID, "detail": {"task_id": "b"}}, UNCLEAR),
     "a blank id": ({"task_id": " "}, UNCLEAR),
 }
-CREATED = {"task_id": TASK_ID, "created_at": Timestamp(0.0, UNIX - LATE).utc.isoformat()}
-LATER = {"task_id": TASK_ID, "created_at": Timestamp(0.0, UNIX + 3600.0).utc.isoformat()}
+NO_DATE = replace(history(), headers={"date": ""})
 PAGES: dict[str, tuple[list[Any], Outcome]] = {  # a history without our task
     "nothing": ([history()], ABSENT),
     "own tasks": ([history("a", total=2), history("b", total=2)], ABSENT),
@@ -129,7 +130,7 @@ PAGES: dict[str, tuple[list[Any], Outcome]] = {  # a history without our task
     "cut off": ([answer(200, b'{"code": 200, "data": {"data": [], "total": 0}} <!-- cut -->')], UNCLEAR),
     "the same page again": ([history(*FULL, total=100)], UNCLEAR),
     "the same page again, and a larger total": ([history(*FULL, total=300)], UNCLEAR),
-    "no date": ([replace(history(), headers={"date": ""})], UNCLEAR),
+    "no date": ([NO_DATE], UNCLEAR),
     "the epoch": ([replace(history(), headers={"date": "Thu, 01 Jan 1970 00:00:00 GMT"})], UNCLEAR),
     "a cached page": ([replace(history(), headers={"age": "90"})], UNCLEAR),
 }
@@ -163,8 +164,12 @@ def test_task_of_another_submission_is_not_a_candidate() -> None:
 
 
 def test_history_of_all_times_is_read_too() -> None:
-    assert search(history(), newest=history(CREATED), polled=OURS).outcome is FOUND
-    assert search(history(), newest=history(LATER)).outcome is UNCLEAR  # of another clock
+    def listed(after: float) -> Recovery:
+        created = Timestamp(0.0, UNIX + after).utc.isoformat()
+        return search(history(), newest=history({"task_id": TASK_ID, "created_at": created}), polled=OURS)
+
+    assert [listed(after).outcome for after in (-LATE - 300, -LATE + 301, 300)] == [FOUND, FOUND, ABSENT]
+    assert listed(301).reason == "the times in the history are not those of the provider's Date header"
     assert search(history(), newest=GATEWAY).outcome is UNCLEAR
 
 
@@ -173,8 +178,36 @@ def test_what_proves_nothing_is_unclear() -> None:
 
     assert id_of_the_caller.outcome is UNCLEAR
     assert [each.id for each in id_of_the_caller.candidates] == [TASK_ID]
-    assert search(history(), account="another key or base_url").outcome is UNCLEAR
-    assert search(history(), named="a-task", polled=refused(404)).outcome is UNCLEAR
+    doubts = "this client has another key or base_url; an answer to the submission named task a-task"
+    assert search(history(), named="a-task", account="another", polled=refused(404)).reason == doubts
+
+
+def test_time_of_the_submission_that_is_unknown_is_named() -> None:
+    sent: Any = uncertain(ago=LATE).identity.sent
+    elsewhere = sent._replace(process="another")
+    undated = "the answers of the provider have no Date header, which is needed to compare times"
+    apart = "the clocks contradict each other, so it is unknown when the submission was sent"
+    another = "another process sent the submission, and when that was is unknown on the provider's clock"
+
+    assert search(history(), sent=elsewhere._replace(on_provider=(UNIX - LATE, UNIX - LATE))).outcome is ABSENT
+    assert search(history(), sent=elsewhere).reason == another
+    assert search(history(), sent=sent._replace(on_provider=(UNIX, UNIX))).reason == apart
+    assert search(NO_DATE).reason == undated
+    assert "; it may enter the history later: search again in 6" in find_now(NO_DATE, timeout=0.0).result.reason
+
+
+def test_each_task_is_polled_once_and_those_of_another_kind_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def polled(name: str) -> Response:
+        asked.append(name)
+        return task(name, model="kling")
+
+    rows = history({"id": "a", "detail": {"model": "kling"}}, {"id": "b", "detail": {"workflow_type": "txt2img"}}, "c")
+    assert search(rows, polled=polled).reason == "each of the 3 tasks of that time is another one"
+    assert asked == ["c", "a", "b"]
+    monkeypatch.setattr(recovery, "MOST_POLLS", 2)
+    assert search(history("a", "b", "c", "d")).reason == "tasks that could not be polled: 2"
 
 
 def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:

@@ -82,6 +82,7 @@ SHORT = [  # secret, text and what is shown
     ("k3y-1234", "the key k3y-1234 is wrong", "the key *** is wrong"),
     ("k3y-1234", "task k3y-12345", "task k3y-12345"),
     ("k3y-1234", '"k3y\\u002d1234"', '"***"'),
+    ("k3y-1234", r'"\u003ck3y\u002d1234"', r'"\u003c***"'),  # after an escape
     (r"hush\nobody\u0041-knows", json.dumps(r"hush\nobody\u0041-knows"), '"***"'),
 ]
 

@@ -155,11 +155,15 @@ def uncertain(**changes: object) -> errors.SubmissionUncertain:
 
 
 def test_token_of_an_uncertain_submission_has_what_find_needs() -> None:
-    for changes in ({}, {"correlation_id": None}, {"sent": None}, {"submission": "", "account": ""}):
+    sent = SubmissionTime(Timestamp(1.0, UNIX), Timestamp(2.5, UNIX + 1.5))  # unknown on the provider's clock
+    for changes in ({}, {"correlation_id": None}, {"sent": None}, {"sent": sent}, {"submission": "", "account": ""}):
         error = uncertain(**changes)
         found = task_token.read_uncertain(error.token)
         assert found.identity == dataclasses.replace(error.identity, fields={})
         assert (found.task_id, found.sent_between) == (error.task_id, error.sent_between)
+    assert ": its token was read. " in str(found)
+    error.task_id = "../x"
+    assert task_token.read_uncertain(error.token).task_id is None
 
 
 ODD = [((3,), None), ((4,), 1), ((2, 0, 0), "x"), ((2, 0, 1), math.nan), ((2, 1), [None, None]), ((2, 3), [1, "x"])]

@@ -16,7 +16,7 @@ from unitask import Output, Task, _telemetry, errors
 
 from .pictures import encoded
 from .script import GATEWAY, MODEL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
-from .shells import FACE_SWAP, KEY, perform, provider
+from .shells import FACE_SWAP, KEY, StoppedClock, perform, provider
 
 SWAP = {"unitask.model": MODEL, "unitask.task_type": TASK_TYPE}
 DONE = seen("completed", meta={"usage": {"consume": 100_000}}, output={"image_url": "https://out.test/secret.png"})
@@ -52,8 +52,8 @@ def test_each_of_two_waits_and_a_download_has_a_span(shell: str, spans: InMemory
     done = Task(json.loads(DONE.body)["data"], Output)
     perform(shell, provider(httpx.Response(200, content=encoded())), lambda client: client.download(done, tmp_path))
 
-    ended = {span.attributes["unitask.task_id"]: span.status.is_ok for span in spans.get_finished_spans()}
-    assert ended == {TASK_ID: True, "b": False}
+    ended = {(span.name, span.attributes["unitask.task_id"]): span.status.is_ok for span in spans.get_finished_spans()}
+    assert ended == {("unitask.wait", TASK_ID): True, ("unitask.wait", "b"): False, ("unitask.download", TASK_ID): True}
     assert facts(spans)[-1] == ("unitask.download", {"unitask.task_id": TASK_ID, "unitask.files": 1})
 
 
@@ -65,6 +65,15 @@ def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
     assert span.status.description == "SubmissionUncertain"
     assert [event.name for event in span.events] == ["exception"]
     assert dict(span.attributes or {}) == {**SWAP}
+
+
+def test_span_of_an_interrupted_wait_names_its_task(shell: str, spans: InMemorySpanExporter) -> None:
+    for call in (lambda client: client.run(FACE_SWAP), lambda client: client.wait(TASK_ID)):
+        with pytest.raises(KeyboardInterrupt):
+            perform(shell, provider(seen()), call, clock=StoppedClock())
+
+    named = [(name, attributes.get("unitask.task_id")) for name, attributes in facts(spans)]
+    assert named == [("unitask.create", TASK_ID), *[("unitask.wait", TASK_ID)] * 2]
 
 
 def test_spans_and_logs_hold_ids_and_no_content(

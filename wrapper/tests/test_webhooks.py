@@ -75,6 +75,7 @@ def test_account_notification_is_read() -> None:
 
     assert read(ACCOUNT) == AccountNotification("go_api_quota_exchange_failed", time, "Test", {}, ACCOUNT)
     assert read(odd) == AccountNotification("new_word", None, "", {}, odd)
+    assert read({**odd, "detail": {"bot": "x"}}).detail == {"bot": "x"}  # type: ignore[union-attr]
     assert isinstance(read(ACCOUNT).type, AccountType)  # type: ignore[union-attr]  # it is an account notification
     documented = contract.components()["AccountNotification"]["properties"]["type"]
     assert set(AccountType) == set(documented["x-advisory"]["enum"])
@@ -92,7 +93,7 @@ RIGHT: list[Any] = [
 ]
 WRONG: list[Any] = [
     {},
-    *({"x-webhook-secret": value} for value in ("", SECRET[:-1], SECRET.upper(), "€\ud800", [], 7, b"\xff")),
+    *({"x-webhook-secret": value} for value in ("", SECRET[:-1], SECRET.upper(), "€\ud800", [], 7, None, b"\xff")),
     {"x-webhook-secret": ["another", SECRET]},
     {"x-api-key": SECRET},
     [("x-webhook-secret", SECRET), ("x-webhook-secret", "another")],
@@ -134,13 +135,22 @@ UNUSABLE: list[Any] = [
     partial(parse, ENDED, FROM_PROVIDER, secret=SECRET),
     partial(Receiver, SECRET, on_notification="print"),
 ]
+REFUSALS = {
+    "the webhook secret is of type bytes: give text, or None to check none",
+    "the headers are of type list: give those of the request, as a mapping or as pairs",
+    "the body is of type dict: give the bytes or the text that came",
+    "on_notification cannot be called: give a function of one argument",
+}
 
 
 def test_unusable_argument_is_refused() -> None:
+    reasons: set[str] = set()
     for call in UNUSABLE:
         with pytest.raises(errors.InvalidInput) as caught:
             call()
-        assert SECRET not in str(caught.value)
+        reasons.add(str(caught.value))
+    assert SECRET not in "".join(reasons)
+    assert reasons >= REFUSALS
 
 
 def test_timestamp_must_be_near_now_on_both_sides() -> None:
@@ -154,24 +164,26 @@ def test_timestamp_must_be_near_now_on_both_sides() -> None:
             assert f"2023-11-14 22:13:20 UTC is {abs(age)} s {'before' if age > 0 else 'after'} now" in str(found)
 
 
-OTHER_BODIES: list[Any] = [
-    b"",
-    b'{"data": {"task_id": "\xff"}}',
-    json.dumps(ENDED).encode("utf-16"),
-    '{"data":' * 100_000,
-    b'{"type": "a", "time": ' + b"9" * 5000 + b"}",
-    [ENDED],
-    {},
-    {"timestamp": NOW, "data": {"status": "completed", "secret": SECRET}},
-    {"data": {"task_id": " "}},
-    {"type": 7},
-    *({**ENDED, "timestamp": odd} for odd in ("1700000000", True, [], 10**13, 10**400, 1e300)),
+NEITHER = "the body has neither a task_id, in data or at the root, nor a type"
+TIMES: list[tuple[Any, str]] = [("1700000000", "of type str"), (True, "of type bool"), ([], "of type list")]
+TIMES += [(10**13, "10000000000000"), (10**400, f"1{'0' * 39}"), (1e300, "1e+300")]
+OTHER_BODIES: list[tuple[Any, str]] = [
+    (b"", "the body is not JSON: Expecting value"),
+    (b'{"data": {"task_id": "\xff"}}', "the body is not JSON: 'utf-8' codec"),
+    (json.dumps(ENDED).encode("utf-16"), "the body is not JSON: 'utf-8' codec"),
+    ('{"data":' * 100_000, "the body is nested too deeply"),
+    (b'{"type": "a", "time": ' + b"9" * 5000 + b"}", "the body is not JSON: "),
+    ([ENDED], "the body is not a JSON object"),
+    *((body, NEITHER) for body in ({}, {"data": {"task_id": " "}}, {"type": 7})),
+    ({"timestamp": NOW, "data": {"status": "completed", "secret": SECRET}}, NEITHER),
+    *(({**ENDED, "timestamp": odd}, f"its timestamp is {shown}, not unix time in seconds") for odd, shown in TIMES),
 ]
 
 
 def test_other_body_is_rejected_without_its_content() -> None:
-    for body in OTHER_BODIES:
+    for body, reason in OTHER_BODIES:
         found = rejected(body, tolerance=None)
+        assert str(found).startswith(f"webhook rejected: {reason}")
         has_task = isinstance(body, dict) and body.get("data") is ENDED["data"]
         assert (found.kind, found.status, found.task_id) == ("form", 400, TASK_ID if has_task else None)
         assert found.__context__ is None  # exceptions of decoders hold the whole body
@@ -207,7 +219,8 @@ class Exchange:
         if part is None:
             return {"type": "http.disconnect"}
         content = part if isinstance(part, bytes) else json.dumps(part).encode()
-        return {"type": "http.request", "body": content, "more_body": self.parts_read < len(parts)}
+        optional = {"body": content, "more_body": self.parts_read < len(parts)}
+        return {"type": "http.request", **{name: value for name, value in optional.items() if value}}
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
@@ -216,6 +229,10 @@ class Exchange:
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         await app({"type": "http", "method": self.method, "path": path, "headers": headers}, self.receive, self.send)
         return int(self.sent[0]["status"]) if self.sent else 0
+
+    @property
+    def text(self) -> str:
+        return str(self.sent[1]["body"].decode()) if self.sent else ""
 
 
 def receiver(**changes: Any) -> Receiver:
@@ -247,7 +264,7 @@ def handled(*bodies: Any) -> list[Any]:
 
 
 def test_each_state_of_a_task_is_handled_once() -> None:
-    bodies = [changed("processing"), changed("completed"), changed("Completed"), {"data": task_data("completed")}]
+    bodies = [changed("processing"), changed("completed"), changed("Success"), {"data": task_data("completed")}]
     unknown = ("rendering", "uploading", "Rendering", None, 7, "uploading")
     other = {**ACCOUNT, "time": ACCOUNT["time"] + 1}
 
@@ -263,24 +280,29 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, made: Receiver) -> N
 
     assert [made.wait_for_notification(name, 0) for name in "abc"] == [None, "b", "c"]
     assert [name for name, _ in handled(*(changed("completed", name) for name in "abccba"))] == ["a", "b", "c", "a"]
+    monkeypatch.setattr(webhooks, "REMEMBERED", 0)
+    assert deliver(receiver(on_notification=lambda _: 1 / 0), ENDED) == [500]  # forgotten before it fails
 
 
 LARGEST = json.dumps(ENDED).encode().ljust(5 * 2**20)
-REQUESTS: dict[str, tuple[Exchange, int, int]] = {  # status (0: no answer), and how many parts of the body are read
-    "whole": (Exchange([LARGEST[:10], b"", LARGEST[10:]]), 204, 3),
-    "one byte too long": (Exchange(LARGEST + b" "), 413, 1),
-    "endless": (Exchange([b"x" * 2**20] * 1000), 413, 6),
-    "another secret": (Exchange(ENDED, {"x-webhook-secret": "another"}), 403, 0),
-    "not a notification": (Exchange({}), 400, 1),
-    "too old": (Exchange({**ENDED, "timestamp": NOW - 301}), 400, 1),
-    "GET": (Exchange(ENDED, method="GET"), 405, 0),
-    "sender that disconnects": (Exchange([b'{"type":', None]), 0, 2),
+OLD = "its timestamp 2023-11-14 22:08:19 UTC is 301 s before now, 300 s are allowed: it is old, or the clock"
+# Status (0: no answer), how many parts of the body are read, and the text of the answer.
+REQUESTS: dict[str, tuple[Exchange, int, int, str]] = {
+    "whole": (Exchange([LARGEST[:10], b"", LARGEST[10:]]), 204, 3, ""),
+    "one byte too long": (Exchange(LARGEST + b" "), 413, 1, "the body is larger than 5242880 bytes"),
+    "endless": (Exchange([b"x" * 2**20] * 1000), 413, 6, "the body is larger than 5242880 bytes"),
+    "another secret": (Exchange(ENDED, {"x-webhook-secret": "x"}), 403, 0, "the header x-webhook-secret holds another"),
+    "no secret": (Exchange(ENDED, {}), 403, 0, "the header x-webhook-secret is missing"),
+    "not a notification": (Exchange({}), 400, 1, NEITHER),
+    "too old": (Exchange({**ENDED, "timestamp": NOW - 301}), 400, 1, OLD),
+    "GET": (Exchange(ENDED, method="GET"), 405, 0, "notifications are sent by POST"),
+    "sender that disconnects": (Exchange([b'{"type":', None]), 0, 2, ""),
 }
 
 
-@pytest.mark.parametrize(("exchange", "status", "parts"), REQUESTS.values(), ids=REQUESTS)
+@pytest.mark.parametrize(("exchange", "status", "parts", "reason"), REQUESTS.values(), ids=REQUESTS)
 def test_request_is_answered_with_its_status_and_a_short_text(
-    exchange: Exchange, status: int, parts: int, caplog: pytest.LogCaptureFixture
+    exchange: Exchange, status: int, parts: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[Notification] = []
     made = receiver(on_notification=calls.append)
@@ -288,17 +310,24 @@ def test_request_is_answered_with_its_status_and_a_short_text(
 
     assert asyncio.run(exchange.run(made)) == status
     assert exchange.parts_read == parts
-    text = exchange.sent[1]["body"] if status else b""
-    answer_headers = dict(exchange.sent[0]["headers"]) if status else {}
+    text = exchange.text
+    assert text.removeprefix("webhook rejected: ").startswith(reason)
     assert bool(text) == (status >= 400)
-    assert answer_headers.get(b"content-length") == (str(len(text)).encode() if text else None)
-    assert answer_headers.get(b"allow") == (b"POST" if status == 405 else None)
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))] if text else []
+    headers += [(b"allow", b"POST")] if status == 405 else []
+    start = {"type": "http.response.start", "status": status, "headers": headers}
+    assert exchange.sent == ([start, {"type": "http.response.body", "body": text.encode()}] if status else [])
     assert len(calls) == (status == 204)
     assert (made.wait_for_notification(TASK_ID, 0) == TASK_ID) == (status == 204)
-    assert caplog.messages == ([text.decode()] if status in (400, 403, 413) else [])
+    assert caplog.messages == ([text] if status in (400, 403, 413) else [])
 
 
-def test_notification_whose_handler_fails_is_handled_again() -> None:
+def test_only_http_is_served() -> None:
+    with pytest.raises(NotImplementedError, match="a Receiver serves http, not lifespan"):
+        asyncio.run(receiver()({"type": "lifespan"}, Exchange().receive, Exchange().send))
+
+
+def test_notification_whose_handler_fails_is_handled_again(caplog: pytest.LogCaptureFixture) -> None:
     outcomes: list[Exception | None] = [ValueError("no room"), StopIteration(), None]
 
     def handle(_: Notification) -> None:
@@ -306,34 +335,42 @@ def test_notification_whose_handler_fails_is_handled_again() -> None:
         if outcome := outcomes.pop(0):
             raise outcome
 
-    assert deliver(receiver(on_notification=handle), *[ENDED] * 4) == [500, 500, 204, 204]
+    made, exchanges = receiver(on_notification=handle), [Exchange(ENDED) for _ in range(4)]
+    answers = [(asyncio.run(exchange.run(made)), exchange.text) for exchange in exchanges]
+    assert answers == [(500, "the notification could not be handled; send it again")] * 2 + [(204, "")] * 2
     assert outcomes == []
+    assert caplog.messages == ["on_notification failed; the provider is asked to send the notification again"] * 2
+    raised = [repr(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert raised == ["ValueError('no room')", "RuntimeError('on_notification raised StopIteration')"]
 
 
 DUPLICATES: list[tuple[BaseException | None, list[Any]]] = [  # how the handler ends, and what happens
-    (None, ["called", 503, 204, 204]),
-    (ValueError("no room"), ["called", 503, 500, "called", 204]),
-    (asyncio.CancelledError(), ["called", 503, "called", 204]),
+    (None, [TASK_ID, 503, 204, 204]),
+    (ValueError("no room"), [TASK_ID, 503, 500, TASK_ID, 204]),
+    (asyncio.CancelledError(), [TASK_ID, 503, TASK_ID, 204]),
 ]
 
 
+@pytest.mark.parametrize("is_async", [True, False])
 @pytest.mark.parametrize(("error", "outcome"), DUPLICATES, ids=repr)
-def test_duplicate_that_comes_while_the_handler_runs_is_answered_503(error: Any, outcome: list[Any]) -> None:
+def test_duplicate_while_the_handler_runs_is_answered_503(error: Any, outcome: list[Any], is_async: bool) -> None:
     events: list[Any] = []
+    duplicate = Exchange(ENDED)
 
-    async def handle(_: Notification) -> None:
-        events.append("called")
-        if events == ["called"]:
-            events.append(await Exchange(ENDED).run(made))
+    async def handle(notification: Any) -> None:
+        events.append(notification.task.id)
+        if events == [TASK_ID]:
+            events.append(await duplicate.run(made))
             if error:
                 raise error
 
-    made = receiver(on_notification=lambda notification: handle(notification))
+    made = receiver(on_notification=handle if is_async else lambda notification: handle(notification))
     with contextlib.suppress(asyncio.CancelledError):
         events += deliver(made, ENDED)
     events += deliver(made, ENDED)
 
     assert events == outcome
+    assert duplicate.text == "this notification is being handled; send it again later"
     assert made.wait_for_notification(TASK_ID, 0) == TASK_ID
 
 

@@ -135,10 +135,13 @@ class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[
         self, pools: Pools[httpx.AsyncClient], send: SendRequest, request: httpx.Request
     ) -> AsyncGenerator[None]:
         """Wait until a call may begin, and limit its time. A submission waits without a limit."""
-        limit = asyncio.timeout(self._allowed(send, request))
-        first, second = (pools.gate, limit) if send.submission else (limit, pools.gate)
-        async with first, second:
-            yield
+        allowed = self._allowed(send, request)
+        if send.submission:
+            async with pools.gate, asyncio.timeout(allowed):  # the time counts from where it is made
+                yield
+        else:
+            async with asyncio.timeout(allowed), pools.gate:
+                yield
 
     async def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(function, *args, **kwargs)

@@ -441,13 +441,13 @@ _COMBINED: dict[tuple[type[UnitaskError], ...], Any] = {}
 def combined(*parts: type[UnitaskError]) -> Any:
     """Return the class that is both a base and a reason. It has the name of the reason, which a caller catches."""
     base, reason = parts
-    facts = {"__module__": base.__module__, "__doc__": reason.__doc__, "_parts": parts}
+    facts = {"__doc__": reason.__doc__, "_parts": parts}
     return _COMBINED.setdefault(parts, type(reason.__name__, (reason, base), facts))
 
 
 def _rebuild(parts: tuple[type[UnitaskError], ...], message: str, facts: dict[str, Any]) -> UnitaskError:
     kind = combined(*parts) if len(parts) == 2 else parts[0]
-    error: UnitaskError = kind.__new__(kind, message)
-    error.args = (message,)  # OSError.__new__, of WaitTimeout, leaves them empty
+    error: UnitaskError = kind.__new__(kind)
+    error.args = (message,)
     error.__dict__.update(facts)
     return error

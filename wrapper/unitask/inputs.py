@@ -56,6 +56,12 @@ class TaskInput(Generic[OutputT_co]):
     TASK_TYPE: ClassVar[str]
     FIXED: ClassVar[Mapping[str, object]] = {}  # fields whose value is part of the task type
 
+    def __post_init__(self) -> None:
+        name = "input" if isinstance(self, Raw) else "extra"
+        given = getattr(self, name, {})
+        if not isinstance(given, Mapping):
+            raise InvalidInput(f"{name} is {given!r:.80}: give names of fields with their values", undone=NOTHING_SENT)
+
     def operation(self) -> tuple[str, str]:
         """Return model and task type."""
         return self.MODEL, self.TASK_TYPE

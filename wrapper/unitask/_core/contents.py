@@ -186,8 +186,7 @@ def _webp_sides(content: Content) -> Sides:
 def _is_whole_riff(content: Content) -> bool:
     """Compare the length of a WebP, WAV or AVI, which does not count the first eight bytes."""
     length = _little(content, 4, 4)
-    is_known = length < _UNKNOWN_LENGTH and (length > 0 or content[8:12] == b"WEBP")
-    return not is_known or len(content) >= 8 + length - (length % 2)
+    return length >= _UNKNOWN_LENGTH or len(content) >= 8 + length - (length % 2)
 
 
 def _has_boxes(needed: set[bytes], content: Content) -> bool:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import jsonschema_rs
 from jsonschema_rs import Draft202012Validator, ValidationErrorKind
 from unitask_api import contract
+
+from .._model._json import as_object
 
 _CONTRACT = "urn:contract"
 VALUE = "\0"  # stands for the value in the library's messages, which would quote all of it
@@ -34,8 +36,6 @@ def _message(error: jsonschema_rs.ValidationError) -> str:
     match error.kind:
         case ValidationErrorKind.Enum(options):  # the library names two of them
             return f"{VALUE} is not one of {options}"
-        case ValidationErrorKind.Custom(_, message):
-            return message
         case _:
             return error.message.replace('"', "'")
 
@@ -62,7 +62,7 @@ class _MaxProduct:
         self._fields, self._maximum = limit["fields"], limit["maximum"]
 
     def validate(self, value: Any) -> None:
-        given = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        given = as_object(value)
         sides: list[Any] = [given.get(name) for name in self._fields]
         if all(isinstance(side, int | float) for side in sides) and math.prod(sides) > self._maximum:
             names = " x ".join(self._fields)
