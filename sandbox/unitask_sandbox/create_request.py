@@ -77,7 +77,8 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _shortened(part) for name, part in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_shortened(part) for part in cast("list[Any]", value)]
+        parts: list[Any] = value
+        return [_shortened(part) for part in parts]
     return f"{value[:100]}..." if isinstance(value, str) and len(value) > LONGEST_ECHO else value
 
 
