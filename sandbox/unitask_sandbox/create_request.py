@@ -77,8 +77,7 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _shortened(part) for name, part in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        parts: list[Any] = value
-        return [_shortened(part) for part in parts]
+        return [_shortened(part) for part in cast("list[object]", value)]
     return f"{value[:100]}..." if isinstance(value, str) and len(value) > LONGEST_ECHO else value
 
 
