@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from unitask_sandbox import bundle
-from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
+from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate, simulate_unknown
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.faults import WORK, Script
 from unitask_sandbox.files import Files
@@ -147,7 +147,7 @@ class Scheduler:
                 if self.closing.is_set():
                     return
                 names: list[str] = []
-                output, at = self.files.written(dict(result.output), names), self.settings.clock()
+                output, at = self.files.written(task_id, dict(result.output), names), self.settings.clock()
             ending = Ending(status="completed", at=at, output=output, files=tuple(names), meta=dict(result.meta))
         except Exception as error:  # whatever it is, it is this task's failure alone
             if self.closing.is_set():
@@ -167,7 +167,9 @@ class Scheduler:
         if fault := self.faults.take(WORK, task.fingerprint, task.task_id):
             raise TaskFailure("", ordered=json.loads(fault.body or b"{}"))
         given = self.store.given(task.task_id)
-        task_type = bundle.task_type(task.model, task.task_type, given)
+        task_type = bundle.find(task.model, task.task_type, given)
+        if task_type is None:
+            return simulate_unknown(task.model, task.task_type, given)
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
             return simulate(task_type, given, self.files.own)
