@@ -142,6 +142,7 @@ def _toolkit(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str
 
 
 def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:
+    output = _output(task, base_url)
     works = [
         {
             "contentType": "video",
@@ -153,9 +154,10 @@ def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str,
             },
             "cover": {"resource": work["cover"]["resource"]},
         }
-        for work in _output(task, base_url).get("works") or ()
+        for work in output.get("works") or ()
     ]
-    return {**task.body(base_url), "works": works}
+    older = {"video_url": output.get("video_url", ""), "works": works}  # where one client reads it, 2025
+    return {**task.body(base_url), "output": older, "works": works}
 
 
 def _luma(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:
