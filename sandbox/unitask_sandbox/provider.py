@@ -102,15 +102,17 @@ class Sandbox:
         if wait := self._rate.take(self._account(key)):
             raise Refusal(429, failures.TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
-    def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
+    def accept(
+        self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task", origin: str = ""
+    ) -> Task:
         """Create a task from the body of a create request (`operation`), and take or freeze its price.
 
-        Addresses of files in its webhook begin with `base_url`.
+        Addresses of files in its webhook begin with `base_url`. `origin` is the task in the path of the request.
         """
         account = self._account(key)
         is_legacy = operation in legacy.CREATES
         request = (
-            legacy.read_create_request(operation, body)
+            legacy.read_create_request(operation, body, origin)
             if is_legacy
             else read_create_request(body, accept_unknown=self.settings.accept_unknown)
         )
@@ -151,7 +153,11 @@ class Sandbox:
         A model is one, or a family; None or "all" for every one.
         """
         found = self._store.of_account(self._account(key), CANCELLABLE, created_before)
-        return sum(self._cancel(task) for task in found if model in (None, "all", task.model, _family_of(task)))
+        return sum(
+            self._cancel(task)
+            for task in found
+            if model in (None, "all", task.model, bundle.family_of(task.model, task.task_type))
+        )
 
     def account_info(self, key: str | None) -> dict[str, Any]:
         """Return the account with its balance, and with the key in clear, as the live answer has it."""
@@ -347,11 +353,6 @@ class Sandbox:
     def _cancel(self, task: Task) -> bool:
         ending = Ending(status=State.CANCELLED, at=self.settings.clock())
         return self._store.end(task.task_id, ending, before=CANCELLABLE)
-
-
-def _family_of(task: Task) -> str | None:
-    task_type = bundle.find(task.model, task.task_type, {})
-    return task_type.family if task_type else None
 
 
 def _release(
