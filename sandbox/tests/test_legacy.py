@@ -91,6 +91,19 @@ def test_luma_and_kling_are_done_as_documented(http: Http) -> None:
         assert b"SIMULATED" in http("GET", url).content
 
 
+@pytest.mark.parametrize("path", [LUMA, KLING])
+def test_extension_of_a_video_is_a_new_task_of_the_same_protocol(http: Http, path: str) -> None:
+    origin = create(http, path, {"prompt": "a cat"})
+    http.sandbox.advance()
+    extension = create(http, f"{path}/{origin}/extend", {"prompt": "it jumps"})
+    given = http.sandbox._store.given(extension)
+    http.sandbox.advance()
+
+    assert given == {"prompt": "it jumps", "origin_task_id": origin}
+    assert poll(http, path, extension)["status"] == "completed"
+    assert http("POST", f"{path}/no-task/extend", json={"prompt": "it jumps"}).status_code == 404
+
+
 def test_midjourney_is_flat(http: Http) -> None:
     task_id = create(http, IMAGINE, {"prompt": "a cat"})
     before = poll(http, IMAGINE, task_id)["status"]
