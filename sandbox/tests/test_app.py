@@ -46,7 +46,7 @@ def test_bad_create_request_is_refused_with_path_and_reason(http: Http, body: by
 
 def test_arrivals_hold_every_request_to_the_api(http: Http) -> None:
     task_id = http.create()
-    others = ("GET", "/"), ("GET", "/files/x"), ("GET", "/favicon.ico"), ("GET", "/v1/models")
+    others = ("GET", "/"), ("GET", "/files/x"), ("GET", "/favicon.ico"), ("GET", "/v1/embeddings")
     for method, path in (("GET", NO_SUCH_TASK), ("PUT", CREATE), ("GET", f"/api/{'x' * 10_000}"), *others):
         http(method, path)
     http("DELETE", f"{CREATE}/{task_id}", headers={})
@@ -58,7 +58,7 @@ def test_arrivals_hold_every_request_to_the_api(http: Http) -> None:
         ["get_task", "GET", NO_SUCH_TASK, key, NOW, 404],
         [None, "PUT", CREATE, key, NOW, 405],
         [None, "GET", f"/api/{'x' * 195}", key, NOW, 404],
-        [None, "GET", "/v1/models", key, NOW, 404],
+        [None, "GET", "/v1/embeddings", key, NOW, 404],
         ["cancel_task", "DELETE", f"{CREATE}/{task_id}", None, NOW, 401],
     ]
 
