@@ -64,6 +64,7 @@ MISSING = {
     "statuses cancel_task default",
     "examples core.cancel-one.200",
     "examples midjourney.cancel.200",
+    "examples luma.key_frames.client.request",
     "fields #/components/schemas/LumaKeyFrames/properties/frame1",
 }
 

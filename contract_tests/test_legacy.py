@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ def base_url() -> Iterator[str]:
 def test_legacy_task_runs_at_its_price_and_is_a_unified_task(name: str, base_url: str, tmp_path: Path) -> None:
     legacy = make(name, **GIVEN.get(name, {}))
     with quick_client(base_url) as client:
+        if "origin_task_id" in legacy.values():
+            legacy = replace(legacy, origin_task_id=client.run(make("LegacyMidjourneyImagine")).id)
         before = client.account().balance_usd or 0
         task = client.run(legacy)
         paid = before - (client.account().balance_usd or 0)

@@ -155,15 +155,20 @@ def test_any_wrong_answer_becomes_a_patch() -> None:
         for example in random.Random(7).sample(documented, 20)
         for _, _, body in mutation.changes(example["value"])
     ]
+    random.Random(7).shuffle(changed)
     wrong = 0
-    for exchange in random.Random(7).sample(changed, 120):
+    for exchange in changed:
+        if wrong == 60:  # how many changes that takes depends on the examples
+            break
+        if b"\\ud800" in exchange.content:  # `is_allowed` cannot read it
+            continue
         found = differences([exchange])
         is_wrong = not is_allowed(bundle.document(), exchange)
         assert found or not is_wrong, exchange
         assert not found or proposal(found), exchange
         wrong += is_wrong
 
-    assert wrong > 40
+    assert wrong == 60
     assert spec_folder() == SPEC
 
 

@@ -219,8 +219,9 @@ async def call_operations(made: Exercise, http: httpx.AsyncClient, task_ids: Map
         for example in bundle.examples().values():
             if (example["x-operation"], example["x-part"]) == (operation, "request"):
                 await send(http, operation, example["value"])
+        origin = task_ids.get(operation.replace("_extend_", "_create_")) or "x"  # the task that an extension continues
         for value in requests(operation):
-            await (send(http, operation, value) if operation in BODIES else succeed(operation, value))
+            await (send(http, operation, value) if operation in BODIES else succeed(operation, value, origin))
 
 
 def requests(operation: str) -> Iterator[dict[str, Any]]:

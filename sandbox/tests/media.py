@@ -142,6 +142,12 @@ def size_of(file: File) -> tuple[int, int] | None:
     return Image.open(io.BytesIO(data)).size if extension in ("png", "jpg", "jpeg", "webp") else None
 
 
+def has_sound(film: bytes) -> bool:
+    """Return whether a film has a track of sound that is not silent."""
+    with av.open(io.BytesIO(film)) as opened:
+        return bool(opened.streams.audio) and max(np.abs(f.to_ndarray()).max() for f in opened.decode(audio=0)) > 0.05
+
+
 def seconds_of(file: File) -> float:
     """The length of a film or a sound."""
     with av.open(io.BytesIO(file[0])) as opened:

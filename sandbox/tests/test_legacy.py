@@ -84,8 +84,24 @@ def test_luma_and_kling_are_done_as_documented(http: Http) -> None:
     assert (before["status"], before["generation"]["video"]) == ("pending", None)
     assert (after["generation"]["state"], after["generation"]["prompt"]) == ("completed", "a cat")
     assert b"SIMULATED" in http("GET", after["generation"]["video"]).content
-    assert kling_before["output"] == {"video_url": "", "works": []}
-    assert kling_after["output"]["works"][0]["resource"]["resource"] == kling_after["output"]["video_url"]
+    assert (kling_before["output"], kling_before["works"]) == ({"video_url": "", "works": []}, [])
+    assert kling_after["works"] == kling_after["output"]["works"]
+    resource = kling_after["works"][0]["resource"]
+    for url in (resource["resource"], resource["resourceWithoutWatermark"], kling_after["output"]["video_url"]):
+        assert b"SIMULATED" in http("GET", url).content
+
+
+@pytest.mark.parametrize("path", [LUMA, KLING])
+def test_extension_of_a_video_is_a_new_task_of_the_same_protocol(http: Http, path: str) -> None:
+    origin = create(http, path, {"prompt": "a cat"})
+    http.sandbox.advance()
+    extension = create(http, f"{path}/{origin}/extend", {"prompt": "it jumps"})
+    given = http.sandbox._store.given(extension)
+    http.sandbox.advance()
+
+    assert given == {"prompt": "it jumps", "origin_task_id": origin}
+    assert poll(http, path, extension)["status"] == "completed"
+    assert http("POST", f"{path}/no-task/extend", json={"prompt": "it jumps"}).status_code == 404
 
 
 def test_midjourney_is_flat(http: Http) -> None:
@@ -93,7 +109,27 @@ def test_midjourney_is_flat(http: Http) -> None:
     before = poll(http, IMAGINE, task_id)["status"]
     http.sandbox.advance()
 
-    assert (before, poll(http, IMAGINE, task_id)["status"]) == ("pending", "finished")
+    after = poll(http, IMAGINE, task_id)
+
+    assert (before, after["status"]) == ("pending", "finished")
+    assert after["task_result"]["discord_image_url"] == after["task_result"]["image_url"]
+
+
+@pytest.mark.parametrize(
+    ("action", "given"),
+    [("upscale", {"index": 2}), ("variation", {"index": "1"}), ("outpaint", {"zoom_ratio": 1.5}), ("seed", {})],
+)
+def test_midjourney_task_starts_from_one_of_the_account(http: Http, action: str, given: dict[str, Any]) -> None:
+    origin = create(http, IMAGINE, {"prompt": "a cat"})
+    http.sandbox.advance()
+    path = IMAGINE.replace("imagine", action)
+    tasks = [create(http, path, {"origin_task_id": one, **given}) for one in (origin, "no such task")]
+    http.sandbox.advance()
+    done, failed = (poll(http, path, task_id) for task_id in tasks)
+
+    assert (done["status"], done["task_result"]["error_messages"]) == ("finished", [])
+    assert failed["status"] == "failed"
+    assert failed["task_result"]["error_messages"] == ["derive from origin task: task not found"]
 
 
 def test_poll_shows_tasks_of_its_protocol_and_key_only(http_with: HttpWith) -> None:

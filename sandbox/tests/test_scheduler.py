@@ -14,6 +14,8 @@ from unitask_sandbox.task import Task
 from unitask_sandbox.threads import Autorun
 
 from .local import (
+    CREATE,
+    KEY,
     MODEL,
     TASK_TYPE,
     Clock,
@@ -113,6 +115,38 @@ def test_restart_finishes_the_tasks_that_had_not_ended(
     assert second.advance() is False
     assert statuses(second, pending) == ["completed"]
     assert second.balance("sandbox") == pytest.approx(9.98)
+
+
+ORIGINS: dict[str, tuple[dict[str, Any], float, str]] = {
+    "it never was": ({"origin_task_id": "00000000-0000-4000-8000-000000000000"}, 0, "task not found"),
+    "it is of another account": ({"origin_task_id": "of another"}, 0, "task not found"),
+    "it is of another family": ({"origin_task_id": "film"}, 0, "task not found"),
+    "it was cancelled": ({"origin_task_id": "cancelled"}, 0, "parent task is cancelled"),
+    "its time is over": ({"origin_task_id": "picture"}, 3 * 3600 + 1, "parent task is outdated"),
+    "it is a completed one": ({"origin_task_id": "picture"}, 3 * 3600, ""),
+}
+
+
+@pytest.mark.parametrize(("given", "age", "reason"), ORIGINS.values(), ids=ORIGINS.keys())
+def test_task_that_starts_from_another_one_needs_it(
+    http_with: HttpWith, clock: Clock, given: dict[str, Any], age: float, reason: str
+) -> None:
+    http = http_with(keys={"sandbox": 10.0, "another": 10.0})
+    imagine = simulated("midjourney", "imagine")
+    ids = {"cancelled": http.create(imagine)}
+    http("DELETE", f"{CREATE}/{ids['cancelled']}")
+    ids |= {"picture": http.create(imagine), "film": http.create(simulated("kling", "video_generation"))}
+    http.headers = {"x-api-key": "another"}
+    ids["of another"] = http.create(imagine)
+    http.headers = KEY
+    http.sandbox.advance()
+    clock.now += age
+    origin = ids.get(given["origin_task_id"], given["origin_task_id"])
+    task = http.done("midjourney", "upscale", origin_task_id=origin, index="1")
+    expected = ("failed", 10000, f"derive from origin task: {reason}") if reason else ("completed", 0, "")
+
+    assert (task["status"], task["error"]["code"], task["error"]["raw_message"]) == expected
+    assert task["meta"]["usage"]["consume"] == 0 or not reason
 
 
 def test_clock_that_is_set_back_delays_no_task(sandbox_with: SandboxWith, clock: Clock) -> None:

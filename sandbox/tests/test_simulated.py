@@ -17,12 +17,14 @@ from unitask_sandbox.engines.simulated.outputs import MARK
 from unitask_sandbox.failures import TaskFailure
 
 from .local import base64_of
-from .media import files_of, png, seconds_of, size_of
+from .media import files_of, has_sound, png, seconds_of, size_of
 
 FLUX = bundle.task_type("Qubico/flux1-schnell", "txt2img", {})
 IMAGE_TO_IMAGE = bundle.task_type("Qubico/flux1-schnell", "img2img", {})
 GEMINI = bundle.task_type("gemini", "nano-banana-pro", {})
 FILM = bundle.task_type("seedance", "seedance-2.5", {})
+FILM_WITHOUT_DEFAULTS = bundle.task_type("kling", "video_generation", {})
+LIP_SYNC = bundle.task_type("kling", "lip_sync", {})
 SONG = bundle.task_type("Qubico/ace-step", "txt2audio", {})
 MESH = bundle.task_type("Qubico/trellis", "text-to-3d", {})
 GREEN = png(np.full((300, 400, 3), (40, 200, 40), np.uint8))
@@ -63,6 +65,8 @@ def unusual(name: str, rule: dict[str, Any]) -> Any:
             return "7s" if rule["type"] == "string" else known[-1] if known else 13
         case "resolution" | "size":
             return known[0] if known else "480p"
+        case "audio" | "enable_audio" | "generate_audio" | "keep_original_sound":
+            return True
         case _:
             return UNUSUAL[name]
 
@@ -81,6 +85,8 @@ def test_files_have_the_requested_size_length_number_and_format(entry: TaskType)
     if "aspect_ratio" in given:
         across, down = map(int, given["aspect_ratio"].split(":"))
         assert [width / height for width, height in sizes] == pytest.approx([across / down] * len(sizes), rel=0.02)
+    if given.keys() & set(requested.SOUND):
+        assert [data for data, extension in files if extension == "mp4" and not has_sound(data)] == []
     if "width" in given:
         assert sizes <= {(640, 384)}
     if "duration" in given:
@@ -97,6 +103,26 @@ def test_every_field_that_decides_what_is_made_is_read() -> None:
     fields = {name for rules in inputs for name in rules if deciding.search(name)}
 
     assert fields - requested.READ == {"key_frames", "zoom_ratio"}  # pictures, and how far to paint on
+
+
+FILMS: dict[str, tuple[TaskType, dict[str, Any], tuple[int, int], bool]] = {
+    "nothing is requested": (FILM_WITHOUT_DEFAULTS, {}, (320, 180), False),
+    "1080p": (FILM, {"resolution": "1080p", "aspect_ratio": "9:16"}, (1080, 1920), False),
+    "the documented resolution": (FILM, {"aspect_ratio": "16:9", "audio": False}, (1280, 720), False),
+    "beyond the limit": (FILM, {"resolution": "4K", "aspect_ratio": "16:9"}, (2560, 1440), False),
+    "a switch": (FILM_WITHOUT_DEFAULTS, {"enable_audio": True}, (320, 180), True),
+    "a text to speak": (LIP_SYNC, {"video_url": "https://a.test/a.mp4", "tts_text": "a"}, (320, 180), True),
+    "a recording": (LIP_SYNC, {"local_dubbing_url": "https://a.test/a.mp3"}, (320, 180), True),
+}
+
+
+@pytest.mark.parametrize(("entry", "given", "size", "sounds"), FILMS.values(), ids=FILMS.keys())
+def test_film_has_the_requested_pixels_and_sound(
+    entry: TaskType, given: dict[str, Any], size: tuple[int, int], sounds: bool
+) -> None:
+    films = [file for file in files_of(simulate(entry, given).output) if file[1] == "mp4"]
+
+    assert {(size_of(film), has_sound(film[0]), seconds_of(film)) for film in films} == {(size, sounds, 5.0)}
 
 
 def test_absent_length_is_the_documented_one() -> None:

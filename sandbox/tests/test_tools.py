@@ -7,15 +7,15 @@ import cv2
 import numpy as np
 import pytest
 from unitask_sandbox.engines import run
-from unitask_sandbox.engines.real import background_remove, cut_out, upscale
+from unitask_sandbox.engines.real import UPSCALE_PRICE, VIDEOS, background_remove, cut_out, upscale
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.pictures import segmenting, upscaling
 from unitask_sandbox.pictures.matting import remove_background
 from unitask_sandbox.pictures.segmenting import segment
 
 from . import hostile
-from .local import MODEL, Http
-from .media import ASTRONAUT, HOPPER, pixels, png, resized
+from .local import MODEL, Http, HttpWith
+from .media import ASTRONAUT, HOPPER, clip, pixels, png, resized
 
 BLANK = png(np.full((64, 96, 3), 200, np.uint8))
 
@@ -38,6 +38,33 @@ def test_too_large_picture_fails_the_task_and_costs_nothing(http: Http, task_typ
     assert http.usd == 10.0
 
 
+@pytest.mark.parametrize(
+    ("model", "task_type", "given", "credits_"),
+    [
+        (MODEL, "upscale", {"image": "http://me.test/a.png"}, 2622),  # 512 x 512 pixels at $0.001 a million
+        (MODEL, "upscale", {"image": ASTRONAUT}, 2622),
+        (MODEL, "segment", {"image": "http://me.test/a.png", "prompt": "face"}, 100_000),  # a million is the least
+        (VIDEOS, "upscale", {"video": "http://me.test/a.mp4"}, 36_000),  # 12 frames at $0.0003
+    ],
+)
+def test_task_is_charged_for_files_that_were_fetched(
+    http_with: HttpWith, model: str, task_type: str, given: dict[str, Any], credits_: int
+) -> None:
+    film = clip([resized(pixels(ASTRONAUT), 64, 64)] * 12)
+    http = http_with(fetch=lambda url: film if url.endswith("mp4") else ASTRONAUT)
+    task = http.done(model, task_type, **given)
+
+    assert (task["status"], task["meta"]["usage"]["consume"]) == ("completed", credits_)
+    assert http.usd == pytest.approx(10 - credits_ / 1e7)
+
+
+def test_late_charge_takes_no_more_than_the_balance(http_with: HttpWith) -> None:
+    http = http_with(fetch=lambda _url: ASTRONAUT, keys={"sandbox": 0.001})
+    task = http.done(MODEL, "segment", image="http://me.test/a.png", prompt="face")
+
+    assert (task["status"], task["meta"]["usage"]["consume"], http.usd) == ("completed", 10_000, 0.0)
+
+
 # Enlarging.
 
 
@@ -48,7 +75,7 @@ def test_enlarged_picture_is_nearer_to_the_original_than_interpolation() -> None
     bicubic = np.asarray(cv2.resize(small, (256, 256), interpolation=cv2.INTER_CUBIC), np.uint8)
 
     assert cv2.PSNR(pixels(enlarged), original) > cv2.PSNR(bicubic, original) + 2
-    assert meta == {"method": "waifu2x upconv_7_photo to 2x"}
+    assert meta == {"method": "waifu2x upconv_7_photo to 2x", "price": UPSCALE_PRICE}
     assert b"synthetic: enlarged by the unitask sandbox" in enlarged
 
 

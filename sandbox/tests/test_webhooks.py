@@ -11,7 +11,18 @@ import pytest
 from unitask_sandbox import Fault, Sandbox, store, threads, webhooks
 from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
-from .local import CREATE, Clock, HttpWith, Receiver, SandboxWith, encoded, face_swap, fail_at_first
+from .local import (
+    CREATE,
+    Clock,
+    HttpWith,
+    Receiver,
+    SandboxWith,
+    base64_of,
+    encoded,
+    face_swap,
+    fail_at_first,
+    simulated,
+)
 
 SECRET = "a webhook secret"
 ENDPOINT = "https://me.test/done?id=1"
@@ -150,3 +161,32 @@ def test_passing_trouble_of_the_database_loses_no_webhook(
     assert kept.wait(PATIENCE)
     assert len(receiver.got) == 1
     assert kept_secrets(sandbox) == 0
+
+
+PICTURE = base64_of(bytes(range(256)))
+URLS = ["https://a.test/a.png?x=1", PICTURE]
+ECHOES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a recorded family": (
+        simulated("kling", "video_generation", prompt="a", duration=5),
+        {"prompt": "a", "duration": 5},
+    ),
+    "a picture in base64": (
+        simulated("gemini", "nano-banana-pro", prompt="a" * 300, image_urls=URLS),
+        {"prompt": "a" * 300, "image_urls": [URLS[0], f"{PICTURE[:40]}..."]},
+    ),
+    "a sample shows nothing": (face_swap(), {}),
+    "the sample of several faces": (face_swap(task_type="multi-face-swap"), {}),
+}
+
+
+@pytest.mark.parametrize(("body", "shown"), ECHOES.values(), ids=ECHOES.keys())
+def test_answers_and_webhooks_show_the_input_without_files(
+    http_with: HttpWith, body: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    receiver = Receiver()
+    http = http_with(send_webhook=receiver)
+    created = http("POST", CREATE, json=body | {"config": {"webhook_config": {"endpoint": ENDPOINT}}}).json()["data"]
+    http.sandbox.advance()
+    ((_, sent, _),) = receiver.got
+
+    assert [task["input"] for task in (created, http.task(created["task_id"]), sent["data"])] == [shown] * 3

@@ -1,6 +1,7 @@
 """Read a create request: from the bytes of its body to a task, or to a refusal."""
 
 import random
+import re
 import uuid
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -15,6 +16,9 @@ from unitask_sandbox.task import Task, task_error
 
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 LONGEST_ECHO = 10_000  # characters of a text
+SHOWN = 40  # characters of a longer one, and of a file
+# A file in base64, which may be a picture of a person; a long word has not all of capitals, small letters and digits
+_CONTENT = re.compile(r"data:.*|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/]{200,}={0,2}", re.DOTALL)
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 
 
@@ -37,7 +41,7 @@ class CreateRequest:
         return endpoint.lower().startswith(("http://", "https://"))
 
     def _echo(self) -> dict[str, Any]:
-        """Return what an answer shows of the input: all of it but long texts, which are files in base64."""
+        """Return what an answer shows of the input: all of it but long texts and files in base64."""
         if self.legacy or not bundle.echoes(self.task_type.model, self.task_type.task_type):
             return {}
         echo: dict[str, Any] = _shortened(self.input)
@@ -78,7 +82,9 @@ def _shortened(value: Any) -> Any:
         return {name: _shortened(part) for name, part in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
         return [_shortened(part) for part in cast("list[object]", value)]
-    return f"{value[:100]}..." if isinstance(value, str) and len(value) > LONGEST_ECHO else value
+    if isinstance(value, str) and (len(value) > LONGEST_ECHO or _CONTENT.fullmatch(value)):
+        return f"{value[:SHOWN]}..."
+    return value
 
 
 def read_create_request(body: bytes) -> CreateRequest:

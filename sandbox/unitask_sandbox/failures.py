@@ -16,6 +16,9 @@ QUEUE_FULL = "the concurrency limit is reached: {limit} concurrent tasks are pen
 NO_CREDIT = "failed to freeze account point quota: account point quota not enough; account credit not enough"
 PROCESSING_FAILED = "task failed"  # recorded, 2025-09; the reason is in raw_message
 
+NO_ORIGIN = "derive from origin task: {reason}"  # a public client, with "parent task is outdated"
+OUTDATED = "parent task is outdated"
+
 GENERAL_FAILURE = 10000  # recorded, 2025-08-25
 IMAGE_TOO_LARGE = 10003  # one public client's table, 2025
 

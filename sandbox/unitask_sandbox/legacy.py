@@ -20,8 +20,10 @@ from unitask_sandbox.task import FILE, Task, rfc3339
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
 FACE_SWAP, TOOLKIT, KLING, LUMA, MIDJOURNEY = "face_swap_v1", "image_toolkit_v2", "kling_v1", "luma_v1", "mj_v2"
 
+EXTENSIONS: Mapping[str, str] = {"legacy_extend_kling_video": KLING, "legacy_extend_luma_video": LUMA}
 CREATES: Mapping[str, str] = {  # operation: protocol
     "legacy_create_image_toolkit": TOOLKIT,
+    **EXTENSIONS,
     **{entry.create: entry.protocol for entry in contract.task_types().values() if entry.protocol != bundle.UNIFIED},
 }
 POLLS: Mapping[str, str] = {  # operation: protocol
@@ -51,8 +53,8 @@ def protocol_of(task: Task) -> str | None:
     return task.legacy.get("protocol")
 
 
-def read_create_request(operation: str, body: bytes) -> CreateRequest:
-    """Read the body of a legacy create request."""
+def read_create_request(operation: str, body: bytes, origin: str = "") -> CreateRequest:
+    """Read the body of a legacy create request; `origin` is the task that it continues, from the path."""
     protocol = CREATES[operation]
     requested = read(operation, body)
     shown = {"protocol": protocol, "result_type": requested.get("result_type", "base64")}
@@ -64,15 +66,17 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
         return CreateRequest(kind, given, {}, shown)
     names = _RENAMED.get(protocol, {})
     given = {names.get(name, name): value for name, value in requested.items() if name not in _NO_INPUT and value != ""}
-    if protocol == KLING:
+    if origin:
+        given["origin_task_id"] = origin
+    elif protocol == KLING:
         given["mode"] = "pro" if given.pop("professional_mode", False) else "std"
     if protocol == LUMA:
         echo = _echo(requested, names)
         shown["input"] = {"user_prompt": echo.pop("prompt"), **echo}
-    entry = next(one for one in contract.task_types().values() if one.create == operation)
     model, task_type = _MODELS.get(protocol, ("midjourney", operation.removeprefix("legacy_mj_")))
-    usual = bundle.task_type(model, task_type, given)
-    kind = replace(usual, price=entry.price, typical_seconds=entry.typical_seconds)
+    kind = bundle.task_type(model, "extend_video" if origin else task_type, given)
+    if entry := next((one for one in contract.task_types().values() if one.create == operation), None):
+        kind = replace(kind, price=entry.price, typical_seconds=entry.typical_seconds)
     return CreateRequest(kind, given, _config(protocol, requested), shown)
 
 
@@ -142,6 +146,7 @@ def _toolkit(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str
 
 
 def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:
+    output = _output(task, base_url)
     works = [
         {
             "contentType": "video",
@@ -153,9 +158,10 @@ def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str,
             },
             "cover": {"resource": work["cover"]["resource"]},
         }
-        for work in _output(task, base_url).get("works") or ()
+        for work in output.get("works") or ()
     ]
-    return {**task.body(base_url), "works": works}
+    older = {"video_url": output.get("video_url", ""), "works": works}  # where one client reads it, 2025
+    return {**task.body(base_url), "output": older, "works": works}
 
 
 def _luma(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:

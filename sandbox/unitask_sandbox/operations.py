@@ -86,6 +86,12 @@ def _get_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
     return legacy.answer(task, call.base_url, sandbox.file)
 
 
+def _create_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    if call.operation in legacy.EXTENSIONS:
+        sandbox.get(call.key, call.task_id, legacy.EXTENSIONS[call.operation])
+    return legacy.accepted(sandbox.accept(call.key, call.body, call.base_url, call.operation, call.task_id))
+
+
 HANDLERS: Mapping[str, Handler] = {
     "create_task": lambda sandbox, call: _envelope(
         sandbox.accept(call.key, call.body, call.base_url).body(call.base_url)
@@ -108,10 +114,7 @@ HANDLERS: Mapping[str, Handler] = {
     "create_speech": lambda sandbox, call: sandbox.speech(call.key, call.body),
     "create_image": _make_image,
     "edit_image": _make_image,
-    **dict.fromkeys(
-        legacy.CREATES,
-        lambda sandbox, call: legacy.accepted(sandbox.accept(call.key, call.body, call.base_url, call.operation)),
-    ),
+    **dict.fromkeys(legacy.CREATES, _create_legacy_task),
     **dict.fromkeys(legacy.POLLS, _get_legacy_task),
 }
 

@@ -54,6 +54,18 @@ def credits_of(
         return int((Decimal(str(usd)) * CREDITS_PER_USD * units).to_integral_value(ROUND_CEILING))
 
 
+def credits_of_work(
+    price: Mapping[str, Any] | None, given: Mapping[str, Any], media: Mapping[str, str], read: Read
+) -> int:
+    """Return the credits of a task that was done, with all of its files at hand.
+
+    Which pixels of an enlargement are paid for is in no page: those of the given picture are counted.
+    """
+    if price and (price["per"], price.get("count")) == ("million pixels", "unknown"):
+        price = {**price, "count": {"pixels": "image", "of": 1_000_000}}
+    return credits_of(price, given, media, read)
+
+
 def _applies(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
     open_questions = 0
     for key, wanted in when.items():

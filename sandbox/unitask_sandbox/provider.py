@@ -100,14 +100,16 @@ class Sandbox:
         if wait := self._rate.take(self._account(key)):
             raise Refusal(429, failures.TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
-    def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
+    def accept(
+        self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task", origin: str = ""
+    ) -> Task:
         """Create a task from the body of a create request (`operation`), and take or freeze its price.
 
-        Addresses of files in its webhook begin with `base_url`.
+        Addresses of files in its webhook begin with `base_url`. `origin` is the task in the path of the request.
         """
         account = self._account(key)
         is_legacy = operation in legacy.CREATES
-        request = legacy.read_create_request(operation, body) if is_legacy else read_create_request(body)
+        request = legacy.read_create_request(operation, body, origin) if is_legacy else read_create_request(body)
         task = request.task(account, self.settings, self._files.at_hand)
         ordered = self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from unitask_sandbox import bundle
+from unitask_sandbox import bundle, pricing
 from unitask_sandbox.engines import ENGINES, Engine, EngineResult, run, simulate
-from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.failures import NO_ORIGIN, OUTDATED, TASK_NOT_FOUND, TaskFailure
 from unitask_sandbox.faults import WORK, Script
 from unitask_sandbox.files import Files
 from unitask_sandbox.inputs import read_media
@@ -35,6 +35,7 @@ from unitask_sandbox.worker import Worker
 # Errors of a machine that has too little of something, and not of a task
 MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
+DERIVED_WITHIN = 3 * 3600.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31: upscale, variation
 CLOSE_SECONDS = 2.0  # that `close` waits for engines; a thread that reads from a slow address is left behind
 
 _log = logging.getLogger("unitask_sandbox")
@@ -148,13 +149,14 @@ class Scheduler:
         if not (task := self._begun(task_id)):
             return
         try:
-            result = self._make(task, worker)
+            result, credits_ = self._make(task, worker)
             with self.storing:
                 if self.closing.is_set():
                     return
                 names: list[str] = []
                 output, at = self.files.written(dict(result.output), names), self.settings.clock()
-            ending = Ending(status="completed", at=at, output=output, files=tuple(names), meta=dict(result.meta))
+            meta, files = dict(result.meta), tuple(names)
+            ending = Ending(status="completed", at=at, output=output, files=files, meta=meta, credits=credits_)
         except Exception as error:  # whatever it is, it is this task's failure alone
             if self.closing.is_set():
                 return  # the worker was stopped
@@ -169,13 +171,35 @@ class Scheduler:
         if ended:
             self.on_end(task)
 
-    def _make(self, task: Task, worker: Worker) -> EngineResult:
+    def _make(self, task: Task, worker: Worker) -> tuple[EngineResult, int]:
+        """Return the result, and its price where that was not known before the files of the input were read."""
         if fault := self.faults.take(WORK, task.fingerprint, task.task_id):
             raise TaskFailure("", ordered=json.loads(fault.body or b"{}"))
         given = self.files.with_assets(self.store.given(task.task_id), task.account)
         task_type = bundle.task_type(task.model, task.task_type, given)
+        self._check_origin(task, task_type.family, str(given.get("origin_task_id") or ""))
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
-            return simulate(task_type, given, self.files.own)
-        given = read_media(given, task_type.media, self.files.fetch)
-        return (worker.run if self.settings.engine_process else run)(engine, given)
+            return simulate(task_type, given, self.files.own), 0
+        read = read_media(given, task_type.media, self.files.fetch)
+        result = (worker.run if self.settings.engine_process else run)(engine, read)
+        if task.consume or task.frozen:
+            return result, 0
+        content = {given[name]: read[name] for name in task_type.media if name in given}
+        return result, pricing.credits_of_work(task_type.price, given, task_type.media, content.__getitem__)
+
+    def _check_origin(self, task: Task, family: str, origin_id: str) -> None:
+        """Fail a task that starts from another one, unless that is a completed one of its account and family."""
+        if not origin_id:
+            return
+        origin = self.store.task(origin_id)
+        is_own = origin is not None and origin.account == task.account
+        if origin is None or not is_own or bundle.task_type(origin.model, origin.task_type, {}).family != family:
+            reason = TASK_NOT_FOUND
+        elif origin.status != "completed":
+            reason = f"parent task is {origin.status}"
+        elif family == "midjourney" and self.settings.clock() - (origin.ended_at or 0.0) > DERIVED_WITHIN:
+            reason = OUTDATED
+        else:
+            return
+        raise TaskFailure(NO_ORIGIN.format(reason=reason))

@@ -49,7 +49,10 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a task ends; only a completed task is charged."""
+    """How a task ends; only a completed task is charged.
+
+    `credits` are taken, as far as the account has them, if nothing was taken or frozen when the task was accepted.
+    """
 
     status: str
     at: float
@@ -57,6 +60,7 @@ class Ending:
     files: tuple[str, ...] = ()
     meta: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    credits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +356,9 @@ def _settle(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
     """Release what is frozen for a task, and take it if the task is completed; else refund what was taken."""
     frozen = task.frozen if task.ended_at is None else 0
     taken = task.consume + frozen if ending.status == "completed" else 0
+    if not task.consume and not frozen and ending.credits:
+        ((balance,),) = db.execute("SELECT balance FROM accounts WHERE account = ?", (task.account,))
+        taken = min(ending.credits, balance)
     _enter(db, task, ending.at, "release", frozen)
     _enter(db, task, ending.at, "charge" if taken > task.consume else "refund", task.consume - taken)
     db.execute(

@@ -99,7 +99,8 @@ def _described(document: Document) -> dict[str, Document]:
 
 def _operation(before: Document, after: Document, where: str) -> Iterator[Change]:
     sent, received = (_answer, _request) if where.startswith("webhooks") else (_request, _answer)
-    yield from _values(before, after, ("operationId", "security"), where)
+    yield from _values(before, after, ("operationId",), where)
+    yield from _security(before["security"], after["security"], where)
     yield from _parameters(before["parameters"], after["parameters"], where)
     one, other = before.get("requestBody", {}), after.get("requestBody", {})
     yield from _need(one, other, f"{where} request", "body")
@@ -108,6 +109,14 @@ def _operation(before: Document, after: Document, where: str) -> Iterator[Change
     yield from _set(one, other, where, "answer")
     for status in sorted(one.keys() & other.keys()):
         yield from _contents(one[status], other[status], f"{where} {status}", received)
+
+
+def _security(before: list[Any], after: list[Any], where: str) -> Iterator[Change]:
+    """Compare the ways to authorize: the caller's way must stay, or nothing must be needed any more."""
+    if before == after:
+        return
+    is_kept = not after or [] in after or all(way in after for way in before)
+    yield Change("minor" if is_kept else "major", where, f"security {before} is now {after}")
 
 
 def _parameters(before: list[Document], after: list[Document], where: str) -> Iterator[Change]:
@@ -177,7 +186,7 @@ def _request(before: Any, after: Any, where: str) -> Iterator[Change]:
     elif gone:
         yield Change("major", where, f"no longer documented: {', '.join(gone)}")
     else:
-        yield Change("minor", where, "more is allowed")
+        yield Change("minor", where, f"more is allowed{_new(one, other)}")
 
 
 def _answer(before: Any, after: Any, where: str) -> Iterator[Change]:
@@ -191,7 +200,13 @@ def _answer(before: Any, after: Any, where: str) -> Iterator[Change]:
     elif not covers(one, plain(after, closed=True)):
         yield Change("major", where, "a value can come that was excluded")
     else:
-        yield Change("minor", where, "fewer values can come, or more is documented")
+        yield Change("minor", where, f"fewer values can come, or more is documented{_new(one, other)}")
+
+
+def _new(before: Any, after: Any) -> str:
+    """Return the names of the fields that only the new schema documents."""
+    fields = sorted(set(field_paths(after)) - set(field_paths(before)))
+    return f": {', '.join(fields)}" if fields else ""
 
 
 def _open_words(old: Document, new: Document) -> Iterator[Change]:
@@ -212,6 +227,16 @@ def _words(schema: Document) -> set[str]:
 # --- the command
 
 
+def grouped(found: Iterable[Change]) -> Iterator[str]:
+    """Yield a line for each kind of change, and below it the places where it occurs."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for change in found:
+        places.setdefault((change.level, change.what), []).append(change.where)
+    for (level, what), where in places.items():
+        yield f"{level:<6} {what}"
+        yield from (f"       - {place}" for place in where)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the changes since a git ref. Exit code 1: the version was not raised enough; 2: nothing to compare with."""
     parser = argparse.ArgumentParser(prog="generator.changes", description=__doc__)
@@ -228,8 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     new_version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     found = waived(changes(old, new), load_yaml(ROOT / "spec" / "waivers.yaml") or [])
     level = verdict(found)
-    for change in found:
-        print(f"{change.level:<6} {change.where}: {change.what}")
+    print(*grouped(found), sep="\n")
     print(f"verdict: {level} (version {old_version} -> {new_version})")
     if options.require_bump and not bump_is_enough(old_version, new_version, level):
         print(f"raise version {new_version}: the contract has a {level} change since {old_version}", file=sys.stderr)

@@ -107,6 +107,8 @@ def generator_view(document: Document) -> Document:
     view: Document = _without_extensions(copy.deepcopy(document))
     del view["webhooks"]
     for path, method, operation in list(operations(view)):
+        if list(operation["responses"]) != ["200", "default"]:
+            raise SpecError(f"{path}: the responses must be 200 and default, not {', '.join(operation['responses'])}")
         if "application/json" not in operation["responses"]["200"]["content"]:
             del view["paths"][path][method]
             continue
@@ -114,8 +116,6 @@ def generator_view(document: Document) -> Document:
         parameters = [resolved(view, one) for one in given]
         if other := {one["in"] for one in parameters} - {"path", "query"}:
             raise SpecError(f"{path}: no code is generated for parameters in {', '.join(sorted(other))}")
-        if list(operation["responses"]) != ["200", "default"]:
-            raise SpecError(f"{path}: the responses must be 200 and default, not {', '.join(operation['responses'])}")
         for parameter in parameters:  # the generator shows the description of the schema only
             parameter["schema"]["description"] = parameter["description"]
     for schema in view["components"]["schemas"].values():

@@ -1,14 +1,19 @@
-"""`python -m generator.report`: count the fields of each family by the evidence for them."""
+"""`python -m generator.report`: the evidence for the fields of each family, and what would settle the open ones."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .bundle import Document, bundle, families
 from .models import reachable, references
 
-SUREST = ("documented", "recorded", "client", "inferred", "unknown")
+SUREST = ("recorded", "documented", "client", "inferred")
+OPEN = SUREST[2:]
 COMMON = ("TaskEnvelope", "TaskRequest", "ErrorEnvelope", "Acknowledgement")
+SETTLED_BY = {
+    "input": "a page, or a recorded answer that echoes the input, of",
+    "output": "a recorded answer of a completed",
+}
 
 
 def evidence(document: Document) -> dict[str, Counter[str]]:
@@ -19,6 +24,29 @@ def evidence(document: Document) -> dict[str, Counter[str]]:
     return counts
 
 
+def settled_by(document: Document, tasks: list[Document]) -> Iterator[str]:
+    """Yield what evidence would settle the fields and prices that are known from clients alone, or inferred.
+
+    The number is that of the open fields; "no field" is known of some inputs and outputs.
+    """
+    for side, wanted in SETTLED_BY.items():
+        alike: dict[str, list[str]] = {}  # tasks with the same fields
+        for task in tasks:
+            alike.setdefault(task[side], []).append(task["name"])
+        shown: list[str] = []
+        for component, (first, *others) in alike.items():
+            count = _count(document, [component])
+            unsettled = sum(count[word] for word in OPEN)
+            if unsettled or not count:
+                also = f" or {len(others)} alike" if others else ""
+                shown.append(f"{first}{also} ({unsettled or 'no field'})")
+        if shown:
+            yield f"{wanted} {', '.join(shown)}"
+    unbilled = [task["name"] for task in tasks if _surest(document, task.get("price", {})) in OPEN]
+    if unbilled:
+        yield f"a bill of {', '.join(unbilled)}"
+
+
 def _count(document: Document, names: Iterable[str]) -> Counter[str]:
     schemas = [document["components"]["schemas"][name] for name in reachable(document, names)]
     rules = [rule for schema in schemas for rule in schema.get("properties", {}).values()]
@@ -27,11 +55,21 @@ def _count(document: Document, names: Iterable[str]) -> Counter[str]:
 
 def _surest(document: Document, rule: Document) -> str:
     known = {document["x-sources"][name]["evidence"] for name in rule.get("x-source", [])}
-    return next((evidence for evidence in SUREST if evidence in known), "unknown")
+    return next((evidence for evidence in SUREST if evidence in known), "inferred")
 
 
-if __name__ == "__main__":
-    counts = evidence(bundle(Path(__file__).resolve().parents[1]))
+def main() -> None:
+    """Print the table and, for each family, what would settle its open fields."""
+    document = bundle(Path(__file__).resolve().parents[1])
+    counts = evidence(document)
     print(f"{'family':<16}" + "".join(f"{word:>12}" for word in SUREST))
     for family, counted in [*counts.items(), ("all", sum(counts.values(), Counter[str]()))]:
         print(f"{family:<16}" + "".join(f"{counted[word]:>12}" for word in SUREST))
+    print("\nWhat would settle what is known from clients alone, or inferred:")
+    for family, tasks in families(document).items():
+        for line in settled_by(document, tasks):
+            print(f"  {family}: {line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from generator.bundle import at, operations
-from generator.changes import LEVELS, Change, bump_is_enough, changes, verdict, waived
+from generator.changes import LEVELS, Change, bump_is_enough, changes, grouped, verdict, waived
 
 from .conftest import Document, Edit, bundled, put
 
@@ -39,7 +39,7 @@ def _of_operations() -> Iterator[Mutant]:
         place, shared = f"{item}/{method}", operation.get("parameters", [])
         yield "major", f"{name} is removed", _drop(item, method)
         yield "major", f"{name} is renamed", put(f"{place}/operationId", f"{name}_2")
-        yield "major", f"{name} needs no key", put(f"{place}/security", [])
+        yield "minor", f"{name} needs no key", put(f"{place}/security", [])
         yield "major", f"{name} loses its 200", _drop(f"{place}/responses", "200")
         yield "minor", f"{name} has a 409", put(f"{place}/responses/409", {"description": "conflict"})
         yield "patch", f"{name} is described otherwise", put(f"{place}/summary", "Otherwise")
@@ -52,6 +52,9 @@ NEW_OPERATION = {"get": {"operationId": "new", "responses": {"200": {"descriptio
 MUTANTS: list[Mutant] = [
     *_of_operations(),
     ("minor", "an operation is added", put("#/paths/~1new", NEW_OPERATION)),
+    ("minor", "the key is optional", put(f"{CREATE}/security", [{"ApiKey": []}, {}])),
+    ("minor", "a bearer token is taken, too", put(f"{CREATE}/security", [{"ApiKey": []}, {"Bearer": []}])),
+    ("major", "only a bearer token is taken", put(f"{CREATE}/security", [{"Bearer": []}])),
     ("major", "the key has another name", put("#/components/securitySchemes/ApiKey/name", "x-key")),
     # parameters
     ("major", "created_before is removed", _drop(f"{MANY}/parameters", 0)),
@@ -119,6 +122,18 @@ def test_verdict_of_one_change(level: str, change: Edit) -> None:
 
 def test_verdict_of_no_change_is_none() -> None:
     assert changes(BASE, copy.deepcopy(BASE)) == []
+
+
+def test_changes_of_one_kind_are_printed_together_with_the_new_fields() -> None:
+    new = copy.deepcopy(BASE)
+    put(f"{REQUEST}/properties/new", TEXT)(new)
+    put(f"{GIVEN}/new", TEXT)(new)
+
+    assert list(grouped(changes(BASE, new))) == [
+        "minor  more is allowed: /new",
+        "       - paths POST /api/v1/task request",
+        "       - task FaceSwap input",
+    ]
 
 
 def test_waiver_lowers_one_break_and_says_why() -> None:

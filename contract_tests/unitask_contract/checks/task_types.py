@@ -1,7 +1,7 @@
 """Checks of every task type of the catalogue.
 
 A task type is submitted once, with the least input that the spec allows, and all checks use that task. Files that it
-needs are uploaded to the provider first.
+needs are uploaded to the provider first, and a task that it starts from is completed first.
 """
 
 import base64
@@ -20,6 +20,7 @@ from unitask_contract.provider import LeftOut, Provider
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 MISSING_EXTRA = "pip install"  # in the error of the sandbox about an engine that is not installed
+ORIGINS = {"kling": "KlingVideo", "midjourney": "MidjourneyImagine"}  # what the others of a family start from
 MOST_PAGES = 20  # of the history
 
 
@@ -127,6 +128,8 @@ def _once(make: Make) -> Make:
 def _body(provider: Provider, name: str) -> dict[str, Any]:
     entry = bundle.entries()[name]
     given = least_object(bundle.component(entry["input"]), lambda kind: _file(provider, kind))
+    if "origin_task_id" in given:
+        given["origin_task_id"] = _completed(provider, ORIGINS[entry["family"]])["task_id"]
     return {"model": entry["model"], "task_type": entry["task_type"], "input": {**given, **entry.get("match", {})}}
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "LegacyFaceSwapRequest",
     "LegacyKlingCover",
     "LegacyKlingEnvelope",
+    "LegacyKlingExtendRequest",
     "LegacyKlingFile",
     "LegacyKlingOutput",
     "LegacyKlingRequest",
@@ -24,6 +25,7 @@ __all__ = [
     "LegacyLook",
     "LegacyLuma",
     "LegacyLumaEnvelope",
+    "LegacyLumaExtendRequest",
     "LegacyLumaOutput",
     "LegacyLumaRequest",
     "LegacyMidjourneyOutput",
@@ -153,6 +155,13 @@ class LegacyKlingEnvelope(Reader):
     def data(self) -> dict[str, Any] | None:
         """The task, with the parts that clients read."""
         return self._object("data")
+
+
+class LegacyKlingExtendRequest(TypedDict, total=False):
+    """What follows in a video."""
+
+    prompt: Required[str]
+    """What the continuation shows."""
 
 
 class LegacyKlingFile(Output):
@@ -290,6 +299,17 @@ class LegacyLumaEnvelope(Reader):
     def data(self) -> LegacyLuma | None:
         """A legacy Luma video; its input is JSON in a string."""
         return self._reader("data", LegacyLuma)
+
+
+class LegacyLumaExtendRequest(TypedDict, total=False):
+    """What follows in a video."""
+
+    prompt: Required[str]
+    """What the continuation shows."""
+    expand_prompt: bool
+    """Whether the prompt is enriched; required by the page."""
+    loop: bool
+    """Whether it runs into itself; documented default false."""
 
 
 class LegacyLumaOutput(Output):

@@ -57,7 +57,7 @@ class Seedance2Input(TypedDict, total=False):
     resolution: Literal["480p", "720p", "1080p"]
     """Height of the picture."""
     image_urls: Sequence[str]
-    """Pictures; also assets, as asset://ID."""
+    """Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first."""
     video_urls: Sequence[str]
     """Videos."""
     audio_urls: Sequence[str]

@@ -22,6 +22,7 @@ DEFAULT_SCALE = 2  # of the official MCP server, 2025; whole numbers may come as
 SWAP_FRAMES = 1, 600  # piapi.ai, "Video Faceswap", 2025
 UPSCALE_FRAMES = 10, 240  # piapi.ai, product page of the video upscaler, 2025
 LONGEST_SPOKEN = 4096  # characters: some minutes of speech
+UPSCALE_PRICE = "SIMULATED: by the pixels of the given picture; no page says whether those or the new ones are paid for"
 SPEECH_MARK = "synthetic: speech made by the unitask sandbox"
 SPEECH_META = {"voice_cloned": False, "voice": "hibari-tts, heart; pitch pulled towards ref_audio"}
 
@@ -43,7 +44,8 @@ def multi_face_swap(given: Mapping[str, Any]) -> EngineResult:
 def upscale(given: Mapping[str, Any]) -> EngineResult:
     """Enlarge image by scale."""
     picture, method = enlarge(given["image"], int(given.get("scale", DEFAULT_SCALE)))
-    return _picture(picture, method, ["face_enhance is not done here"] if given.get("face_enhance") else [])
+    made = _picture(picture, method, ["face_enhance is not done here"] if given.get("face_enhance") else [])
+    return EngineResult(made.output, {**made.meta, "price": UPSCALE_PRICE})
 
 
 @engine(PICTURES, "background-remove")

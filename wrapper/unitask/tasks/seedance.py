@@ -46,7 +46,8 @@ class Seedance2Preview(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -94,7 +95,8 @@ class Seedance2FastPreview(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -142,7 +144,8 @@ class Seedance2PreviewVip(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -190,7 +193,8 @@ class Seedance2FastPreviewVip(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -239,7 +243,8 @@ class Seedance2(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -287,7 +292,8 @@ class Seedance2LessRestriction(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -336,7 +342,8 @@ class Seedance2Fast(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -384,7 +391,8 @@ class Seedance2FastLessRestriction(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -432,7 +440,8 @@ class Seedance2Mini(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
@@ -480,7 +489,8 @@ class Seedance2MiniLessRestriction(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. A client notes that a data URI works; ours uploads it first. At most 9
+            of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.

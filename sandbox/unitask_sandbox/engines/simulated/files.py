@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import av
 import numpy as np
+from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from PIL import Image, ImageDraw, ImageFont
 
 from unitask_sandbox.engines.simulated.requested_media import Size
-from unitask_sandbox.faces.arrays import as_floats
+from unitask_sandbox.faces.arrays import Floats, as_floats
 from unitask_sandbox.faces.pictures import encode
 from unitask_sandbox.speech import encode_audio
 
@@ -46,8 +47,8 @@ def _drawn(seed: int, size: Size) -> Image.Image:
     return image
 
 
-def film(seed: int, mark: str, size: Size, seconds: float) -> bytes:
-    """Return a silent MP4 (H.264) of an even size, exact to the millisecond: a picture, and a bar that grows."""
+def film(seed: int, mark: str, size: Size, seconds: float, *, has_sound: bool = False) -> bytes:
+    """Return an MP4 (H.264) of an even size, exact to the millisecond: a picture, and a bar that grows."""
     count = min(MOST_FRAMES, max(2, round(seconds * FRAMES_A_SECOND)))
     starts = [round(seconds * number / count / _TICK) for number in range(count + 1)]
     still = _drawn(seed, size)
@@ -60,6 +61,7 @@ def film(seed: int, mark: str, size: Size, seconds: float) -> bytes:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _TICK
         stream.codec_context.thread_count = 1  # the bytes must not depend on the number of cores
+        track: Any = file.add_stream("aac", rate=RATE, layout="mono") if has_sound else None
         for number in range(count):
             bar = (0, 0, size[0] * (number + 1) // count, max(2, min(size) // 30))
             ImageDraw.Draw(still).rectangle(bar, "red")
@@ -68,14 +70,30 @@ def film(seed: int, mark: str, size: Size, seconds: float) -> bytes:
             for packet in stream.encode(frame):  # one for each frame: zerolatency holds none back
                 packet.duration = starts[number + 1] - starts[number]
                 file.mux(packet)
+        if track:
+            _add_sound(file, track, _tone(seed, seconds))
     return target.getvalue()
+
+
+def _add_sound(file: Any, track: Any, samples: Floats) -> None:
+    """Write the sound of a film; the last packet ends with the samples, else the film would be longer."""
+    frame = AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+    frame.sample_rate, frame.pts = RATE, 0
+    for packet in (*track.encode(frame), *track.encode(None)):
+        if packet.pts < len(samples):
+            packet.duration = min(packet.duration, len(samples) - packet.pts)
+            file.mux(packet)
 
 
 def sound(seed: int, mark: str, seconds: float, extension: str) -> bytes:
     """Return a sound: a soft tone that the seed decides, once a second."""
+    return encode_audio(_tone(seed, seconds), RATE, extension, mark)
+
+
+def _tone(seed: int, seconds: float) -> Floats:
     time = np.arange(round(seconds * RATE)) * (2 * np.pi / RATE)
     loudness = np.maximum(np.sin(time), 0.0) * _LOUDNESS
-    return encode_audio(as_floats(np.sin(time * (300 + seed % 601)) * loudness), RATE, extension, mark)
+    return as_floats(np.sin(time * (300 + seed % 601)) * loudness)
 
 
 def plaque(seed: int, mark: str) -> bytes:

@@ -121,6 +121,7 @@ class _Filler:
         texts = (given.get(name) for name in PROMPTS)
         self._prompt = next((text for text in texts if isinstance(text, str) and text.strip()), "")[:LONGEST_PROMPT]
         self._title = f"{task_type.model} {task_type.task_type}"
+        self._files: dict[tuple[str, str, int], tuple[bytes, str]] = {}  # an output can name one file several times
 
     def value(self, rule: Rule, sample: Any, name: str, index: int) -> Any:
         rule = _resolved(rule)
@@ -130,7 +131,10 @@ class _Filler:
         if kind := media.get("kind"):
             if "url" not in media.get("holds", ["url"]):
                 return ""
-            return self._file(kind, self.requested.extension(kind, KINDS.get(kind, "txt")), index)
+            made = kind, self.requested.extension(kind, KINDS.get(kind, "txt")), index
+            if made not in self._files:
+                self._files[made] = self._file(*made)
+            return self._files[made]
         types = rule.get("type", "null")
         match types if isinstance(types, str) else types[0]:
             case "object":
@@ -147,7 +151,8 @@ class _Filler:
             case "image":
                 return picture(seed, mark, requested.size, extension), extension
             case "video":
-                return film(seed, mark, requested.film_size, requested.seconds["video"]), "mp4"
+                size, seconds = requested.film_size, requested.seconds["video"]
+                return film(seed, mark, size, seconds, has_sound=requested.has_sound), "mp4"
             case "audio":
                 return sound(seed, mark, requested.seconds["audio"], extension), extension
             case "model":

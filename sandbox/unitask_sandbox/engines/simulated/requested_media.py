@@ -12,16 +12,21 @@ from typing import Any
 from unitask_api import contract
 from unitask_api.contract import TaskType
 
-LARGEST_SIDE = 1024  # pixels of a picture
-LARGEST_FILM_SIDE = 320
+LARGEST_SIDE = 4096  # pixels of a picture
+LARGEST_FILM_SIDE = 2560  # 21:9 at 1080p; five seconds of it are encoded in half a second
+USUAL_SIDE = 1024  # the longer one, where neither the input nor a page says how many pixels
+USUAL_FILM_SIDE = 320
 SMALLEST_SIDE = 16
 LONGEST = {"video": 60.0, "audio": 300.0}  # seconds
 USUAL_SECONDS = {"audio": 30.0}  # where the result is first of all a sound, and neither the input nor a page says
 USUAL_FILM = 5.0  # seconds
 MOST_FILES = 8
 
+PIXELS = ("size", "resolution", "width", "height")
+SOUND = ("enable_audio", "generate_audio", "audio", "keep_original_sound")  # fields that request it of a film
+
 # The fields that decide what is made
-READ = frozenset({"aspect_ratio", "batch_size", "duration", "height", "output_format", "resolution", "size", "width"})
+READ = frozenset({"aspect_ratio", "batch_size", "duration", "output_format", *PIXELS, *SOUND})
 
 _RATIO = re.compile(r"\s*([1-9][0-9]{0,4})\s*[:/]\s*([1-9][0-9]{0,4})\s*")
 _SIZE = re.compile(r"\s*([0-9]{1,9})\s*[x*]\s*([0-9]{1,9})\s*", re.IGNORECASE)
@@ -38,6 +43,7 @@ class RequestedMedia:
     size: Size  # width and height of a picture, in pixels, within the limits; of a film's frame, `film_size`
     film_size: Size
     seconds: Mapping[str, float]  # the length of a film ("video") and of a sound ("audio"), within the limits
+    has_sound: bool  # whether a film has a sound track
     count: int  # how many results
     format: str | None  # the extension of the results; None: what is usual for their kind
 
@@ -54,7 +60,8 @@ def read_request(
     fields = {name: rule["x-default"] for name, rule in rules.items() if name in READ and "x-default" in rule}
     fields |= {name: value for name, value in given.items() if value is not None}
     wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
-    film_width, film_height = within(wanted, LARGEST_FILM_SIDE)
+    is_film_of_size = kind == "video" and any(_number(fields.get(name)) for name in PIXELS)
+    film_width, film_height = within(wanted, LARGEST_FILM_SIDE if is_film_of_size else USUAL_FILM_SIDE)
     length = _number(fields.get("duration"))
     if length is None:
         length = USUAL_SECONDS.get(kind, USUAL_FILM)
@@ -63,9 +70,16 @@ def read_request(
         size=within(wanted, LARGEST_SIDE),
         film_size=(film_width // 2 * 2, film_height // 2 * 2),  # H.264 demands even sides
         seconds={name: min(longest, max(1.0, length)) for name, longest in LONGEST.items()},
+        has_sound=_has_sound(task_type, fields),
         count=min(max(1, int(_number(fields.get("batch_size")) or 1)), MOST_FILES),
         format=wanted_format if any(wanted_format in formats for formats in _FORMATS.values()) else None,
     )
+
+
+def _has_sound(task_type: TaskType, fields: Mapping[str, Any]) -> bool:
+    """Return whether a film is to have sound: a switch is on, or there is a recording or a text to be heard."""
+    heard = [name for name, kind in task_type.media.items() if kind == "audio"]
+    return any(fields.get(name) is True for name in SOUND) or any(fields.get(name) for name in (*heard, "tts_text"))
 
 
 def _number(value: object) -> float | None:
@@ -79,7 +93,7 @@ def _wanted_size(fields: Mapping[str, Any], given: Mapping[str, Any], picture: S
         if (pair := _SIZE.fullmatch(str(fields.get(name)))) is not None:
             return int(pair[1]), int(pair[2])
     if _number(given.get("width")) or _number(given.get("height")):
-        width, height = (int(_number(fields.get(name)) or LARGEST_SIDE) for name in ("width", "height"))
+        width, height = (int(_number(fields.get(name)) or USUAL_SIDE) for name in ("width", "height"))
         return width, height
     shape = _ratio(given.get("aspect_ratio"))
     if picture and not shape and given.keys().isdisjoint(("size", "resolution")):
@@ -101,7 +115,7 @@ def _of_ratio(across: int, down: int, resolution: object) -> Size:
     elif pixels:
         scale = pixels / min(across, down)
     else:
-        scale = LARGEST_SIDE / max(across, down)
+        scale = USUAL_SIDE / max(across, down)
     return round(across * scale), round(down * scale)
 
 
