@@ -5,6 +5,7 @@ the size; other addresses are not fetched, since a stand-in must work without a 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -35,6 +36,13 @@ def simulate(task_type: TaskType, given: Mapping[str, Any], own: Own = lambda _u
     if task_type.output in UNDOCUMENTED:
         meta["simulated_output"] = f"no page shows this output; {UNDOCUMENTED[task_type.output][0]} is a guess"
     return EngineResult(output(task_type, given, requested), meta)
+
+
+def simulate_unknown(model: str, task_type: str, given: Mapping[str, Any]) -> EngineResult:
+    """Return a picture and a text for a task type that the spec does not have."""
+    what = f"SIMULATED: the spec has no task type {task_type[:100]!r} of the model {model[:100]!r}"
+    content = simulated_picture(json.dumps([model, task_type, given], sort_keys=True))
+    return EngineResult({"image_url": (content, "png"), "text": what}, {"simulated": what})
 
 
 def simulated_picture(of: str, width: int = SIDE, height: int = SIDE, extension: str = "png") -> bytes:
