@@ -64,8 +64,6 @@ def _input_size(task_type: TaskType, given: Mapping[str, Any], own: Own) -> Size
     """Return the size of the first picture of the input that needs no request; each of them must be readable."""
     sizes: list[Size] = []
     for name, text in _pictures(task_type, given):
-        if text.startswith("asset://"):  # a reference to an uploaded file, in Seedance
-            continue
         data = own(text) if is_address(text) else read_media({name: text}, {name: "image"}, lambda _url: b"")[name]
         if data is not None:
             size = picture_size(data)
