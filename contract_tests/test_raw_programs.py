@@ -11,16 +11,18 @@ import json
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from unitask_sandbox import Settings, running, samples
+from unitask_sandbox import Fault, Settings, running, samples
 
 KEY = "sandbox"
-MOST_POLLS = 20_000
+MOST_POLLS = 3000
+POLLS = ("get_task", "legacy_fetch_face_swap", "legacy_get_kling_video", "legacy_get_luma_video", "legacy_mj_fetch")
+PACED = Settings(faults=tuple(Fault(name, "slow", delay=0.02, times=None) for name in POLLS))  # programs pause so long
 SLOW = Settings(speed=0.001)  # a task is pending for minutes
 PICTURE, FILM = "a picture", "a film"
 TASK = "/api/v1/task"
@@ -190,7 +192,7 @@ def run(program: Program, flow: Flow) -> tuple[str, Any]:
 
 @pytest.fixture(scope="module")
 def program() -> Iterator[Program]:
-    with running() as url:
+    with running(PACED) as url:
         yield Program(url)
 
 
@@ -199,11 +201,18 @@ def test_program_reads_what_the_pages_show(program: Program, flow: Flow) -> None
     run(program, flow)
 
 
-def test_midjourney_upscales_one_of_the_four(program: Program) -> None:
-    imagine = FLOWS["Midjourney v2"]
-    origin, _ = run(program, imagine)
-    body = {"origin_task_id": origin, "index": 1}  # two clients send a number
-    run(program, Flow("/mj/v2/upscale", body, imagine.poll, imagine.done, imagine.files, start=imagine.start))
+@pytest.mark.parametrize(
+    ("flow", "path", "body"),
+    [
+        ("Midjourney v2", "/mj/v2/upscale", {"index": 1}),  # two clients send a number
+        ("Kling v1", "/api/kling/v1/video/{id}/extend", {"prompt": "it jumps"}),
+    ],
+)
+def test_task_starts_from_another_one(program: Program, flow: str, path: str, body: dict[str, Any]) -> None:
+    first = FLOWS[flow]
+    origin, _ = run(program, first)
+    given = body if "{id}" in path else {**body, "origin_task_id": origin}
+    run(program, replace(first, create=path.format(id=origin), body=given))
 
 
 def test_legacy_face_swap_answers_base64_unless_an_address_is_requested(program: Program) -> None:

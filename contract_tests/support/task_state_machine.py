@@ -8,17 +8,14 @@ promise is an `assert` with its words, so that tests can tell them apart.
 import asyncio
 import hashlib
 import inspect
-import itertools
 import math
 import os
 import pickle
 import tempfile
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -100,6 +97,7 @@ class Provider(World):
         settings = {**self.settings(), "keys": {KEY: START / CREDITS_PER_USD}, "data": self.folder}
         settings |= {"fetch": fetch, "speed": 0.2, "concurrency": 4}  # slow enough to be cancelled, and for timeouts
         settings["send_webhook"] = lambda *_: 200
+        settings["seed"] = 1  # how long a task takes depends on its id
         self.app = create_app(Settings(**settings))
         assert self.records() == self._kept, "a restart changes no task"
 
@@ -203,10 +201,6 @@ class LifeCycle(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.open = ExitStack()
-        numbers = itertools.count(1)
-        # How long a task takes depends on its id.
-        ids = SimpleNamespace(uuid4=lambda: uuid.UUID(int=next(numbers), version=4))
-        self.open.enter_context(patch("unitask_sandbox.create_request.uuid", ids))
         self.open.enter_context(patch.dict(ENGINES, QUICK))
         folder = self.open.enter_context(tempfile.TemporaryDirectory(prefix="unitask-life-", dir=MEMORY))
         self.provider = Provider(Path(folder), self.open.enter_context(asyncio.Runner()))

@@ -46,19 +46,19 @@ def test_bad_create_request_is_refused_with_path_and_reason(http: Http, body: by
 
 def test_arrivals_hold_every_request_to_the_api(http: Http) -> None:
     task_id = http.create()
-    others = ("GET", "/"), ("GET", "/files/x"), ("GET", "/favicon.ico"), ("GET", "/v1/models")
+    others = ("GET", "/"), ("GET", "/files/x"), ("GET", "/favicon.ico"), ("GET", "/v1/none")
     for method, path in (("GET", NO_SUCH_TASK), ("PUT", CREATE), ("GET", f"/api/{'x' * 10_000}"), *others):
         http(method, path)
     http("DELETE", f"{CREATE}/{task_id}", headers={})
     rows = http("GET", "/_sandbox/arrivals", headers={}).json()["arrivals"]
     key = hashlib.sha256(b"sandbox").hexdigest()[:8]
 
-    assert [list(row.values()) for row in rows] == [
+    assert [[*row.values()][:6] for row in rows] == [
         ["create_task", "POST", CREATE, key, NOW, 200],
         ["get_task", "GET", NO_SUCH_TASK, key, NOW, 404],
         [None, "PUT", CREATE, key, NOW, 405],
         [None, "GET", f"/api/{'x' * 195}", key, NOW, 404],
-        [None, "GET", "/v1/models", key, NOW, 404],
+        [None, "GET", "/v1/none", key, NOW, 404],
         ["cancel_task", "DELETE", f"{CREATE}/{task_id}", None, NOW, 401],
     ]
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from unitask_sandbox import Settings, middleware, server
 
-from .local import BASE_URL, CREATE, KEY, Http, HttpWith, encoded, face_swap
+from .local import BASE_URL, CREATE, KEY, Http, HttpWith, Receiver, base64_of, encoded, face_swap
 
 INFO = "/account/info"
 LARGE = encoded(face_swap(target=bytes(middleware.SMALL_BODY)))
@@ -58,6 +58,64 @@ def test_page_of_another_origin_drives_nothing(http: Http, headers: dict[str, st
     assert {answer.status_code for answer in answers} == ({200} if allowed else {403})
     assert (http.usd < 10) is allowed
     assert http("GET", "/", headers=headers).status_code == 200
+
+
+PAGE = "https://app.example"
+PREFLIGHT = {"origin": PAGE, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "shown"), [((PAGE,), PAGE), (("*",), "*"), (("http://app.example", f"{PAGE}:8443"), None), ((), None)]
+)
+def test_page_of_an_allowed_origin_calls_the_api_and_controls_nothing(
+    http_with: HttpWith, allowed: tuple[str, ...], shown: str | None
+) -> None:
+    http = http_with(allowed_origins=allowed)
+    elsewhere = {**KEY, "origin": PAGE, "sec-fetch-site": "cross-site"}
+    preflight = http.unchecked("OPTIONS", CREATE, headers=PREFLIGHT)
+    create = http("POST", CREATE, json=face_swap(), headers=elsewhere)
+    wrong_key = http("GET", INFO, headers={**elsewhere, "x-api-key": "wrong"})
+    control = [http("POST", f"/_sandbox/{path}", headers=elsewhere) for path in ("reset", "clock", "snapshot")]
+
+    assert create.status_code == (200 if shown else 403)
+    assert [one.headers.get("access-control-allow-origin") for one in (create, wrong_key)] == [shown, shown]
+    assert (preflight.status_code == 200) is (shown is not None)
+    if shown:
+        assert {"x-api-key", "authorization", "content-type"} <= {
+            *preflight.headers["access-control-allow-headers"].lower().split(", ")
+        }
+    else:
+        assert "`unitask sandbox --allow-origin ORIGIN`" in create.json()["message"]
+    assert [one.status_code for one in control] == [403, 403, 403]
+
+
+def test_addresses_begin_with_the_public_url(http_with: HttpWith) -> None:
+    receiver, public = Receiver(), "https://box.example/provider/"
+    http = http_with(public_url=public, send_webhook=receiver)
+    behind_a_proxy = {**KEY, "host": "box.example", "origin": "https://box.example", "sec-fetch-site": "same-origin"}
+    task_id = http.create(face_swap(config={"webhook_config": {"endpoint": "https://a.test"}}))
+    http.sandbox.advance()
+    http.headers = behind_a_proxy
+    file = {"file_name": "a.png", "file_data": base64_of(b"content")}
+    upload = http("POST", "/api/ephemeral_resource", json=file).json()["data"]["url"]
+    image = http.task(task_id)["output"]["image_url"]
+
+    assert image.startswith("https://box.example/provider/files/")
+    assert upload.startswith("https://box.example/provider/files/ephemeral/")
+    assert receiver.got[0][1]["data"]["output"]["image_url"] == image
+    assert http.done("Qubico/image-toolkit", "face-swap", target_image=upload, swap_image=b"x")["status"] == "completed"
+    assert http("GET", "/_sandbox/arrivals").status_code == 200
+    for headers in ({"origin": "null"}, {"origin": "https://box.example", "sec-fetch-site": "cross-site"}):
+        assert http("GET", "/_sandbox/arrivals", headers={**behind_a_proxy, **headers}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("public_url", "box.example"), ("public_url", "https://a.test/?a=1"), ("allowed_origins", ("https://a.test/",))],
+)
+def test_address_that_cannot_be_one_is_refused_at_the_start(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name} .*: give "):
+        Settings(**{name: value})
 
 
 # The body.

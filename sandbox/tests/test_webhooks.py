@@ -163,6 +163,26 @@ def test_passing_trouble_of_the_database_loses_no_webhook(
     assert kept_secrets(sandbox) == 0
 
 
+def test_webhook_is_sent_later_when_there_is_no_thread_for_it(
+    sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
+    sent, start, refused = threading.Event(), threading.Thread.start, list[str]()
+
+    def start_third(thread: threading.Thread) -> None:
+        if thread.name == "unitask-sandbox-webhook" and len(refused) < 2:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_third)
+    sandbox = sandbox_with(autorun=True, send_webhook=lambda *_sent: sent.set() or 200)
+    accept(sandbox)
+
+    assert sent.wait(PATIENCE)
+    assert len(refused) == 2
+
+
 PICTURE = base64_of(bytes(range(256)))
 URLS = ["https://a.test/a.png?x=1", PICTURE]
 ECHOES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -13,22 +13,24 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unitask_api import contract
 
-from unitask_sandbox import page
+from unitask_sandbox import control, page, request_log
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.fault_injection import AnswerLost, injected
 from unitask_sandbox.faults import FILE
-from unitask_sandbox.middleware import Guard
-from unitask_sandbox.operations import HANDLERS, key_of, read_call, sandbox_of
+from unitask_sandbox.middleware import SMALL_BODY, Guard
+from unitask_sandbox.operations import HANDLERS, KEY_HEADER, base_url_of, key_of, read_call, sandbox_of
 from unitask_sandbox.provider import Sandbox
-from unitask_sandbox.request_log import Arrival, key_fingerprint
+from unitask_sandbox.request_log import Arrival, Body, Recorder, key_fingerprint
 from unitask_sandbox.settings import Settings
 
 _log = logging.getLogger("unitask_sandbox")
@@ -36,14 +38,13 @@ _log = logging.getLogger("unitask_sandbox")
 UPLOAD_PATH = "/api/ephemeral_resource"
 LLM_PATHS = "/v1/"
 EVENTS = "text/event-stream"
-PATH_NOTED = 200  # characters
 # A file that is opened in a browser runs nothing and reads nothing, whatever is in it.
 FILE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 
 ABOUT = """\
 This is the unitask sandbox: a local provider of the generation-task API of PiAPI and Qubico, with play money.
 What is real and what is simulated: docs/local-provider.md. The spec is at /openapi.json, the requests that arrived are
-at /_sandbox/arrivals, the named faults at /_sandbox/library.
+at /_sandbox/arrivals, the named faults at /_sandbox/library. POST /_sandbox/reset begins anew.
 """
 
 
@@ -64,11 +65,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/files/{name:path}", _file),
             Route("/openapi.json", _openapi),
             *page.ROUTES,
+            *control.ROUTES,
             Route("/", _about),
         ],
         middleware=[
             Middleware(_Logging),
-            Middleware(Guard, refuse=_refusal, allowed_hosts=settings.allowed_hosts),
+            *_cross_origin(settings),
+            Middleware(Guard, _refusal, settings.allowed_hosts, settings.allowed_origins, settings.public_url),
         ],
         exception_handlers=dict.fromkeys(
             (Refusal, HTTPException, ClientDisconnect, sqlite3.Error, OSError, Exception), _failed
@@ -77,6 +80,23 @@ def create_app(settings: Settings | None = None) -> Starlette:
     app.router.redirect_slashes = False  # a path that is not in the spec is 404
     app.state.sandbox = Sandbox(settings)
     return app
+
+
+def _cross_origin(settings: Settings) -> list[Middleware]:
+    """Let pages of the allowed origins send requests and read the answers; without any, no header is sent."""
+    if not settings.allowed_origins:
+        return []
+    methods = sorted({operation.method for operation in contract.operations().values()})
+    allowed = [KEY_HEADER, "authorization", "content-type"]
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=methods,
+            allow_headers=allowed,
+            expose_headers=["retry-after"],
+        )
+    ]
 
 
 def _dispatch(names: Mapping[str, str]) -> Callable[[Request], Awaitable[Response]]:
@@ -116,7 +136,7 @@ def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | No
     if path.startswith(LLM_PATHS):  # the form of OpenAI
         body = {"error": {"message": refusal.message, "type": "invalid_request_error", "param": None, "code": None}}
     elif path != UPLOAD_PATH:  # the service for uploads leaves data out
-        body["data"] = refusal.task and refusal.task.body(str(request.base_url))
+        body["data"] = refusal.task and refusal.task.body(base_url_of(request))
     if refusal.retry_after is not None:
         headers = {**(headers or {}), "retry-after": str(refusal.retry_after)}
     return JSONResponse(body, refusal.status, headers)
@@ -132,7 +152,7 @@ async def _failed(request: Request, error: Exception) -> Response:
         case ClientDisconnect():
             return _refusal(request, Refusal(400, "the request ended early"))
         case sqlite3.Error() | OSError():
-            _log.error("%s %s was not carried out: %s", request.method, request.url.path[:PATH_NOTED], error)
+            _log.error("%s %s was not carried out: %s", request.method, request.url.path[: request_log.NOTED], error)
             reason = getattr(error, "strerror", None) or error  # without the path of a file
             words = f"the sandbox cannot use its disk: {reason}; the request was not carried out, send it again later"
             return _refusal(request, Refusal(503, words))
@@ -147,7 +167,7 @@ def _roots() -> frozenset[str]:
 
 
 class _Logging:
-    """Logs every request to the API with the status of its answer, before the answer is sent."""
+    """Logs every request to the API, and its answer, before the end of the answer is sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -156,30 +176,70 @@ class _Logging:
         if scope["type"] != "http" or scope["path"].partition("/")[2].partition("/")[0] not in _roots():
             await self._app(scope, receive, send)
             return
-        sandbox: Sandbox = scope["app"].state.sandbox
-        arrived = sandbox.settings.clock()
-        is_logged = False
-
-        def log(status: int | None) -> None:
-            nonlocal is_logged
-            if not is_logged:
-                is_logged = True
-                key = key_fingerprint(key_of(Request(scope)))
-                method, path = scope["method"][:PATH_NOTED], scope["path"][:PATH_NOTED]  # the log must stay short
-                sandbox.arrivals.append(Arrival(scope.get("unitask.operation"), method, path, key, arrived, status))
-
-        async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                log(message["status"])
-            await send(message)
-
+        exchange = _Exchange(scope, receive, send)
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
-            log(None if isinstance(error, AnswerLost) else 500)
+            await exchange.log(None if isinstance(error, AnswerLost) else 500)
             raise
         finally:
-            log(None)
+            await exchange.log(None)
+
+
+class _Exchange:
+    """One request and its answer, on their way into the log."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._sandbox: Sandbox = scope["app"].state.sandbox
+        self._arrived, self._headers = self._sandbox.clock(), Headers(scope=scope)
+        self._request, self._response, self._kind = Recorder(), Recorder(), ""
+        self._entry: Arrival | None = None
+        bearer = self._headers.get("authorization", "").rpartition(" ")[2]
+        keys = (*self._sandbox.settings.keys, bearer, self._headers.get(KEY_HEADER, ""))
+        self._secrets = [key for key in keys if len(key) >= request_log.SHORTEST_SECRET]
+
+    async def receive(self) -> Message:
+        """Return the next piece of the request."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._request.add(message.get("body", b""), more=message.get("more_body", False))
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send the next piece of the answer."""
+        if message["type"] == "http.response.start":
+            self._kind = Headers(raw=message["headers"]).get("content-type", "")
+            await self.log(message["status"])
+        elif message["type"] == "http.response.body":
+            self._response.add(message.get("body", b""), more=message.get("more_body", False))
+            if self._entry and self._response.has_ended:
+                self._entry.response = await self._body(self._response, self._kind)
+        await self._send(message)
+
+    async def log(self, status: int | None) -> None:
+        """Log the request with the status of its answer; a second call changes nothing."""
+        if self._entry is not None:
+            return
+        scope, headers = self._scope, self._headers
+        path = request_log.without_secrets({"path": scope["path"]}, self._secrets)["path"]
+        self._entry = entry = Arrival(
+            scope.get("unitask.operation"),
+            scope["method"][: request_log.NOTED],  # the log must stay short
+            path,
+            key_fingerprint(key_of(Request(scope))),
+            self._arrived,
+            status,
+            query=request_log.without_secrets(QueryParams(scope["query_string"]), self._secrets),
+            headers=request_log.without_secrets(headers, self._secrets, request_log.HEADERS),
+        )
+        entry.request = await self._body(self._request, headers.get("content-type", ""))
+        self._sandbox.arrivals.append(entry)
+
+    async def _body(self, body: Recorder, kind: str) -> Body | None:
+        if body.size <= SMALL_BODY:
+            return body.body(kind, self._secrets)
+        return await run_in_threadpool(body.body, kind, self._secrets)
 
 
 async def _file(request: Request) -> Response:

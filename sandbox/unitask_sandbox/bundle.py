@@ -24,6 +24,8 @@ IT = "it"  # stands for a value in the description of a problem: values may be l
 _CONTRACT = "urn:contract"
 _INT64 = 2**63 - 1
 UNIFIED = "unified"
+UNKNOWN_SECONDS = 10.0  # a guess: how long a task of an unknown task type takes
+HOW_TO_ACCEPT = "`unitask sandbox --accept-unknown` or Settings(accept_unknown=True)"
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
@@ -34,12 +36,44 @@ def task_types() -> tuple[TaskType, ...]:
     return tuple(one for one in contract.task_types().values() if one.protocol == UNIFIED)
 
 
-def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
-    """Return the entry of the catalogue for a create request."""
+def find(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType | None:
+    """Return the entry of the catalogue for a create request; None when there is none."""
     found = contract.find(model, task_type, given)
-    if found and found.protocol == UNIFIED:
+    return found if found and found.protocol == UNIFIED else None
+
+
+def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
+    """Return the entry of the catalogue for a create request, or refuse it."""
+    if found := find(model, task_type, given):
         return found
-    raise Refusal(400, f"invalid request: no such task type: model {model[:100]!r}, task_type {task_type[:100]!r}")
+    unknown = f"invalid request: no such task type: model {model[:100]!r}, task_type {task_type[:100]!r}"
+    raise Refusal(400, f"{unknown}; to get it SIMULATED: {HOW_TO_ACCEPT}")
+
+
+def family_of(model: str, task_type: str) -> str | None:
+    """Return the family of a task; None when the catalogue does not have its task type."""
+    found = find(model, task_type, {})
+    return found.family if found else None
+
+
+def unknown(model: str, task_type: str) -> TaskType:
+    """Return an entry for a task type that the catalogue does not have: it has no schemas and no price."""
+    return TaskType(
+        name=task_type,
+        family=model,
+        model=model,
+        task_type=task_type,
+        input="",
+        output="",
+        price_usd=None,
+        price_per=None,
+        price=None,
+        typical_seconds=UNKNOWN_SECONDS,
+        docs="",
+        protocol=UNIFIED,
+        create="create_task",
+        match={},
+    )
 
 
 def check(component: str, value: Any, at: str = "") -> Any:

@@ -2,7 +2,6 @@
 
 import random
 import re
-import uuid
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -33,6 +32,8 @@ class CreateRequest:
 
     def credits(self, read: pricing.Read = decoded) -> int:
         """Return what it costs; 0 when no source says what, or when a file decides that `read` does not return."""
+        if not self.task_type.price:
+            return 0
         return pricing.credits_of(self.task_type.price, self.input, self.task_type.media, read)
 
     def has_webhook(self) -> bool:
@@ -47,9 +48,8 @@ class CreateRequest:
         echo: dict[str, Any] = _shortened(self.input)
         return echo
 
-    def task(self, account: str, settings: Settings, read: pricing.Read) -> Task:
+    def task(self, task_id: str, account: str, settings: Settings, read: pricing.Read) -> Task:
         """Return the task, as it begins."""
-        task_id = str(uuid.uuid4())
         draw = random.Random(task_id)  # noqa: S311 - the same task takes the same time
         now = settings.clock()
         queued, seconds = (
@@ -87,12 +87,15 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-def read_create_request(body: bytes) -> CreateRequest:
+def read_create_request(body: bytes, *, accept_unknown: bool = False) -> CreateRequest:
     """Read the body of a create request."""
     value = bundle.check("TaskRequest", bundle.read_json(body))
-    task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
-    bundle.check(task_type.input, value["input"], at="input")
-    return CreateRequest(task_type, value["input"], value.get("config", {}))
+    model, name, given = value["model"], value["task_type"], value["input"]
+    if accept_unknown and not bundle.find(model, name, given):
+        return CreateRequest(bundle.unknown(model, name), given, value.get("config", {}))
+    task_type = bundle.task_type(model, name, given)
+    bundle.check(task_type.input, given, at="input")
+    return CreateRequest(task_type, given, value.get("config", {}))
 
 
 def unpaid(task: Task) -> Task:

@@ -7,19 +7,19 @@ that were not listed before the process was killed.
 import logging
 import os
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from unitask_sandbox.clock import id_within
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.inputs import decoded
 from unitask_sandbox.store import UPLOADS_KEPT, Store
 from unitask_sandbox.task import FILE, file_name
 
 _log = logging.getLogger("unitask_sandbox")
-_OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+(\.part)?")
+OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+(\.part)?")
 
 
 @dataclass(eq=False)
@@ -33,11 +33,15 @@ class Files:
     durable: bool
 
     def __post_init__(self) -> None:
-        """Make the folder, and remove files that were not listed before the process was killed; other names stay."""
+        """Make the folder, and remove files that were not listed before the process was killed."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.remove_unlisted()
+
+    def remove_unlisted(self) -> None:
+        """Remove files that the store does not list; other names stay."""
         listed = self.store.files()
         for path in [*self.folder.glob("*"), *self.folder.glob("ephemeral/*")]:
-            if _OURS.fullmatch(path.name) and path.relative_to(self.folder).as_posix() not in listed:
+            if OURS.fullmatch(path.name) and path.relative_to(self.folder).as_posix() not in listed:
                 path.unlink()
 
     def path(self, name: str) -> Path:
@@ -63,25 +67,32 @@ class Files:
         kept = self.own(medium)
         return decoded(medium) if kept is None else kept
 
-    def keep(self, content: bytes, extension: str) -> str:
+    def keep(self, file_id: str, content: bytes, extension: str) -> str:
         """Write a file without a task, for 24 hours, and return its name."""
-        name = f"ephemeral/{uuid.uuid4()}.{extension}"
+        name = f"ephemeral/{file_id}.{extension}"
         self._write(name, content)
         self.store.keep_file(name, self.clock() + UPLOADS_KEPT)
         return name
 
-    def written(self, output: Any, names: list[str]) -> Any:
-        """Write the files of an engine's output; return it with their names in place, and add these to `names`."""
+    def written(self, task_id: str, output: Any, names: list[str]) -> Any:
+        """Write the files of a task's output; return it with their names in place, and add these to `names`."""
         if isinstance(output, tuple):
             data, extension = cast("tuple[bytes, str]", output)
-            names.append(f"{uuid.uuid4()}.{extension}")
+            names.append(f"{id_within(task_id, len(names))}.{extension}")
             self._write(names[-1], data)
             return {FILE: names[-1]}
         if isinstance(output, dict):
-            return {name: self.written(value, names) for name, value in cast("dict[str, Any]", output).items()}
+            return {name: self.written(task_id, value, names) for name, value in cast("dict[str, Any]", output).items()}
         if isinstance(output, list):
-            return [self.written(item, names) for item in cast("list[object]", output)]
+            return [self.written(task_id, item, names) for item in cast("list[object]", output)]
         return output
+
+    def install(self, folder: Path, listed: set[str]) -> set[str]:
+        """Copy the listed files that are in a folder, and return their names."""
+        found = {name for name in listed if (folder / name).is_file()}
+        for name in found:
+            self._write(name, (folder / name).read_bytes())
+        return found
 
     def forget_expired(self) -> None:
         """Remove what has expired."""

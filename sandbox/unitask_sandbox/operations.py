@@ -50,10 +50,15 @@ def key_of(request: Request) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else None
 
 
+def base_url_of(request: Request) -> str:
+    """Return what the addresses of files in an answer begin with."""
+    return sandbox_of(request).settings.public_url or str(request.base_url)
+
+
 async def read_call(operation: str, request: Request) -> Call:
     """Read a request for an operation, with its body."""
     task_id: str = request.path_params.get("task_id", "")
-    call = Call(operation, key_of(request), str(request.base_url), task_id, request.query_params)
+    call = Call(operation, key_of(request), base_url_of(request), task_id, request.query_params)
     if operation == "edit_image":
         return replace(call, form=await _read_form(request))
     return replace(call, body=await request.body()) if request.method == "POST" else call

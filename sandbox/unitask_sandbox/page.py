@@ -1,12 +1,11 @@
-"""The page at / for browsers, the rendered reference at /docs, and the endpoints below /_sandbox/.
+"""The page at / for browsers, the reference at /docs, and the endpoints below /_sandbox/ that the page reads.
 
 The page is plain files of the folder page/, without a build step. It creates, cancels and uploads through the API. What
-it reads here needs the key of the account, and is neither logged nor changed by a fault. docs/faults.md describes the
-endpoints for tests: library, faults and arrivals. A refusal has the form of the API's own.
+it reads here needs the key of the account, and is neither logged nor changed by a fault. control.py has the endpoints
+for tests. A refusal has the form of the API's own.
 """
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from unitask_sandbox import bundle, samples
+from unitask_sandbox import samples
 from unitask_sandbox.account import Overview
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.faults import as_order, library, read_orders
-from unitask_sandbox.operations import KEY_HEADER, key_of, sandbox_of
+from unitask_sandbox.operations import KEY_HEADER, base_url_of, key_of, sandbox_of
 from unitask_sandbox.task import Task
 
-MOST_TASKS = 1000
+MOST_ROWS = 1000
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -68,6 +66,7 @@ async def _about(request: Request) -> Response:
             "speed": settings.speed,
             "engines": [{"model": model, "task_type": task_type} for model, task_type in sorted(ENGINES)],
             "samples": list(_SAMPLES),
+            "public_url": settings.public_url,
         }
     )
 
@@ -76,29 +75,34 @@ async def _about(request: Request) -> Response:
 
 
 def _tasks(request: Request) -> Response:
-    limit = request.query_params.get("limit", "100")
-    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:5]) <= MOST_TASKS):
-        raise Refusal(400, f"limit {limit[:20]!r}: give a number from 1 to {MOST_TASKS}")
-    return _if_changed(request, _overview(request).tasks(int(limit)))
+    return if_changed(request, _overview(request).tasks(limit_of(request, "100")))
 
 
 def _task(request: Request) -> Response:
-    return _if_changed(request, _overview(request).task(_task_of(request)))
+    return if_changed(request, _overview(request).task(_task_of(request)))
 
 
 def _input(request: Request) -> Response:
     return JSONResponse(_overview(request).given(_task_of(request)))
 
 
+def limit_of(request: Request, usual: str) -> int:
+    """Return how many rows a request wants."""
+    limit = request.query_params.get("limit", usual)
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:5]) <= MOST_ROWS):
+        raise Refusal(400, f"limit {limit[:20]!r}: give a number from 1 to {MOST_ROWS}")
+    return int(limit)
+
+
 def _overview(request: Request) -> Overview:
-    return sandbox_of(request).overview(key_of(request), str(request.base_url))
+    return sandbox_of(request).overview(key_of(request), base_url_of(request))
 
 
 def _task_of(request: Request) -> Task:
     return sandbox_of(request).get(key_of(request), request.path_params["task_id"])
 
 
-def _if_changed(request: Request, value: dict[str, Any]) -> Response:
+def if_changed(request: Request, value: dict[str, Any]) -> Response:
     """Return the value as JSON; 304 when the browser has it already."""
     answer = JSONResponse(value, headers={"cache-control": "no-cache", "vary": KEY_HEADER})
     tag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
@@ -111,30 +115,6 @@ def _file(path: Path, headers: dict[str, str] | None = None) -> Response:
     return FileResponse(path, headers=kept, media_type=_TYPES[path.suffix])
 
 
-async def _library(_request: Request) -> Response:
-    return JSONResponse({"faults": [asdict(fault) for fault in library().values()]})
-
-
-async def _faults(request: Request) -> Response:
-    faults = sandbox_of(request).faults
-    if request.method == "DELETE":
-        faults.clear()
-    if request.method == "POST":
-        try:
-            faults.add(read_orders(bundle.read_json(await request.body())))
-        except ValueError as error:
-            raise Refusal(400, str(error)) from None
-    return JSONResponse({"coming": [as_order(fault) for fault in faults.coming()]})
-
-
-async def _arrivals(request: Request) -> Response:
-    arrivals = sandbox_of(request).arrivals
-    if request.method == "DELETE":
-        arrivals.clear()
-    operation = request.query_params.get("operation")
-    return JSONResponse({"arrivals": [asdict(each) for each in [*arrivals] if operation in (None, each.operation)]})
-
-
 ROUTES = (
     Route("/docs", _docs),
     Route("/_sandbox/page/{name}", _part),
@@ -143,7 +123,4 @@ ROUTES = (
     Route("/_sandbox/tasks", _tasks),
     Route("/_sandbox/tasks/{task_id}", _task),
     Route("/_sandbox/tasks/{task_id}/input", _input),
-    Route("/_sandbox/library", _library),
-    Route("/_sandbox/faults", _faults, methods=["GET", "POST", "DELETE"]),
-    Route("/_sandbox/arrivals", _arrivals, methods=["GET", "DELETE"]),
 )

@@ -6,20 +6,22 @@ A task is accepted and cancelled here, and moved in scheduler.py. All times come
 import base64
 import math
 import shutil
+import sqlite3
 import tempfile
 import threading
 import weakref
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from unitask_api.states import ENDED, State
 
-from unitask_sandbox import bundle, failures, legacy, llm
+from unitask_sandbox import bundle, failures, legacy, llm, snapshot
 from unitask_sandbox.account import Overview, account_info, active_tasks, history_row, models_of
+from unitask_sandbox.clock import Ids, MovableClock
 from unitask_sandbox.create_request import read_create_request, unpaid
 from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture
@@ -28,7 +30,7 @@ from unitask_sandbox.faults import Fault, Script, named
 from unitask_sandbox.files import Files
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import read_upload
-from unitask_sandbox.request_log import KEPT, Arrival, Rate, hashed, key_fingerprint
+from unitask_sandbox.request_log import Rate, RequestLog, hashed, key_fingerprint
 from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
@@ -36,7 +38,6 @@ from unitask_sandbox.task import Task, file_url
 from unitask_sandbox.threads import Autorun
 from unitask_sandbox.webhooks import Courier
 
-DATABASE = "sandbox.sqlite3"
 CANCELLABLE = frozenset({State.PENDING})
 ACTIVE = frozenset(State) - ENDED - {State.UNKNOWN}
 
@@ -54,35 +55,40 @@ class Sandbox:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings: Final = settings or Settings()
+        settings = settings or Settings()
+        self.clock: Final = MovableClock(settings.clock)
+        self.settings: Final = replace(settings, clock=self.clock)
         self.faults: Final = Script(self.settings.faults)
-        self.arrivals: Final = deque[Arrival](maxlen=KEPT)  # every request to the API, in the order of the answers
-        http = HttpClient(self.settings.private_addresses or "loopback")
+        self.arrivals: Final = RequestLog()
+        self._http = HttpClient(self.settings.private_addresses or "loopback")
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
-        self._rate = Rate(self.settings.rate, self.settings.clock)
-        path, durable = self._folder / DATABASE, self.settings.data is not None
+        path, durable = self._folder / snapshot.DATABASE, self.settings.data is not None
         with ExitStack() as opened, opening(path):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._store = Store(path, durable=durable)
             opened.callback(self._store.close)  # else the folder would stay locked
-            fetch = self.settings.fetch or http.get
+            fetch = self.settings.fetch or self._http.get
             self._files = Files(self._folder / "files", self._store, self.settings.clock, fetch, durable)
             self._store.heed_clock(self.settings.clock())
-            for key, usd in self.settings.keys.items():
-                self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
+            self._store.open_accounts(self._accounts())
             opened.pop_all()
-        self._closing = threading.Event()
-        self._scheduler = Scheduler(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
-        send = self.settings.send_webhook or http.post
-        self._courier = Courier(self._store, self.settings.clock, send, self._closing, self.faults)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
-        temporary = None if durable else self._folder
+        self._controlling = threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        """Let tasks and webhooks of the store move, also those that an earlier sandbox over the same folder left."""
+        self._ids = Ids(self.settings.seed, self._store.is_used)
+        self._rate = Rate(self.settings.rate, self.clock)
+        self._closing = threading.Event()
+        self._scheduler = Scheduler(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
+        send = self.settings.send_webhook or self._http.post
+        self._courier = Courier(self._store, self.clock, send, self._closing, self.faults)
+        temporary = None if self.settings.data else self._folder
         parts = (self._closing, self._scheduler, self._courier.storing, self._store, temporary)
         self._release = weakref.finalize(self, _release, *parts)
-        self._wake()
-        if self._delivery:
-            self._delivery.wake()  # what an earlier sandbox over the same folder left
+        self._wake_all()
 
     def close(self) -> None:
         """Stop, and remove the temporary folder. Tasks that have not ended go on when the data folder is used again."""
@@ -105,8 +111,12 @@ class Sandbox:
         """
         account = self._account(key)
         is_legacy = operation in legacy.CREATES
-        request = legacy.read_create_request(operation, body, origin) if is_legacy else read_create_request(body)
-        task = request.task(account, self.settings, self._files.at_hand)
+        request = (
+            legacy.read_create_request(operation, body, origin)
+            if is_legacy
+            else read_create_request(body, accept_unknown=self.settings.accept_unknown)
+        )
+        task = request.task(self._ids(), account, self.settings, self._files.at_hand)
         ordered = self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None
         try:
@@ -143,8 +153,11 @@ class Sandbox:
         A model is one, or a family; None or "all" for every one.
         """
         found = self._store.of_account(self._account(key), CANCELLABLE, created_before)
-        families = {task.task_id: bundle.task_type(task.model, task.task_type, {}).family for task in found}
-        return sum(self._cancel(task) for task in found if model in (None, "all", task.model, families[task.task_id]))
+        return sum(
+            self._cancel(task)
+            for task in found
+            if model in (None, "all", task.model, bundle.family_of(task.model, task.task_type))
+        )
 
     def account_info(self, key: str | None) -> dict[str, Any]:
         """Return the account with its balance, and with the key in clear, as the live answer has it."""
@@ -219,6 +232,66 @@ class Sandbox:
         """Return what the page shows of the account of a key; addresses of files begin with `base_url`."""
         return Overview(self._store, self._account(key), base_url)
 
+    def overview_of_accounts(self) -> list[dict[str, Any]]:
+        """Return the money and the number of tasks of every account, which is named by the fingerprint of its key."""
+        return [
+            {
+                "key": name[:8],
+                "balance_usd": account.balance / bundle.CREDITS_PER_USD,
+                "frozen_usd": account.frozen / bundle.CREDITS_PER_USD,
+                "starting_usd": account.starting / bundle.CREDITS_PER_USD,
+                "tasks": tasks,
+            }
+            for name, account, tasks in self._store.overview()
+        ]
+
+    def move_clock(self, to: float) -> None:
+        """Move the clock forward to a time (unix seconds); with autorun, tasks move at their times on the way."""
+        if to < (now := self.clock()):
+            raise Refusal(400, f"the clock is at {now:.3f} and only moves forward; /_sandbox/reset begins anew")
+        with self._controlling:
+            while self.settings.autorun and (due := self._scheduler.advance()) is not None and due <= to:
+                self.clock.move(due)
+            self.clock.move(to)
+            self._wake_all()
+
+    def reset(self) -> None:
+        """Begin anew: without tasks, files and requests; money, faults, clock and ids are as at the start."""
+        self._replace(None, None, set)
+        self.arrivals.clear()
+        self.faults.clear()
+        self.faults.add(self.settings.faults)
+
+    def save(self, to: IO[bytes]) -> None:
+        """Write a snapshot: tasks, files, accounts, webhooks that are due, and the time."""
+        snapshot.save(to, self._store, self._files, self.clock())
+
+    def load(self, source: IO[bytes]) -> None:
+        """Replace everything by what is in a snapshot; the request log and the faults stay."""
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            now = snapshot.extract(source, folder, self._store)
+            install = partial(self._files.install, folder / snapshot.FILES)
+            try:
+                self._replace(folder / snapshot.DATABASE, now, install)
+            except sqlite3.IntegrityError as error:
+                raise snapshot.refusal(str(error)) from None
+
+    def _replace(self, path: Path | None, now: float | None, install: Callable[[set[str]], set[str]]) -> None:
+        with self._controlling:
+            release = self._release
+            _stop(self._closing, self._scheduler, self._courier.storing)  # what is under way is dropped
+            try:
+                self._store.load(path, self._accounts(), install)
+                self.clock.start_at(now)
+                self._files.remove_unlisted()
+            finally:
+                self._start()
+                release.detach()
+
+    def _accounts(self) -> dict[str, int]:
+        return {hashed(key): round(usd * bundle.CREDITS_PER_USD) for key, usd in self.settings.keys.items()}
+
     def fault(self, fault: Fault | str, **changes: Any) -> None:
         """Order a fault, in-process or over HTTP.
 
@@ -246,6 +319,11 @@ class Sandbox:
         if self._autorun:
             self._autorun.wake()
 
+    def _wake_all(self) -> None:
+        self._wake()
+        if self._delivery:
+            self._delivery.wake()
+
     def _step(self) -> float | None:
         return self._pause(self._scheduler.advance(), self._scheduler.next_expiry())
 
@@ -263,7 +341,7 @@ class Sandbox:
             self._delivery.wake()
 
     def _keep_file(self, content: bytes, extension: str) -> str:
-        name = self._files.keep(content, extension)
+        name = self._files.keep(self._ids(), content, extension)
         self._wake()  # it must be removed when it expires
         return name
 
@@ -280,9 +358,15 @@ class Sandbox:
 def _release(
     closing: threading.Event, scheduler: Scheduler, delivering: threading.Lock, store: Store, folder: Path | None
 ) -> None:
+    _stop(closing, scheduler, delivering)
+    store.close()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stop(closing: threading.Event, scheduler: Scheduler, delivering: threading.Lock) -> None:
+    """Stop what moves tasks and webhooks, and wait until the store is not used by it any more."""
     closing.set()
     scheduler.close()
     with scheduler.storing, delivering:
-        store.close()
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+        pass

@@ -1,11 +1,28 @@
 """The log of all requests, with fingerprints of keys and no keys, and the limit on the requests of an account."""
 
 import hashlib
+import itertools
+import json
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
+
+from unitask_sandbox import bundle
+from unitask_sandbox.failures import Refusal
 
 KEPT = 100_000  # requests; older ones are dropped
+KEPT_BODIES = 1000  # requests whose bodies are kept
+LARGEST_KEPT = 16 * 1024  # bytes of a body, long texts shortened; of a larger one, size and SHA-256 are kept
+LARGEST_READ = 8 * 1024 * 1024  # bytes of a body that is shortened
+LONGEST_TEXT = 1000  # characters
+SHORTEST_SECRET = 8  # characters of a key that is hidden wherever it stands; the default key is shorter
+MOST_NAMES, NOTED = 50, 200  # parameters or headers, and characters of each
+HIDDEN = "[hidden]"
+
+_SECRETS = frozenset({"api_key", "apikey", "authorization", "secret", "token", "webhook_secret", "x-api-key"})
+HEADERS = ("accept", "authorization", "content-type", "idempotency-key", "origin", "user-agent", "x-api-key")
 
 
 class Rate:
@@ -30,6 +47,90 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a request, or of its answer."""
+
+    kind: str  # its content type
+    size: int
+    sha256: str
+    content: bytes | None  # JSON, with long texts shortened; None: it is something else, or too large
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the log shows of it."""
+        shown: dict[str, Any] = {"kind": self.kind, "size": self.size, "sha256": self.sha256}
+        try:
+            return {**shown, "json": _shown(json.loads(self.content or b""))}
+        except (ValueError, RecursionError):
+            return shown
+
+
+class Recorder:
+    """Records a body while it passes."""
+
+    def __init__(self) -> None:
+        self._digest, self._pieces = hashlib.sha256(), list[bytes]()
+        self.size, self.has_ended = 0, False
+
+    def add(self, piece: bytes, *, more: bool) -> None:
+        """Record a piece; `more` follow."""
+        self.size += len(piece)
+        self.has_ended = not more
+        self._digest.update(piece)
+        if self.size <= LARGEST_READ:
+            self._pieces.append(piece)
+        else:
+            self._pieces.clear()
+
+    def body(self, kind: str, secrets: Collection[str]) -> Body | None:
+        """Return the body without secrets; None when there was none, or its end was not read."""
+        if not self.size or not self.has_ended:
+            return None
+        content: bytes | None = b"".join(self._pieces)
+        self._pieces.clear()
+        if not content or not content.lstrip().startswith((b"{", b"[")):
+            content = None
+        else:
+            for secret in secrets:
+                content = content.replace(secret.encode(), HIDDEN.encode())
+            if len(content) > LARGEST_KEPT:
+                content = _shortened(content)
+        return Body(kind, self.size, self._digest.hexdigest(), content)
+
+
+def _shortened(content: bytes) -> bytes | None:
+    try:
+        shortened = json.dumps(_shown(bundle.read_json(content))).encode()
+    except Refusal:
+        return None
+    return shortened if len(shortened) <= LARGEST_KEPT else None
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value).items()
+        return {name: HIDDEN if part and name.lower() in _SECRETS else _shown(part) for name, part in fields}
+    if isinstance(value, list):
+        return [_shown(part) for part in cast("list[object]", value)]
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        digest = hashlib.sha256(value.encode(errors="replace")).hexdigest()
+        return f"{value[:60]}... ({len(value)} characters, SHA-256 {digest})"
+    return value
+
+
+def without_secrets(
+    values: Mapping[str, str], secrets: Collection[str], names: Iterable[str] | None = None
+) -> dict[str, str]:
+    """Return parameters or headers as the log has them; those with some names, or all of them."""
+    shown: dict[str, str] = {}
+    for name in itertools.islice(values if names is None else (name for name in names if name in values), MOST_NAMES):
+        value = values[name]
+        for secret in secrets:
+            value = value.replace(secret, HIDDEN)
+        shown[name[:NOTED]] = HIDDEN if name.lower() in _SECRETS else value[:NOTED]
+    return shown
+
+
+@dataclass(slots=True)
 class Arrival:
     """One request to the API, as it was answered."""
 
@@ -39,6 +140,40 @@ class Arrival:
     key: str | None  # the beginning of the SHA-256 of the API key; None when there was none
     time: float  # when it arrived: unix seconds
     status: int | None  # the HTTP status that it was answered with; None when the answer was lost
+    number: int = 0  # in the log, from 1
+    query: dict[str, str] = field(default_factory=dict[str, str])
+    headers: dict[str, str] = field(default_factory=dict[str, str])  # those that a test may ask for
+    request: Body | None = None  # None: it had no body, or an older one was dropped
+    response: Body | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        bodies = {"request": self.request and self.request.shown(), "response": self.response and self.response.shown()}
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, **bodies}
+
+
+class RequestLog(deque[Arrival]):
+    """Every request to the API in the order of the answers; only the newest ones have their bodies."""
+
+    def __init__(self) -> None:
+        super().__init__(maxlen=KEPT)
+        self._whole = deque[Arrival]()
+        self._numbers = itertools.count(1)
+
+    def append(self, arrival: Arrival, /) -> None:
+        """Add a request."""
+        arrival.number = next(self._numbers)
+        super().append(arrival)
+        self._whole.append(arrival)
+        if len(self._whole) > KEPT_BODIES:
+            old = self._whole.popleft()
+            old.request = old.response = None
+
+    def clear(self) -> None:
+        """Remove all requests."""
+        super().clear()
+        self._whole.clear()
+        self._numbers = itertools.count(1)
 
 
 def key_fingerprint(key: str | None) -> str | None:

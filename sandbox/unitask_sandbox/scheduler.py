@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from unitask_sandbox import bundle, pricing
-from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
+from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate, simulate_unknown
 from unitask_sandbox.failures import NO_ORIGIN, OUTDATED, TASK_NOT_FOUND, TaskFailure
 from unitask_sandbox.faults import WORK, Script
 from unitask_sandbox.files import Files
@@ -148,7 +148,7 @@ class Scheduler:
                 if self.closing.is_set():
                     return
                 names: list[str] = []
-                output, at = self.files.written(dict(result.output), names), self.settings.clock()
+                output, at = self.files.written(task_id, dict(result.output), names), self.settings.clock()
             meta, files = dict(result.meta), tuple(names)
             ending = Ending(status="completed", at=at, output=output, files=files, meta=meta, credits=credits_)
         except Exception as error:  # whatever it is, it is this task's failure alone
@@ -170,7 +170,9 @@ class Scheduler:
         if fault := self.faults.take(WORK, task.fingerprint, task.task_id):
             raise TaskFailure("", ordered=json.loads(fault.body or b"{}"))
         given = self.store.given(task.task_id)
-        task_type = bundle.task_type(task.model, task.task_type, given)
+        task_type = bundle.find(task.model, task.task_type, given)
+        if task_type is None:
+            return simulate_unknown(task.model, task.task_type, given), 0
         self._check_origin(task, task_type.family, str(given.get("origin_task_id") or ""))
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
@@ -188,7 +190,7 @@ class Scheduler:
             return
         origin = self.store.task(origin_id)
         is_own = origin is not None and origin.account == task.account
-        if origin is None or not is_own or bundle.task_type(origin.model, origin.task_type, {}).family != family:
+        if origin is None or not is_own or bundle.family_of(origin.model, origin.task_type) != family:
             reason = TASK_NOT_FOUND
         elif origin.status != "completed":
             reason = f"parent task is {origin.status}"

@@ -115,6 +115,7 @@ def _opened(settings: Settings | None, host: str, port: int) -> Generator[tuple[
                 limit_concurrency=connections.MOST_CONNECTIONS + 1,  # one more may come while the oldest is closed
                 log_level="warning",
                 access_log=False,
+                date_header=False,  # middleware.py adds that of the sandbox's clock
                 lifespan="off",
                 ws="none",
                 proxy_headers=False,

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Literal, get_args
 from unitask_sandbox.faults import Fault
 from unitask_sandbox.http_client import Private
 
+_ADDRESS = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)?", re.IGNORECASE)
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
 MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
 
 
@@ -47,6 +50,12 @@ class Settings:
             "loopback" (this machine) or "all". None: "loopback" while the server listens there, else "none".
         allowed_hosts: Names in the Host header that are accepted besides localhost, the host that the server listens
             on, and IP addresses.
+        allowed_origins: Origins of web pages that may call the API ("https://app.example", or "*" for all). The
+            endpoints below /_sandbox/ stay closed to them.
+        public_url: What the addresses of files in answers and webhooks begin with, behind a proxy or in a container.
+            None: the address that a request was sent to.
+        accept_unknown: Whether a task type that the spec does not have is accepted; the task is SIMULATED and free.
+        seed: Make ids of tasks and names of files the same in each run. None: they are random.
         concurrency: How many tasks an account may have pending or processing at once; a create request beyond it is
             refused with HTTP 429. None: no limit.
         rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: no
@@ -69,6 +78,10 @@ class Settings:
     send_webhook: Callable[[str, bytes, Mapping[str, str]], int] | None = None
     private_addresses: Private | None = None
     allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    public_url: str | None = None
+    accept_unknown: bool = False
+    seed: int | None = None
     concurrency: int | None = None
     rate: float | None = None
     faults: tuple[Fault, ...] = ()
@@ -87,6 +100,12 @@ class Settings:
             ("workers", _is_count(self.workers), "an integer from 1"),
             ("private_addresses", self.private_addresses in (None, *private), f"one of {', '.join(private)}"),
             ("concurrency", self.concurrency is None or _is_count(self.concurrency), "an integer from 1"),
+            (
+                "public_url",
+                self.public_url is None or _ADDRESS.fullmatch(self.public_url),
+                "an http(s) address, no query",
+            ),
+            ("allowed_origins", all(map(_ORIGIN.fullmatch, self.allowed_origins)), "scheme://host[:port], or *"),
             ("rate", self.rate is None or _is_positive(self.rate), "a number of requests a second above 0"),
         ):
             if not fits:

@@ -9,7 +9,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -139,10 +139,67 @@ class Store:
         with self._transaction() as db:
             return bool(db.execute(query, values).rowcount)
 
-    def open_account(self, account: str, starting: int) -> None:
-        """Make an account, unless there is one."""
-        query = "INSERT OR IGNORE INTO accounts (account, starting, balance) VALUES (?, ?, ?)"
-        self._changed(query, account, starting, starting)
+    def back_up(self, path: Path) -> None:
+        """Write a copy of the database to a new file."""
+        with self._writing, closing(sqlite3.connect(path)) as copy:
+            self._writer.backup(copy)
+
+    def schema(self, db: sqlite3.Connection | None = None) -> list[tuple[str, str]]:
+        """Return the tables and indexes of a database, by default of this one, as they were created."""
+        rows = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+        return self._rows(rows) if db is None else db.execute(rows).fetchall()
+
+    def load(
+        self, path: Path | None, accounts: Mapping[str, int], install: Callable[[set[str]], set[str]] = set
+    ) -> None:
+        """Replace everything by what is in a copy (`back_up`), or by nothing; in one transaction.
+
+        Accounts that are not in it begin with their starting balance. `install` puts the files in place that are
+        listed, and returns those that are there.
+
+        Raises:
+            sqlite3.DatabaseError: The copy does not fit; nothing has changed.
+        """
+        with self._attached(path), self._transaction() as db:
+            db.execute("PRAGMA defer_foreign_keys = ON")
+            for (table,) in db.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
+                db.execute(f"DELETE FROM main.{table}")  # noqa: S608 - a table of ours
+                if path is not None:
+                    db.execute(f"INSERT INTO main.{table} SELECT * FROM loaded.{table} ORDER BY rowid")  # noqa: S608
+            _open_accounts(db, accounts)
+            if db.execute("PRAGMA foreign_key_check").fetchone():
+                raise sqlite3.IntegrityError("a row refers to one that is missing")
+            listed = {name for (name,) in db.execute("SELECT name FROM main.files")}
+            for name in listed - install(listed):
+                db.execute("DELETE FROM main.files WHERE name = ?", (name,))
+            self._latest = math.inf
+
+    @contextmanager
+    def _attached(self, path: Path | None) -> Generator[None]:
+        if path is None:
+            yield
+            return
+        with self._writing:
+            self._writer.execute("ATTACH ? AS loaded", (str(path),))
+        try:
+            yield
+        finally:
+            with self._writing:
+                self._writer.execute("DETACH loaded")
+
+    def open_accounts(self, accounts: Mapping[str, int]) -> None:
+        """Make those accounts that there are not yet, with their starting balance."""
+        with self._transaction() as db:
+            _open_accounts(db, accounts)
+
+    def overview(self) -> list[tuple[str, Account, dict[str, int]]]:
+        """Return every account with its id, its money and how many tasks it has by status."""
+        accounts = self._rows("SELECT account, rowid, starting, balance, frozen FROM accounts ORDER BY rowid")
+        counts = self._rows("SELECT account, status, COUNT(*) FROM tasks GROUP BY account, status ORDER BY status")
+        return [
+            (name, Account(*money), {status: count for owner, status, count in counts if owner == name})
+            for name, *money in accounts
+        ]
 
     def account(self, account: str) -> Account:
         """Return an account, which must exist."""
@@ -295,6 +352,11 @@ class Store:
         """Serve a file that is of no task, until a time."""
         self._changed("INSERT INTO files VALUES (?, NULL, ?)", name, expires_at)
 
+    def is_used(self, given: str) -> bool:
+        """Return whether an id is that of a task, or of a file that is of no task."""
+        query = "SELECT 1 FROM tasks WHERE task_id = ? UNION ALL SELECT 1 FROM files WHERE name LIKE ?"
+        return bool(self._rows(query, given, f"ephemeral/{given}.%"))
+
     def files(self) -> set[str]:
         """Return the names of all files, expired ones included until they are removed."""
         return {name for (name,) in self._rows("SELECT name FROM files")}
@@ -329,6 +391,11 @@ def _row(task: Task) -> list[Any]:
 def _task(row: tuple[Any, ...]) -> Task:
     values = dict(zip(_COLUMNS, row, strict=True))
     return Task(**{name: json.loads(value) if name in _JSON else value for name, value in values.items()})
+
+
+def _open_accounts(db: sqlite3.Connection, accounts: Mapping[str, int]) -> None:
+    query = "INSERT OR IGNORE INTO accounts (account, starting, balance) VALUES (?, ?, ?)"
+    db.executemany(query, [(account, starting, starting) for account, starting in accounts.items()])
 
 
 def _enter(db: sqlite3.Connection, task: Task, at: float, reason: str, credits_: int) -> None:

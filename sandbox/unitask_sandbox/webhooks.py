@@ -61,7 +61,11 @@ class Courier:
                 continue
             self._in_hand[task.task_id] = host
             name = "unitask-sandbox-webhook"
-            threading.Thread(target=self._deliver_alone, args=(order, on_end), name=name, daemon=True).start()
+            try:
+                threading.Thread(target=self._deliver_alone, args=(order, on_end), name=name, daemon=True).start()
+            except RuntimeError:  # the machine has no thread left; the webhook is sent at a later call
+                self._in_hand.pop(task.task_id)
+                raise
         with self.storing:
             after = self.clock() if on_end else -math.inf
             return None if self.closing.is_set() else self.store.next_time("webhooks", after)

@@ -335,13 +335,18 @@ def test_sandbox_is_started_with_its_options(capsys: Captured, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
 
     words = "--port 7 --speed 2.5 --data kept --key mine=0.5 --key other --concurrency 9 --rate 2.5 --faults f.json"
-    words += " --host 192.0.2.1 --allow-host b --private-addresses all"
+    words += " --host 192.0.2.1 --allow-host b --private-addresses all --accept-unknown --seed 3"
+    words += " --allow-origin https://a.test --allow-origin * --public-url https://box.example"
     assert exit_code("sandbox", *words.split()) == 0
     assert found == {
         "keys": {"sandbox": 10.0, "mine": 0.5, "other": 10.0},
         "host": "192.0.2.1",
         "port": 7,
         "allowed_hosts": ("b",),
+        "allowed_origins": ("https://a.test", "*"),
+        "public_url": "https://box.example",
+        "accept_unknown": True,
+        "seed": 3,
         "private_addresses": "all",
         "data": Path("kept"),
         "speed": 2.5,
@@ -350,7 +355,7 @@ def test_sandbox_is_started_with_its_options(capsys: Captured, monkeypatch: pyte
         "faults": "the faults in f.json",
     }
     out, err = capsys.readouterr()
-    assert "export UNITASK_BASE_URL=http://127.0.0.1:7 UNITASK_API_KEY=sandbox\n" in out
+    assert "export UNITASK_BASE_URL=https://box.example UNITASK_API_KEY=sandbox\n" in out
     assert "have the consent of the persons shown" in out
     assert "192.0.2.1 can use this sandbox" in err
     assert exit_code("sandbox") == 0

@@ -124,6 +124,13 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     sandbox.add_argument("--port", type=int, default=8042, help="0 takes a free one (default: 8042)")
     sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     sandbox.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="accept this host name too")
+    origin_help = "let web pages of this origin call the API (https://app.example); repeat it; * for all"
+    sandbox.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin_help)
+    public_help = "what addresses of files begin with, behind a proxy or in a container"
+    sandbox.add_argument("--public-url", metavar="URL", help=public_help)
+    unknown_help = "accept task types that the spec does not have; they are SIMULATED and free"
+    sandbox.add_argument("--accept-unknown", action="store_true", help=unknown_help)
+    sandbox.add_argument("--seed", type=int, metavar="N", help="give the same ids in each run (default: random ones)")
     private = sandbox.add_argument("--private-addresses", choices=("none", "loopback", "all"))
     private.help = "private addresses that inputs and webhooks may name (default: loopback; none with another --host)"
     sandbox.add_argument("--speed", default="instant", type=_speed, help="instant (default), real, or a factor")
@@ -220,10 +227,14 @@ def _sandbox(options: argparse.Namespace) -> int:
             concurrency=concurrency,
             rate=options.rate,
             allowed_hosts=tuple(options.allow_host),
+            allowed_origins=tuple(options.allow_origin),
+            public_url=options.public_url,
+            accept_unknown=options.accept_unknown,
+            seed=options.seed,
             private_addresses=options.private_addresses,
             faults=read_faults(options.faults) if options.faults else (),
         )
-        serve(settings, host=options.host, port=options.port, on_ready=_announce)
+        serve(settings, host=options.host, port=options.port, on_ready=lambda url: _announce(options.public_url or url))
     except BrokenPipeError:
         raise
     except (OSError, ValueError, OverflowError) as error:

@@ -5,6 +5,7 @@ the size; other addresses are not fetched, since a stand-in must work without a 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -36,6 +37,13 @@ def simulate(task_type: TaskType, given: Mapping[str, Any], own: Own = lambda _u
     return EngineResult(output(task_type, given, requested), meta)
 
 
+def simulate_unknown(model: str, task_type: str, given: Mapping[str, Any]) -> EngineResult:
+    """Return a picture and a text for a task type that the spec does not have."""
+    what = f"SIMULATED: the spec has no task type {task_type[:100]!r} of the model {model[:100]!r}"
+    content = simulated_picture(json.dumps([model, task_type, given], sort_keys=True))
+    return EngineResult({"image_url": (content, "png"), "text": what}, {"simulated": what})
+
+
 def simulated_picture(of: str, width: int = SIDE, height: int = SIDE, extension: str = "png") -> bytes:
     """Return a picture for a text, of the nearest size that is neither too large nor too small."""
     seed = int(hashlib.sha256(of.encode()).hexdigest()[:16], 16)
@@ -46,6 +54,8 @@ def _input_size(task_type: TaskType, given: Mapping[str, Any], own: Own) -> Size
     """Return the size of the first picture of the input that needs no request; each of them must be readable."""
     sizes: list[Size] = []
     for name, text in _pictures(task_type, given):
+        if text.startswith("asset://"):  # a reference to an uploaded file, in Seedance
+            continue
         data = own(text) if is_address(text) else read_media({name: text}, {name: "image"}, lambda _url: b"")[name]
         if data is not None:
             size = picture_size(data)
