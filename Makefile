@@ -105,7 +105,7 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed
 page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
 	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of
 
-vendor: $(VENV)/.checks ## fetch weights and sample pictures again from the packages they are from
+vendor: $(VENV)/.checks ## fetch the vendored files again from the packages they are from
 	$(VENV)/bin/python scripts/vendor.py
 
 clean: ## remove everything that was made here

@@ -1,4 +1,4 @@
-"""Write the vendored binaries of the sandbox, model weights and two sample pictures: scripts/vendored.toml lists them.
+"""Write the vendored files of the sandbox, such as weights, pictures and Redoc: scripts/vendored.toml lists them.
 
     python scripts/vendor.py           download and write all of them
     python scripts/vendor.py --check   compare the files with their checksums

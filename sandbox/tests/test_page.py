@@ -361,6 +361,22 @@ def test_file_of_a_field_that_takes_an_address_is_uploaded(page: Any, serve: Any
     assert all(address.startswith(f"{site.url}/files/ephemeral/") for address in given)
 
 
+def test_rendered_reference_shows_the_fields_of_a_task_type_and_loads_nothing_from_elsewhere(
+    browser: Any, serve: Any
+) -> None:
+    site = serve()
+    hosts: set[str] = set()
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.on("response", lambda answer: hosts.add(urlsplit(answer.url).netloc))
+        page.goto(f"{site.url}/docs")
+        section = page.locator('[id="tag/faceswap/FaceSwapRequest"]')
+        for field in ("target_image", "swap_image", "Price: $0.01"):
+            expect(section).to_contain_text(field)
+
+    assert hosts - {""} == {urlsplit(site.url).netloc}
+
+
 def test_code_that_the_form_shows_does_the_same(page: Any, serve: Any, tmp_path: Path) -> None:
     site = serve(real=True)
     shutil.copy(ASTRONAUT, tmp_path)

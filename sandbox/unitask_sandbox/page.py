@@ -1,4 +1,4 @@
-"""The page at / for browsers, and the endpoints below /_sandbox/ that it reads.
+"""The page at / for browsers, the reference at /docs, and the endpoints below /_sandbox/ that the page reads.
 
 The page is plain files of the folder page/, without a build step. It creates, cancels and uploads through the API. What
 it reads here needs the key of the account, and is neither logged nor changed by a fault. control.py has the endpoints
@@ -26,15 +26,28 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+REDOC_POLICY = f"{POLICY}; style-src 'self' 'unsafe-inline'; worker-src blob:"  # as Redoc needs it
+
 _FOLDER = Path(__file__).with_name("page")
-_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
 _PARTS = {path.name: path for path in _FOLDER.iterdir() if path.suffix in _TYPES}
+_PARTS.setdefault("openapi.json", Path(__file__).parents[2] / "docs/openapi.json")  # the wheel has it in the folder
 _SAMPLES = {path.name: path for path in (samples.ASTRONAUT, samples.GRACE_HOPPER)}
 
 
 def page() -> Response:
     """Return the page; its parts come from /_sandbox/page/."""
     return _file(_PARTS["index.html"], {"content-security-policy": POLICY, "referrer-policy": "no-referrer"})
+
+
+async def _docs(_request: Request) -> Response:
+    return _file(_PARTS["redoc.html"], {"content-security-policy": REDOC_POLICY, "referrer-policy": "no-referrer"})
 
 
 async def _part(request: Request) -> Response:
@@ -103,6 +116,7 @@ def _file(path: Path, headers: dict[str, str] | None = None) -> Response:
 
 
 ROUTES = (
+    Route("/docs", _docs),
     Route("/_sandbox/page/{name}", _part),
     Route("/_sandbox/samples/{name}", _part),
     Route("/_sandbox/about", _about),
