@@ -37,6 +37,7 @@ TOOLKIT = "legacy_create_image_toolkit"
 # Valid bodies of operations whose schema alone does not say what is valid.
 BODIES: Mapping[str, dict[str, Any]] = {
     "upload_file": {"file_name": "a.mp3", "file_data": "SUQz"},
+    "create_chat_completion": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]},
     TOOLKIT: {"task_type": "upscale", "task_input": {"image": MEDIA["image"]}},
 }
 

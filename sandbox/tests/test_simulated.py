@@ -172,10 +172,6 @@ def test_result_has_the_size_of_the_picture_of_the_input(text: str) -> None:
     assert size_of(result.output["image_url"]) == (400, 300)
 
 
-def test_reference_to_an_asset_is_no_picture_to_read() -> None:
-    assert "SIMULATED" in simulate(FILM, {"prompt": "a", "image_urls": ["asset://a-1"]}).meta["simulated"]
-
-
 @pytest.mark.parametrize(
     ("entry", "field", "value"),
     [(IMAGE_TO_IMAGE, "image", base64_of(b"no picture")), (GEMINI, "image_urls", [base64_of(GREEN[:20])])],

@@ -127,6 +127,8 @@ async def _perform(name: str, request: Request) -> Response:
             result = await run_in_threadpool(HANDLERS[name], sandbox, call)
     except Refusal as refusal:
         return _refusal(request, refusal)
+    if isinstance(result, bytes):
+        return Response(result, media_type="audio/mpeg")
     return JSONResponse(result) if isinstance(result, dict) else StreamingResponse(result, media_type=EVENTS)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from unitask_sandbox.failures import CannotStart
 
 ANOTHER: Final = "use another folder (`unitask sandbox --data FOLDER` or Settings(data=...))"
-VERSION: Final = 1  # of schema.sql; another one is refused: there are no migrations before the first release
+VERSION: Final = 2  # of schema.sql; another one is refused: there are no migrations before the first release
 _DAMAGED: Final = (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from unitask_sandbox.clock import id_within
-from unitask_sandbox.failures import Refusal
-from unitask_sandbox.inputs import decoded
+from unitask_sandbox.failures import Refusal, TaskFailure
+from unitask_sandbox.inputs import decoded, is_address
 from unitask_sandbox.store import UPLOADS_KEPT, Store
 from unitask_sandbox.task import FILE, file_name
 
 _log = logging.getLogger("unitask_sandbox")
+_ASSET = re.compile(r"asset://[\w-]{1,100}")
 OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+(\.part)?")
 
 
@@ -66,6 +67,20 @@ class Files:
         """Return the bytes of a medium that needs no request: base64, or a file of this sandbox."""
         kept = self.own(medium)
         return decoded(medium) if kept is None else kept
+
+    def with_assets(self, value: Any, account: str) -> Any:
+        """Return an input with the address of each asset that it names."""
+        if isinstance(value, dict):
+            fields = cast("dict[str, Any]", value)
+            return {name: self.with_assets(part, account) for name, part in fields.items()}
+        if isinstance(value, list):
+            return [self.with_assets(part, account) for part in cast("list[object]", value)]
+        if not isinstance(value, str) or not _ASSET.fullmatch(value):
+            return value
+        for asset_id, url, active_at in self.store.assets(account):
+            if value == f"asset://{asset_id}" and active_at <= self.clock() and is_address(url):
+                return url
+        raise TaskFailure(f"failed to get valid asset: {value}: GET /api/v1/asset/list shows none that is Active")
 
     def keep(self, file_id: str, content: bytes, extension: str) -> str:
         """Write a file without a task, for 24 hours, and return its name."""

@@ -32,7 +32,8 @@ class Call:
     form: Mapping[str, str] = field(default_factory=dict[str, str])  # a multipart body, in place of JSON
 
 
-Handler = Callable[[Sandbox, Call], dict[str, Any] | Iterator[str]]  # returns a JSON body, or the events of a stream
+# returns a JSON body, the events of a stream, or an MP3
+Handler = Callable[[Sandbox, Call], dict[str, Any] | Iterator[str] | bytes]
 
 
 def sandbox_of(request: Request) -> Sandbox:
@@ -111,7 +112,11 @@ HANDLERS: Mapping[str, Handler] = {
     "upload_file": lambda sandbox, call: _envelope(
         {"url": file_url(call.base_url, sandbox.upload(call.key, call.body))}
     ),
+    "upload_asset": lambda sandbox, call: {"asset_id": sandbox.upload_asset(call.key, call.body)},
+    "list_assets": lambda sandbox, call: {"items": sandbox.assets(call.key)},
     "create_chat_completion": lambda sandbox, call: sandbox.chat(call.key, call.body, call.base_url),
+    "list_models": lambda sandbox, call: sandbox.models(call.key),
+    "create_speech": lambda sandbox, call: sandbox.speech(call.key, call.body),
     "create_image": _make_image,
     "edit_image": _make_image,
     **dict.fromkeys(legacy.CREATES, _create_legacy_task),

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
@@ -24,12 +25,13 @@ from unitask_sandbox.account import Overview, account_info, active_tasks, histor
 from unitask_sandbox.clock import Ids, MovableClock
 from unitask_sandbox.create_request import read_create_request, unpaid
 from unitask_sandbox.data_dir import opening
-from unitask_sandbox.engines import simulated_picture
-from unitask_sandbox.failures import Refusal
+from unitask_sandbox.engines import simulated_picture, simulated_sound
+from unitask_sandbox.engines.real import spoken
+from unitask_sandbox.failures import Refusal, TaskFailure
 from unitask_sandbox.faults import Fault, Script, named
 from unitask_sandbox.files import Files
 from unitask_sandbox.http_client import HttpClient
-from unitask_sandbox.inputs import read_upload
+from unitask_sandbox.inputs import is_address, read_upload
 from unitask_sandbox.request_log import Rate, RequestLog, hashed, key_fingerprint
 from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import Settings
@@ -40,6 +42,7 @@ from unitask_sandbox.webhooks import Courier
 
 CANCELLABLE = frozenset({State.PENDING})
 ACTIVE = frozenset(State) - ENDED - {State.UNKNOWN}
+REVIEW_SECONDS = 60.0  # a guess; a client waits for five minutes
 
 
 class Sandbox:
@@ -202,7 +205,10 @@ class Sandbox:
             content = simulated_picture(llm.question(request))
             picture = file_url(base_url, self._keep_file(content, "png"))
         whole = llm.completion(request, self.settings.clock(), picture)
-        return llm.stream(whole) if request.get("stream") else whole
+        if not request.get("stream"):
+            return whole
+        options: dict[str, Any] = request.get("stream_options") or {}
+        return llm.stream(whole, whole["usage"] if options.get("include_usage") else {})
 
     def images(self, key: str | None, body: bytes | Mapping[str, str], base_url: str) -> dict[str, Any]:
         """Return simulated pictures, for a body of JSON or for the fields of a form with a picture to change."""
@@ -219,6 +225,41 @@ class Sandbox:
         sent = llm.words(request["prompt"])
         usage = {"input_tokens": sent, "output_tokens": 0, "total_tokens": sent}
         return {"created": int(self.settings.clock()), "data": pictures, "usage": usage}
+
+    def models(self, key: str | None) -> dict[str, Any]:
+        """Return the models of the chat, of pictures and of speech."""
+        self._account(key)
+        return llm.models()
+
+    def speech(self, key: str | None, body: bytes) -> bytes:
+        """Return an MP3 that says a text; a simulated tone when the voice cannot."""
+        self._account(key)
+        request = bundle.check("SpeechRequest", bundle.read_json(body))
+        try:
+            sound: bytes = self._scheduler.run_now(spoken, request).output["audio"][0]
+        except TaskFailure as failure:
+            sound = simulated_sound(request["input"], failure.raw_message)
+        return sound
+
+    def upload_asset(self, key: str | None, body: bytes) -> str:
+        """Store a file as an asset, and return its id; it can be used after its review."""
+        account = self._account(key)
+        url = bundle.check("AssetRequest", bundle.read_json(body))["url"]
+        now = self.settings.clock()
+        asset_id = f"asset-{datetime.fromtimestamp(now, UTC):%Y%m%d%H%M%S}-{self._ids()[-12:]}"
+        self._store.keep_asset(account, asset_id, url, now + self.settings.seconds(REVIEW_SECONDS))
+        return asset_id
+
+    def assets(self, key: str | None) -> list[dict[str, Any]]:
+        """Return the assets of the account with their status."""
+        now = self.settings.clock()
+        return [
+            {
+                "asset_id": asset_id,
+                "status": "Processing" if now < active_at else "Active" if is_address(url) else "Failed",
+            }
+            for asset_id, url, active_at in self._store.assets(self._account(key))
+        ]
 
     def file(self, name: str) -> Path:
         """Return the path of an output or uploaded file that has not expired."""

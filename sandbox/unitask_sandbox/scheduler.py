@@ -15,12 +15,13 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from unitask_sandbox import bundle, pricing
-from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate, simulate_unknown
+from unitask_sandbox.engines import ENGINES, Engine, EngineResult, run, simulate, simulate_unknown
 from unitask_sandbox.failures import NO_ORIGIN, OUTDATED, TASK_NOT_FOUND, TaskFailure
 from unitask_sandbox.faults import WORK, Script
 from unitask_sandbox.files import Files
@@ -54,6 +55,7 @@ class Scheduler:
     def __post_init__(self) -> None:
         self.storing = threading.Lock()
         self.workers = [Worker() for _ in range(self.settings.workers)]
+        self._direct = Worker()  # for requests that wait for the result
         self._engines = [Autorun(partial(self._work, worker), "unitask-sandbox-engine") for worker in self.workers]
         self._waiting: deque[str] = deque()
         self._in_hand: set[str] = set()  # those that wait, and those that are done now
@@ -124,10 +126,14 @@ class Scheduler:
         self._in_hand.discard(task_id)
         return 0.0
 
+    def run_now(self, engine: Engine, given: Mapping[str, Any]) -> EngineResult:
+        """Run an engine without a task, and wait for its result."""
+        return (self._direct.run if self.settings.engine_process else run)(engine, given)
+
     def close(self) -> None:
         """Stop the engines, whatever they are doing; `closing` is set."""
         self._waiting.clear()
-        for worker in self.workers:
+        for worker in (*self.workers, self._direct):
             worker.close()
         until = time.monotonic() + CLOSE_SECONDS
         for engine in self._engines:
@@ -169,7 +175,7 @@ class Scheduler:
         """Return the result, and its price where that was not known before the files of the input were read."""
         if fault := self.faults.take(WORK, task.fingerprint, task.task_id):
             raise TaskFailure("", ordered=json.loads(fault.body or b"{}"))
-        given = self.store.given(task.task_id)
+        given = self.files.with_assets(self.store.given(task.task_id), task.account)
         task_type = bundle.find(task.model, task.task_type, given)
         if task_type is None:
             return simulate_unknown(task.model, task.task_type, given), 0

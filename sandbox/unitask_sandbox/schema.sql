@@ -51,6 +51,12 @@ CREATE TABLE files (
     task_id    TEXT REFERENCES tasks,
     expires_at REAL NOT NULL
 ) STRICT;
+CREATE TABLE assets (
+    asset_id  TEXT PRIMARY KEY,
+    account   TEXT NOT NULL REFERENCES accounts,
+    url       TEXT NOT NULL,
+    active_at REAL NOT NULL
+) STRICT;
 CREATE TABLE webhooks (
     task_id  TEXT PRIMARY KEY REFERENCES tasks,
     base_url TEXT NOT NULL,

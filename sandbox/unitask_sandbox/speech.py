@@ -34,12 +34,13 @@ CODECS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
 }
 
 
-def speak(text: str, recording: Floats) -> Floats:
+def speak(text: str, recording: Floats | None = None) -> Floats:
     """Return a text as speech, pulled towards a recording: samples from -1 to 1, ``RATE`` a second.
 
     A recording without a voice changes nothing.
     """
-    shift = float(np.clip((median_pitch(recording) or OWN_PITCH) / OWN_PITCH, 1 / MOST_SHIFT, MOST_SHIFT))
+    pitch = None if recording is None else median_pitch(recording)
+    shift = float(np.clip((pitch or OWN_PITCH) / OWN_PITCH, 1 / MOST_SHIFT, MOST_SHIFT))
     read = np.concatenate([np.empty(0, np.float32), *_voice().stream(text, speed=1 / shift, seed=0)])
     if not read.size:
         raise TaskFailure("no speech can be made of the text: the sandbox's voice reads English words")

@@ -361,6 +361,14 @@ class Store:
         """Return the names of all files, expired ones included until they are removed."""
         return {name for (name,) in self._rows("SELECT name FROM files")}
 
+    def keep_asset(self, account: str, asset_id: str, url: str, active_at: float) -> None:
+        """Store the address of an asset of an account; it can be used from a time on."""
+        self._changed("INSERT INTO assets VALUES (?, ?, ?, ?)", asset_id, account, url, active_at)
+
+    def assets(self, account: str) -> list[tuple[str, str, float]]:
+        """Return the assets of an account, oldest first: id, address, from when they can be used."""
+        return self._rows("SELECT asset_id, url, active_at FROM assets WHERE account = ? ORDER BY rowid", account)
+
     def file_is_kept(self, name: str, now: float) -> bool:
         """Return whether there is such a file that has not expired."""
         return bool(self._rows("SELECT 1 FROM files WHERE name = ? AND expires_at > ?", name, now))

@@ -10,8 +10,17 @@ from ..reader import Reader
 from ..types import FileTypes
 
 __all__ = [
+    "ChatChoice",
     "ChatCompletion",
+    "ChatFormat",
+    "ChatFunction",
+    "ChatFunctionCall",
+    "ChatJsonSchema",
+    "ChatMessage",
     "ChatRequest",
+    "ChatStreamOptions",
+    "ChatTool",
+    "ChatToolCall",
     "ImageAnswer",
     "ImageEditRequest",
     "ImageRequest",
@@ -20,6 +29,30 @@ __all__ = [
     "ModelList",
     "SpeechRequest",
 ]
+
+
+class ChatChoice(Reader):
+    """One answer."""
+
+    @property
+    def index(self) -> int | None:
+        """Its number from 0."""
+        return self._int("index")
+
+    @property
+    def message(self) -> ChatMessage | None:
+        """What the model says; in a stream (delta), the next piece of it."""
+        return self._reader("message", ChatMessage)
+
+    @property
+    def delta(self) -> ChatMessage | None:
+        """What the model says; in a stream (delta), the next piece of it."""
+        return self._reader("delta", ChatMessage)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why it ends: stop, length, tool_calls or content_filter; null before the end of a stream."""
+        return self._text("finish_reason")
 
 
 class ChatCompletion(Reader):
@@ -48,9 +81,9 @@ class ChatCompletion(Reader):
         return self._text("model")
 
     @property
-    def choices(self) -> list[dict[str, Any]]:
+    def choices(self) -> list[ChatChoice]:
         """The answers."""
-        return self._objects("choices")
+        return self._readers("choices", ChatChoice)
 
     @property
     def usage(self) -> dict[str, Any] | None:
@@ -61,6 +94,79 @@ class ChatCompletion(Reader):
     def system_fingerprint(self) -> str | None:
         """Of the maker's system."""
         return self._text("system_fingerprint")
+
+
+class ChatFormat(TypedDict, total=False):
+    """The form of the answer of a chat."""
+
+    type: Required[str]
+    """Text or JSON."""
+    json_schema: ChatJsonSchema
+    """A schema that the answer fits."""
+
+
+class ChatFunction(TypedDict, total=False):
+    """Its name and its arguments."""
+
+    name: Required[str]
+    """Its name."""
+    description: str | None
+    """What it does."""
+    parameters: Mapping[str, Any] | None
+    """The JSON Schema of its arguments."""
+    strict: bool | None
+    """Whether the arguments fit it exactly."""
+
+
+class ChatFunctionCall(Reader):
+    """The function, and its arguments."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name."""
+        return self._text("name")
+
+    @property
+    def arguments(self) -> str | None:
+        """Its arguments as JSON."""
+        return self._text("arguments")
+
+
+class ChatJsonSchema(TypedDict, total=False):
+    """A schema that the answer fits."""
+
+    name: str
+    """Its name."""
+    description: str | None
+    """What it is for."""
+    schema: Mapping[str, Any]
+    """The JSON Schema."""
+    strict: bool | None
+    """Whether the answer fits it exactly."""
+
+
+class ChatMessage(Reader):
+    """What the model says; in a stream (delta), the next piece of it."""
+
+    @property
+    def role(self) -> str | None:
+        """ "assistant"."""
+        return self._text("role")
+
+    @property
+    def content(self) -> str | None:
+        """The text; null beside calls."""
+        return self._text("content")
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model does not answer."""
+        return self._text("refusal")
+
+    @property
+    def tool_calls(self) -> list[ChatToolCall]:
+        """The functions to call."""
+        return self._readers("tool_calls", ChatToolCall)
 
 
 class ChatRequest(TypedDict, total=False):
@@ -78,8 +184,10 @@ class ChatRequest(TypedDict, total=False):
     """Share of likely words to choose from; 1 if absent."""
     n: int
     """How many answers; 1 if absent."""
-    max_tokens: int
+    max_tokens: int | None
     """Longest answer in tokens."""
+    max_completion_tokens: int | None
+    """Longest answer in tokens; the newer name."""
     presence_penalty: float
     """Against words that were there."""
     frequency_penalty: float
@@ -92,6 +200,54 @@ class ChatRequest(TypedDict, total=False):
     """Which one to call."""
     logit_bias: Any
     """Weights of tokens."""
+    response_format: ChatFormat | None
+    """The form of the answer; text if absent."""
+    tools: Sequence[ChatTool] | None
+    """Functions that may be called."""
+    tool_choice: str | ChatTool | None
+    """auto, none or required, or the function to call by its name; auto if absent."""
+    stream_options: ChatStreamOptions | None
+    """What a stream holds besides the answer."""
+
+
+class ChatStreamOptions(TypedDict, total=False):
+    """What a stream holds besides the answer."""
+
+    include_usage: bool | None
+    """Whether the last piece has the usage."""
+
+
+class ChatTool(TypedDict, total=False):
+    """A function that may be called."""
+
+    type: str
+    """"function"."""
+    function: Required[ChatFunction]
+    """Its name and its arguments."""
+
+
+class ChatToolCall(Reader):
+    """A function to call; in a stream, the next piece of its arguments."""
+
+    @property
+    def index(self) -> int | None:
+        """Which call a piece belongs to, in a stream."""
+        return self._int("index")
+
+    @property
+    def id(self) -> str | None:
+        """The id that the message with its result names."""
+        return self._text("id")
+
+    @property
+    def type(self) -> str | None:
+        """ "function"."""
+        return self._text("type")
+
+    @property
+    def function(self) -> ChatFunctionCall | None:
+        """The function, and its arguments."""
+        return self._reader("function", ChatFunctionCall)
 
 
 class ImageAnswer(Reader):
@@ -120,6 +276,8 @@ class ImageEditRequest(TypedDict, total=False):
 
     image: Required[FileTypes]
     """The file."""
+    mask: FileTypes
+    """A picture that is transparent where the image may change."""
     model: Required[str]
     """The model."""
     prompt: Required[str]

@@ -2,6 +2,16 @@
 
 from unitask_sandbox.engines import real as real
 from unitask_sandbox.engines.registry import ENGINES, Engine, EngineResult, name_of, run
-from unitask_sandbox.engines.simulated import simulate, simulate_unknown, simulated_picture
+from unitask_sandbox.engines.simulated import simulate, simulate_unknown, simulated_picture, simulated_sound
 
-__all__ = ["ENGINES", "Engine", "EngineResult", "name_of", "run", "simulate", "simulate_unknown", "simulated_picture"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineResult",
+    "name_of",
+    "run",
+    "simulate",
+    "simulate_unknown",
+    "simulated_picture",
+    "simulated_sound",
+]

@@ -10,6 +10,7 @@ from typing import Any
 from unitask_sandbox import speech
 from unitask_sandbox.engines.registry import EngineResult, engine
 from unitask_sandbox.faces.swap import swap_largest, swap_numbered
+from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.pictures.matting import remove_background
 from unitask_sandbox.pictures.segmenting import segment
 from unitask_sandbox.pictures.upscaling import enlarge
@@ -20,6 +21,7 @@ PICTURES, VIDEOS = "Qubico/image-toolkit", "Qubico/video-toolkit"
 DEFAULT_SCALE = 2  # of the official MCP server, 2025; whole numbers may come as 2.0, which JSON Schema calls an integer
 SWAP_FRAMES = 1, 600  # piapi.ai, "Video Faceswap", 2025
 UPSCALE_FRAMES = 10, 240  # piapi.ai, product page of the video upscaler, 2025
+LONGEST_SPOKEN = 4096  # characters: some minutes of speech
 UPSCALE_PRICE = "SIMULATED: by the pixels of the given picture; no page says whether those or the new ones are paid for"
 SPEECH_MARK = "synthetic: speech made by the unitask sandbox"
 SPEECH_META = {"voice_cloned": False, "voice": "hibari-tts, heart; pitch pulled towards ref_audio"}
@@ -81,6 +83,13 @@ def video_upscale(given: Mapping[str, Any]) -> EngineResult:
     clip = read_clip(given["video"], "video", *UPSCALE_FRAMES)
     meta = {"frames": clip.frames, "method": "Lanczos and sharpening"}
     return EngineResult({"video_url": (enlarged(clip), "mp4")}, meta)
+
+
+def spoken(given: Mapping[str, Any]) -> EngineResult:
+    """Read input in the voice as it is: for requests without a task."""
+    if len(text := given["input"]) > LONGEST_SPOKEN:
+        raise TaskFailure(f"the sandbox's voice reads at most {LONGEST_SPOKEN} characters")
+    return EngineResult({"audio": (speech.encode_audio(speech.speak(text), speech.RATE, "mp3", SPEECH_MARK), "mp3")})
 
 
 @engine("Qubico/tts", "zero-shot", most_seconds=300.0)

@@ -33,6 +33,7 @@ def build_request(
         body,
         [
             "image",
+            "mask",
         ],
     )
     return request

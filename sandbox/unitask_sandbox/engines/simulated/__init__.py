@@ -13,7 +13,7 @@ from unitask_api import contract
 from unitask_api.contract import TaskType
 
 from unitask_sandbox.engines.registry import EngineResult
-from unitask_sandbox.engines.simulated.files import picture
+from unitask_sandbox.engines.simulated.files import picture, sound
 from unitask_sandbox.engines.simulated.outputs import MARK, UNDOCUMENTED, main_kind, output
 from unitask_sandbox.engines.simulated.requested_media import LARGEST_SIDE, Size, read_request, within
 from unitask_sandbox.faces.pictures import picture_size, unreadable
@@ -21,6 +21,7 @@ from unitask_sandbox.inputs import is_address, read_media
 
 NO_ENGINE = "SIMULATED: the sandbox has no engine for this task type"
 SIDE = 512
+SOUND_SECONDS = 2.0
 
 Own = Callable[[str], bytes | None]
 
@@ -46,16 +47,23 @@ def simulate_unknown(model: str, task_type: str, given: Mapping[str, Any]) -> En
 
 def simulated_picture(of: str, width: int = SIDE, height: int = SIDE, extension: str = "png") -> bytes:
     """Return a picture for a text, of the nearest size that is neither too large nor too small."""
-    seed = int(hashlib.sha256(of.encode()).hexdigest()[:16], 16)
+    seed = _seed(of)
     return picture(seed, f"{MARK}: {seed:016x}", within((width, height), LARGEST_SIDE), extension)
+
+
+def simulated_sound(of: str, why: str) -> bytes:
+    """Return an MP3 for a text, whose metadata says that it is simulated, and why."""
+    return sound(_seed(of), f"{MARK}: {why}", SOUND_SECONDS, "mp3")
+
+
+def _seed(of: str) -> int:
+    return int(hashlib.sha256(of.encode()).hexdigest()[:16], 16)
 
 
 def _input_size(task_type: TaskType, given: Mapping[str, Any], own: Own) -> Size | None:
     """Return the size of the first picture of the input that needs no request; each of them must be readable."""
     sizes: list[Size] = []
     for name, text in _pictures(task_type, given):
-        if text.startswith("asset://"):  # a reference to an uploaded file, in Seedance
-            continue
         data = own(text) if is_address(text) else read_media({name: text}, {name: "image"}, lambda _url: b"")[name]
         if data is not None:
             size = picture_size(data)
