@@ -155,7 +155,7 @@ def test_request_log_has_bodies_without_keys(http_with: HttpWith) -> None:
 
 
 def test_request_log_is_filtered_and_bounded(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_log, "KEPT_BODIES", 2)
+    monkeypatch.setattr(request_log, "KEPT_WHOLE", 2)
     numbers = [str(number) for number in range(30_000)]
     http("POST", CREATE, json={"model": "m", "task_type": "t", "input": {"numbers": numbers}})
     for path in (f"{CREATE}/one", f"{CREATE}/two", "/account/info"):
@@ -172,8 +172,10 @@ def test_request_log_is_filtered_and_bounded(http: Http, monkeypatch: pytest.Mon
         [4],
     ]
     assert [found(query) for query in ("key=sandbox", f"key={fingerprint}", "key=x")] == [[1, 2, 3, 4]] * 2 + [[]]
-    kept = [each["response"] is not None for each in control(http, "GET", ARRIVALS)["arrivals"]]
-    assert kept == [False, False, True, True]
+    rows = control(http, "GET", ARRIVALS)["arrivals"]
+    assert [(bool(row["headers"]), row["response"] is not None) for row in rows] == [
+        (kept, kept) for kept in (0, 0, 1, 1)
+    ]
     assert http("GET", f"{ARRIVALS}?limit=0").status_code == 400
     control(http, "DELETE", ARRIVALS)
     http("POST", CREATE, json={"model": "m", "task_type": "t", "input": {"numbers": numbers}})

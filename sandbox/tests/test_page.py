@@ -245,6 +245,28 @@ def test_hostile_texts_of_the_provider_are_shown_as_text(page: Any, serve: Any) 
     assert page.locator("main script, main img[onerror]").count() == 0
 
 
+def test_requests_are_shown_with_bodies_as_text(page: Any, serve: Any) -> None:
+    site = serve(public_url="https://box.example/x/")
+    page.goto(f"{site.url}/#/requests")
+    expect(page.get_by_text("No requests yet")).to_be_visible()
+    site.create(config={"webhook_config": {"endpoint": HOSTILE, "secret": "a-secret"}})
+    row = page.get_by_role("list", name="Requests").get_by_role("listitem").filter(has_text="create_task")
+    row.locator("summary").click()
+    httpx.get(f"{site.url}{CREATE}/{HOSTILE}", params={"q": HOSTILE})
+
+    expect(page.get_by_role("list", name="Requests").get_by_role("listitem")).to_have_count(2)
+    expect(row).to_contain_text('"task_type": "face-swap"')
+    expect(row).to_contain_text("[hidden]")
+    expect(row).to_contain_text('"status": "pending"')
+    page.get_by_label("Filter requests").fill("404")
+    expect(row).to_be_hidden()
+    page.locator("summary").filter(has_text="404").click()
+    expect(page.locator(".exchange").last).to_contain_text("<script>alert(2)</script>")
+    assert page.locator("main script, main img").count() == 0
+    page.goto(f"{site.url}/#/reference")
+    expect(page.get_by_text("https://box.example/x", exact=True)).to_be_visible()
+
+
 # Forms.
 
 

@@ -13,7 +13,7 @@ from unitask_sandbox import bundle
 from unitask_sandbox.failures import Refusal
 
 KEPT = 100_000  # requests; older ones are dropped
-KEPT_BODIES = 1000  # requests whose bodies are kept
+KEPT_WHOLE = 1000  # requests that are kept with query, headers and bodies
 LARGEST_KEPT = 16 * 1024  # bytes of a body, long texts shortened; of a larger one, size and SHA-256 are kept
 LARGEST_READ = 8 * 1024 * 1024  # bytes of a body that is shortened
 LONGEST_TEXT = 1000  # characters
@@ -153,7 +153,7 @@ class Arrival:
 
 
 class RequestLog(deque[Arrival]):
-    """Every request to the API in the order of the answers; only the newest ones have their bodies."""
+    """Every request to the API in the order of the answers; only the newest ones have query, headers and bodies."""
 
     def __init__(self) -> None:
         super().__init__(maxlen=KEPT)
@@ -165,9 +165,9 @@ class RequestLog(deque[Arrival]):
         arrival.number = next(self._numbers)
         super().append(arrival)
         self._whole.append(arrival)
-        if len(self._whole) > KEPT_BODIES:
+        if len(self._whole) > KEPT_WHOLE:
             old = self._whole.popleft()
-            old.request = old.response = None
+            old.query, old.headers, old.request, old.response = {}, {}, None, None
 
     def clear(self) -> None:
         """Remove all requests."""

@@ -4,6 +4,7 @@ import { key, fetchState, poke } from "./api.js";
 import { h } from "./dom.js";
 import { showForm } from "./form.js";
 import { showReference } from "./reference.js";
+import { showRequests } from "./requests.js";
 import { load } from "./spec.js";
 import { showTasks } from "./tasks.js";
 import { usd } from "./words.js";
@@ -12,9 +13,10 @@ const VIEWS = {
   tasks: [showTasks, "tasks"],
   task: [showTasks, "tasks"],
   new: [showForm, "new"],
+  requests: [showRequests, "requests"],
   reference: [showReference, "reference"],
 };
-const TITLES = { tasks: "Tasks", new: "New task", reference: "Reference" };
+const TITLES = { tasks: "Tasks", new: "New task", requests: "Requests", reference: "Reference" };
 
 const main = document.querySelector("#main");
 const trouble = document.querySelector("#trouble");

@@ -1,6 +1,7 @@
 // A request as code to copy and run. A file is written as its name.
 
-import { base, key } from "./api.js";
+import { key } from "./api.js";
+import { address } from "./spec.js";
 
 export class FileValue {
   constructor(file) {
@@ -39,7 +40,7 @@ export function asCurl(path, body) {
     return `data:${inHereDocument(file.type)};base64,$(base64 < ${quoted(file.name)} | tr -d '\\n')`;
   });
   return [
-    `curl ${quoted(base() + path)} \\`,
+    `curl ${quoted(address() + path)} \\`,
     `  -H ${quoted(`x-api-key: ${KEY()}`)} -H 'content-type: application/json' \\`,
     `  --data-binary @- <<JSON`,
     content,
@@ -60,7 +61,7 @@ export function asPython(entry, input, config = {}) {
   return [
     "from unitask import Client, tasks",
     "",
-    `with Client(${python(KEY())}, ${python(base())}) as client:`,
+    `with Client(${python(KEY())}, ${python(address())}) as client:`,
     "    task = client.run(",
     `        ${fields.length ? made : `tasks.${entry.name}()`},`,
     ...options.map((option) => `        ${option},`),

@@ -1,8 +1,8 @@
 // The reference of the API from the spec: operations with parameters, responses, examples and sources.
 
-import { base, key } from "./api.js";
+import { key } from "./api.js";
 import { copyButton, h, json, uniqueId } from "./dom.js";
-import { asked, limits, operation, operations, resolved, sources, spec } from "./spec.js";
+import { address, asked, limits, operation, operations, resolved, sources, spec } from "./spec.js";
 
 const DEEPEST = 4;
 
@@ -63,7 +63,7 @@ function overview(name) {
     h(
       "dl",
       { class: "facts" },
-      h("div", {}, h("dt", {}, "Address"), h("dd", {}, h("code", {}, base()))),
+      h("div", {}, h("dt", {}, "Address"), h("dd", {}, h("code", {}, address()))),
       h(
         "div",
         {},
@@ -116,7 +116,7 @@ function overview(name) {
 function describe(one) {
   const bearer = one.security?.some((way) => "Bearer" in way);
   const body = Object.entries(one.requestBody?.content ?? {});
-  const curl = `curl -X ${one.method} '${base()}${one.path}' -H '${bearer ? "authorization: Bearer " : "x-api-key: "}${key.get() === "sandbox" ? "sandbox" : "YOUR_KEY"}'`;
+  const curl = `curl -X ${one.method} '${address()}${one.path}' -H '${bearer ? "authorization: Bearer " : "x-api-key: "}${key.get() === "sandbox" ? "sandbox" : "YOUR_KEY"}'`;
   return [
     h(
       "div",

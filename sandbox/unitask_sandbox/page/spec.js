@@ -1,5 +1,6 @@
 // The spec from /openapi.json: task types, schemas, prices, operations.
 
+import { base } from "./api.js";
 import { usd } from "./words.js";
 
 export let spec = null;
@@ -9,6 +10,9 @@ export async function load() {
   const read = async (path) => (await fetch(path)).json();
   [spec, about] = await Promise.all([read("openapi.json"), read("_sandbox/about")]);
 }
+
+// What examples call the provider: behind a proxy not what this page calls it.
+export const address = () => about.public_url?.replace(/\/$/, "") ?? base();
 
 export function resolved(node) {
   const refs = [];
