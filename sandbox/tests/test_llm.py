@@ -10,7 +10,7 @@ import av
 import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
-from unitask_sandbox import speech
+from unitask_sandbox import provider, speech
 from unitask_sandbox.engines import simulated_picture
 
 from .local import Clock, Http, HttpWith, base64_of
@@ -121,7 +121,8 @@ NODE = {
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         {"type": "string", "format": "date-time"},
         {"allOf": [{"required": ["a"]}, {"properties": {"a": {"type": "null"}}}], "type": "object"},
-        {"type": "object", "properties": {"a": {"oneOf": [{"maximum": -2, "type": "integer"}]}}},
+        {"type": "object", "minProperties": 1, "properties": {"a": {"oneOf": [{"maximum": -2, "type": "integer"}]}}},
+        {"type": "object", "properties": {"parent": {"$ref": "#"}}},
         NODE,
     ],
 )
@@ -258,7 +259,9 @@ def test_speech_is_an_mp3_that_says_what_made_it(
 ASSETS = "/api/v1/asset"
 
 
-def test_asset_can_be_used_by_its_account_once_it_is_active(http_with: HttpWith, clock: Clock) -> None:
+def test_asset_can_be_used_by_its_account_once_it_is_active(
+    http_with: HttpWith, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     http = http_with(keys={"sandbox": 10.0, "other": 10.0}, speed="real")
     picture = {"file_name": "a.png", "file_data": base64_of(simulated_picture("", 90, 60))}
     url = http("POST", "/api/ephemeral_resource", json=picture).json()["data"]["url"]
@@ -282,6 +285,8 @@ def test_asset_can_be_used_by_its_account_once_it_is_active(http_with: HttpWith,
     assert statuses() == ["Active", "Failed"]
     with av.open(io.BytesIO(http.file(made_of(asset), "video")), "r", format="mp4") as film:
         assert (film.streams.video[0].width, film.streams.video[0].height) == (90, 60)
-    for asset_id, key in ((asset, "other"), (refused, "sandbox"), ("asset-1", "sandbox")):
+    monkeypatch.setattr(provider, "REVIEW_SECONDS", 1e6)
+    later = http("POST", f"{ASSETS}/upload", json={"url": url}).json()["asset_id"]
+    for asset_id, key in ((later, "sandbox"), (asset, "other"), (refused, "sandbox"), ("asset-1", "sandbox")):
         task = made_of(asset_id, key)
         assert task["error"]["raw_message"].startswith(f"failed to get valid asset: asset://{asset_id}")
