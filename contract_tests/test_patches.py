@@ -94,6 +94,13 @@ OLDER = [
 ]
 
 
+def test_documented_sound_is_the_only_answer_of_speech() -> None:
+    sound = Exchange("POST", "/v1/audio/speech", b"", 200, b"ID3", "audio/mpeg")
+
+    assert differences([sound]) == []
+    assert [one.says for one in differences([replace(sound, content_type="text/html")])] == ["no such answer"]
+
+
 def test_new_fields_are_a_minor_change(tmp_path: Path) -> None:
     after = patched(proposal(differences(NEW_FIELDS)), tmp_path)
 
