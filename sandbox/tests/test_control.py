@@ -279,13 +279,23 @@ def test_bad_snapshot_is_refused_and_changes_nothing(
     assert http.statuses(waiting) == ["completed"]
 
 
-def test_work_of_before_a_reset_does_not_end_a_task_of_after(http_with: HttpWith) -> None:
-    http = http_with(seed=7, fetch=lambda _url: control(http, "POST", RESET) and b"old")
-    task_id = http.create(face_swap(input={"target_image": "https://a.test/a.png", "swap_image": "c291cmNl"}))
-    http.sandbox.advance()
-    assert http.create() == task_id
+def test_work_of_before_a_reset_does_not_end_a_task_of_after(http_with: HttpWith, clock: Clock) -> None:
+    body = face_swap(input={"target_image": "https://a.test/a.png", "swap_image": "c291cmNl"})
 
-    assert http.statuses(task_id) == ["pending"]
+    def fetch(_url: str) -> bytes:
+        control(http, "POST", RESET)
+        assert http.create(body) == task_id
+        clock.now += 60
+        http.sandbox.advance()
+        return b"old"
+
+    http = http_with(seed=7, speed="real", fetch=fetch)
+    task_id = http.create(body)
+    for seconds in (60, 600):
+        clock.now += seconds
+        http.sandbox.advance()
+
+    assert http.statuses(task_id) == ["processing"]
 
 
 def test_unknown_task_type_is_simulated_with_the_switch_alone(http_with: HttpWith) -> None:

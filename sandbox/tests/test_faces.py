@@ -247,8 +247,8 @@ def test_decode_drops_transparency_reduces_sixteen_bits_and_turns() -> None:
 
 def test_vendored_files_are_those_of_the_table_and_no_others() -> None:
     vendor = runpy.run_path(str(PACKAGE.parents[1] / "scripts/vendor.py"))
-    folders = [PACKAGE / "faces/weights", PACKAGE / "pictures/weights", PACKAGE / "samples"]
-    found = {path.relative_to(PACKAGE).as_posix() for folder in folders for path in folder.glob("*.*")}
+    patterns = ("faces/weights/*.*", "pictures/weights/*.*", "samples/*.*", "page/*.standalone.*")
+    found = {path.relative_to(PACKAGE).as_posix() for pattern in patterns for path in PACKAGE.glob(pattern)}
 
     assert list(vendor["problems"]()) == []
     assert {path for path in found if not path.endswith(".py")} == set(vendor["TABLE"])

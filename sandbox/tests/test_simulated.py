@@ -120,8 +120,10 @@ FILMS: dict[str, tuple[TaskType, dict[str, Any], tuple[int, int], bool]] = {
 def test_film_has_the_requested_pixels_and_sound(
     entry: TaskType, given: dict[str, Any], size: tuple[int, int], sounds: bool
 ) -> None:
-    films = [file for file in files_of(simulate(entry, given).output) if file[1] == "mp4"]
+    result = simulate(entry, given)
+    films = [file for file in files_of(result.output) if file[1] == "mp4"]
 
+    assert ("smaller" in result.meta["simulated"]) == (given.get("resolution") == "4K")
     assert {(size_of(film), has_sound(film[0]), seconds_of(film)) for film in films} == {(size, sounds, 5.0)}
 
 

@@ -20,6 +20,7 @@ from unitask_sandbox.faces.pictures import picture_size, unreadable
 from unitask_sandbox.inputs import is_address, read_media
 
 NO_ENGINE = "SIMULATED: the sandbox has no engine for this task type"
+LIMITED = "the result is smaller, shorter or less than requested, by the limits in docs/local-provider.md"
 SIDE = 512
 SOUND_SECONDS = 2.0
 
@@ -32,7 +33,7 @@ def simulate(task_type: TaskType, given: Mapping[str, Any], own: Own = lambda _u
     `own` returns the bytes behind an address of this sandbox; None for another address.
     """
     requested = read_request(task_type, given, main_kind(task_type.output), _input_size(task_type, given, own))
-    meta = {"simulated": NO_ENGINE}
+    meta = {"simulated": f"{NO_ENGINE}; {LIMITED}" if requested.is_limited else NO_ENGINE}
     if task_type.output in UNDOCUMENTED:
         meta["simulated_output"] = f"no page shows this output; {UNDOCUMENTED[task_type.output][0]} is a guess"
     return EngineResult(output(task_type, given, requested), meta)

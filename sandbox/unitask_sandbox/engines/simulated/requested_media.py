@@ -4,6 +4,7 @@ The fields are read by their names; an absent one has the value of ``x-default``
 can hold raises, or makes anything large.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class RequestedMedia:
     seconds: Mapping[str, float]  # the length of a film ("video") and of a sound ("audio"), within the limits
     has_sound: bool  # whether a film has a sound track
     count: int  # how many results
+    is_limited: bool  # whether more was requested: larger, longer, or more results
     format: str | None  # the extension of the results; None: what is usual for their kind
 
     def extension(self, kind: str, usual: str) -> str:
@@ -62,16 +64,19 @@ def read_request(
     wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
     is_film_of_size = kind == "video" and any(_number(fields.get(name)) for name in PIXELS)
     film_width, film_height = within(wanted, LARGEST_FILM_SIDE if is_film_of_size else USUAL_FILM_SIDE)
+    largest = {"image": LARGEST_SIDE, "video": LARGEST_FILM_SIDE if is_film_of_size else math.inf}.get(kind, math.inf)
     length = _number(fields.get("duration"))
     if length is None:
         length = USUAL_SECONDS.get(kind, USUAL_FILM)
+    count = max(1, int(_number(fields.get("batch_size")) or 1))
     wanted_format = str(fields.get("output_format", "")).lower()
     return RequestedMedia(
         size=within(wanted, LARGEST_SIDE),
         film_size=(film_width // 2 * 2, film_height // 2 * 2),  # H.264 demands even sides
         seconds={name: min(longest, max(1.0, length)) for name, longest in LONGEST.items()},
         has_sound=_has_sound(task_type, fields),
-        count=min(max(1, int(_number(fields.get("batch_size")) or 1)), MOST_FILES),
+        count=min(count, MOST_FILES),
+        is_limited=max(wanted) > largest or length > LONGEST.get(kind, math.inf) or count > MOST_FILES,
         format=wanted_format if any(wanted_format in formats for formats in _FORMATS.values()) else None,
     )
 
