@@ -34,7 +34,6 @@ def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, A
     upload = schemas["UploadRequest"]["properties"]
     upload["file_name"]["pattern"] = r"\.(jpg|jpeg|png|webp|mp4|wav|mp3)$"
     upload["file_data"]["pattern"] = "^([A-Za-z0-9+/]{4})+$"
-    schemas["ChatRequest"]["properties"]["tool_choice"] = {"enum": ["auto", "none"]}  # else tools must have the function
     return view
 
 
