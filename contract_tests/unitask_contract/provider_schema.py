@@ -13,7 +13,8 @@ def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, A
     """Return the bundle with a submission of each task type, and uploads of known kinds, to the provider itself.
 
     The key is removed, because schemathesis would vary the header; a check of its own tests it. A live account may not
-    have the legacy operations. Durations that are paid by the second can be bounded.
+    have the legacy operations. What no schema says can be bounded: durations that are paid by the second, and functions
+    that must be called.
     """
     view = copy.deepcopy(bundle.document())
     del view["security"], view["components"]["securitySchemes"], view["webhooks"]
@@ -64,6 +65,8 @@ def _toolkit_request(view: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bound(view: dict[str, Any]) -> None:
+    # a function that must be called has to be one of `tools`
+    view["components"]["schemas"]["ChatRequest"]["properties"]["tool_choice"] = {"enum": ["auto", "none"]}
     for entry in view["x-tasks"]:
         seconds = fields(fields(entry.get("price")).get("count")).get("seconds")
         rule = view["components"]["schemas"][entry["input"]]["properties"].get(seconds, {})
