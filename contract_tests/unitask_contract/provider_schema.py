@@ -13,7 +13,8 @@ def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, A
     """Return the bundle with a submission of each task type, and uploads of known kinds, to the provider itself.
 
     The key is removed, because schemathesis would vary the header; a check of its own tests it. A live account may not
-    have the legacy operations. Durations that are paid by the second can be bounded.
+    have the legacy operations. Durations that are paid by the second can be bounded, and chats to those that need no
+    valid JSON Schema and no function of a certain name.
     """
     view = copy.deepcopy(bundle.document())
     del view["security"], view["components"]["securitySchemes"], view["webhooks"]
@@ -69,6 +70,9 @@ def _bound(view: dict[str, Any]) -> None:
         rule = view["components"]["schemas"][entry["input"]]["properties"].get(seconds, {})
         if rule.get("type") in ("integer", "number"):
             rule.setdefault("maximum", LONGEST_SECONDS)
+    chat = {name: view["components"]["schemas"][name]["properties"] for name in ("ChatRequest", "ChatFormat")}
+    chat["ChatRequest"]["tool_choice"] = {"enum": ["none", None]}
+    chat["ChatFormat"]["type"] = {"enum": ["text", "json_object"]}
 
 
 def _is_legacy(item: dict[str, Any]) -> bool:

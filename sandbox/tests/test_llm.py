@@ -59,7 +59,8 @@ RESULT = [*HELLO["messages"], {"role": "tool", "tool_call_id": "1", "content": "
     [
         ({}, None),
         ({"tool_choice": "required"}, "get_weather"),
-        ({"tool_choice": "required", "messages": RESULT}, None),
+        ({"tool_choice": "required", "messages": RESULT}, "get_weather"),
+        ({"messages": RESULT}, None),
         ({"tool_choice": {"type": "function", "function": {"name": "get_time"}}}, "get_time"),
         ({"messages": [{"role": "user", "content": "call get_time, please"}]}, "get_time"),
         ({"messages": [{"role": "user", "content": "call get_time"}], "tool_choice": "none"}, None),

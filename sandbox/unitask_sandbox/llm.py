@@ -88,7 +88,7 @@ def _called(request: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the function that a chat is answered with; None for a text.
 
     It is the function that tool_choice names, or the first for "required"; for "auto", the first whose name is in the
-    last message. The answer to the result of a function is a text.
+    last message, unless that is the result of a function.
     """
     functions: dict[str, dict[str, Any]] = {
         tool["function"]["name"]: tool["function"] for tool in request.get("tools") or ()
@@ -97,13 +97,13 @@ def _called(request: Mapping[str, Any]) -> dict[str, Any] | None:
     name = None if isinstance(choice, str) else choice["function"]["name"]
     if (name and name not in functions) or (choice == "required" and not functions):
         raise Refusal(400, f"invalid request: tool_choice: tools has no function {name or ''}".rstrip())
-    if choice == "none" or request["messages"][-1].get("role") == "tool":
-        return None
     if name:
         return functions[name]
-    asked = question(request)
     if choice == "required":
         return next(iter(functions.values()))
+    if choice == "none" or request["messages"][-1].get("role") == "tool":
+        return None
+    asked = question(request)
     return next((one for each, one in functions.items() if re.search(rf"\b{re.escape(each)}\b", asked)), None)
 
 
