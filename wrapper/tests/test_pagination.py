@@ -141,10 +141,11 @@ def test_full_page_of_known_rows_is_not_the_end() -> None:
 
 def test_row_is_recognised_on_any_later_page() -> None:
     running, nameless, other = {**A, "status": "running"}, {"status": "failed"}, {"status": "finished"}
-    ended = {**A, "status": "finished"}
-    played = play(history(), page(running, nameless), page(other), page(ended, nameless, "b"), page())
+    ended, numbered = {**A, "status": "finished"}, {"id": 7, "status": "running"}
+    later = page(ended, nameless, {**numbered, "status": "finished"}, "b")
+    played = play(history(), page(running, nameless, numbered), page(other), later, page())
 
-    assert [found.raw for found in rows_of(played)] == [running, nameless, other, {"task_id": "b"}]
+    assert [found.raw for found in rows_of(played)] == [running, nameless, numbered, other, {"task_id": "b"}]
 
 
 @pytest.mark.usefixtures("local_time_of_tokyo")
