@@ -10,7 +10,7 @@ from unitask._core import envelope, pagination, requests, retry
 from unitask._core.effects import Flow, Response, RowYielded, SendRequest
 from unitask._core.requests import HistoryQuery
 
-from .script import CUT_OFF, NEVER_LEFT, Played, answer, limits, play, refused
+from .script import CUT_OFF, NEVER_LEFT, TICKS, Played, answer, limits, play, refused
 from .script import history_page as page
 from .shells import KEY
 
@@ -94,6 +94,16 @@ def test_refusal_ends_at_once_and_silence_with_patience() -> None:
     for patience, sent in ((0.374, 2), (0.375, 3), (1.2, 4)):
         assert len(play(retry.account(limits(patience=patience)), CUT_OFF).sent) == sent
     assert play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}})).sleeps == [7.0]
+
+
+def test_deadline_bounds_requests_and_pauses() -> None:
+    def tried(seconds: float) -> Played:
+        send = requests.upload("", "a.png", "AAAA")
+        flow = retry.send_with_retry(send, envelope.read_upload, limits(), deadline=TICKS + seconds)
+        return play(flow, CUT_OFF, took=1.0)
+
+    assert [tried(seconds).timeouts[:1] for seconds in (60.0, 10.0, 0.0, -1.0)] == [[20.0], [10.0], [1.0], []]
+    assert [(len(found.sent), found.ended_at) for found in map(tried, (1.12, 1.125))] == [(1, 1.0), (2, 2.125)]
 
 
 @pytest.mark.parametrize(
