@@ -103,7 +103,7 @@ def test_deadline_bounds_requests_and_pauses() -> None:
         return play(flow, CUT_OFF, took=1.0)
 
     assert [tried(seconds).timeouts[:1] for seconds in (60.0, 10.0, 0.0, -1.0)] == [[20.0], [10.0], [1.0], []]
-    assert [(len(found.sent), found.ended_at) for found in map(tried, (1.12, 1.125))] == [(1, 1.0), (2, 2.125)]
+    assert [(len(found.sent), found.ended_at) for found in map(tried, (1.374, 1.375))] == [(1, 1.0), (2, 2.375)]
 
 
 @pytest.mark.parametrize(
