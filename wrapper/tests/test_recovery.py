@@ -128,7 +128,10 @@ PAGES: dict[str, tuple[list[Any], Outcome]] = {  # a history without our task
     "a task is missing": ([history("x", total=3), history("y", total=3), history(total=3)], UNCLEAR),
     "more tasks than the total": ([history("x", total=0)], UNCLEAR),
     "no total": ([answer(200, {"code": 200, "data": {"data": []}})], UNCLEAR),
-    "code 500": ([answer(200, {"code": 500, "data": {"data": [], "total": 0}})], UNCLEAR),
+    **{
+        f"code {code}": ([answer(200, {"code": code, "data": {"data": [], "total": 0}})], outcome)
+        for code, outcome in ((0, ABSENT), (1, UNCLEAR), (300, UNCLEAR), (500, UNCLEAR))
+    },
     "cut off": ([answer(200, b'{"code": 200, "data": {"data": [], "total": 0}} <!-- cut -->')], UNCLEAR),
     "the same page again": ([history(*FULL, total=100)], UNCLEAR),
     "the same page again, and a larger total": ([history(*FULL, total=300)], UNCLEAR),
