@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import pickle
+import re
 import traceback
 import unicodedata
 import warnings
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from unitask import AdvisoryWarning, AsyncClient, Client, Output, SubmissionUncertain, Task, errors, tasks
+from unitask._base_client import target_of
 from unitask._core import envelope
 from unitask._core.effects import Response
 from unitask._model.task_token import Fingerprint
@@ -99,8 +101,24 @@ def test_wrong_argument_is_refused_before_anything_is_sent(shell: str, method: s
         result = getattr(client, method)(**{**RIGHT.get(method, {}), name: value})
         return all_of(result) if hasattr(result, "__next__") or hasattr(result, "__anext__") else result
 
-    with pytest.raises((errors.InvalidInput, TypeError), match=r"."):
+    by_name = name not in {"file", "task", "tasks", "to", "uncertain"}
+    shown = f"{name} is {re.escape(f'{value!r:.80}')}: give (a|an|seconds,|[0-9]+ to) " if by_name else "."
+    with pytest.raises((errors.InvalidInput, TypeError), match=shown):
         perform(shell, provider(), call, uploads=False)
+
+
+def test_task_names_its_output_and_its_duration() -> None:
+    named = {"model": "Qubico/image-toolkit", "task_type": "face-swap"}
+    swap = Task(task_data(**named), tasks.FaceSwapOutput)
+    several = Task(task_data(model="kling", task_type="video_generation"), tasks.KlingOutput)
+    with pytest.raises(errors.InvalidInput, match="the task has no usable id: 7"):
+        target_of(Task({"task_id": 7}, Output))
+    with pytest.raises(errors.InvalidInput, match="the task id is empty"):
+        target_of(" ")
+
+    assert target_of(swap) == target_of(swap.token) == (TASK_ID, tasks.FaceSwapOutput, "FaceSwap")
+    assert target_of(Task(task_data(**named), Output)) == (TASK_ID, Output, None)
+    assert target_of(several) == target_of(several.token) == (TASK_ID, tasks.KlingOutput, None)
 
 
 def test_unknown_option_is_refused(shell: str) -> None:
@@ -134,14 +152,18 @@ def test_each_setting_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_wrong_setting_is_refused_by_its_name_without_the_key(shell: str, name: str) -> None:
+def test_wrong_setting_is_refused_by_its_name(shell: str, name: str) -> None:
     for value in SETTINGS[name]:
-        with pytest.raises(
-            errors.InvalidInput, match="(?i)" + name.removeprefix("http_").replace("api_", "")
-        ) as caught:
+        with pytest.raises(errors.InvalidInput, match="(?i)" + name.removeprefix("http_").replace("api_", "")):
             CLIENTS[shell](**{"api_key": KEY, "base_url": BASE_URL, name: value})
 
-        assert isinstance(value, bytes) or KEY not in everything_shown(caught.value)
+
+def test_refusal_of_a_setting_does_not_show_the_key(shell: str) -> None:
+    for name, values in SETTINGS.items():
+        for value in values:
+            with pytest.raises(errors.InvalidInput) as caught:
+                CLIENTS[shell](**{"api_key": KEY, "base_url": BASE_URL, name: value})
+            assert isinstance(value, bytes) or KEY not in everything_shown(caught.value), name
 
 
 @example(task_id="a?b=c#d/e")

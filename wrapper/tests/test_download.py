@@ -189,7 +189,8 @@ def test_error_of_a_download_says_that_the_task_is_paid_and_how_to_fetch_it(
         ("/proc/new/", r"/proc/new' cannot be written"),
         ("{0}/file/a.mp4", r"file' is a file, not a folder"),
         ("{0}/new/" + "x" * 300 + ".mp4", "cannot be written: File name too long"),
-        ("{0}/a\0b.mp4", "cannot be written: .*embedded null"),
+        ("{0}/" + "x" * 300, "/xxx.* cannot be written: File name too long"),
+        ("{0}/a\0b.mp4", r"a\\x00b\.mp4' cannot be written: .*embedded null"),
         ("{0}/file", "exists: name another file"),
         ("{0}/lost", "exists: name another file"),
         ("{0}/folder.mp4", "folder.mp4' is a folder"),
@@ -266,6 +267,9 @@ def test_disk_that_becomes_full_leaves_nothing(shell: str, tmp_path: Path, monke
 
     assert caught.value.task_id == TASK_ID
     assert files_in(tmp_path) == []
+    monkeypatch.setattr(Path, "open", refuse(errno.EROFS, "Read-only file system"))
+    with pytest.raises(DownloadFailed, match=r"/a\.png' cannot be written: Read-only file system"):
+        fetch(shell, provider(answer(200, PNG)), finished(), tmp_path / "a.png")
 
 
 def test_file_system_that_cannot_map_files_gets_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

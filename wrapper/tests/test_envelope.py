@@ -126,10 +126,10 @@ def test_code_is_the_one_of_the_task_or_of_the_envelope(error_code: Any, root_co
     assert read(answer(400, {"code": root_code, "data": {"error": {"code": error_code}}})).code == code
 
 
-@pytest.mark.parametrize("where", ["https://else.test/", None])
-def test_redirect_is_not_followed(where: str | None) -> None:
+@pytest.mark.parametrize(("status", "where"), [(300, "https://else.test/"), (399, None)])
+def test_redirect_is_not_followed(status: int, where: str | None) -> None:
     traced = {"x-request-id": "1", "x-trace-id": "2", "cf-ray": "3", "date": "4", "server": "5"}
-    found = read(answer(307, b"", **traced, **({"location": where} if where else {}), set_cookie="s", x_api_key="k"))
+    found = read(answer(status, b"", **traced, **({"location": where} if where else {}), set_cookie="s", x_api_key="k"))
 
     assert type(found) is errors.ProviderBroken
     assert f". It points to {where or 'nowhere'!r}, which is not followed" in str(found)

@@ -137,7 +137,6 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
         (errors.InvalidRequest("no", status=400), False, "Change the request"),
         (errors.AuthenticationFailed("no", status=401), False, "Check the key"),
         (errors.PermissionDenied("no", status=403), False, "Check the plan"),
-        (errors.ProviderBroken("no", status=302), False, "base_url"),
         (errors.ProviderBroken("no", status=500), True, "Try again"),
         (errors.ProviderBroken("no", status=500, task_id=TASK_ID), False, "client.wait"),
         (errors.TaskFailed(failed(message="x")), True, "Submit the task again"),
@@ -151,6 +150,13 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
 def test_error_says_whether_to_retry_and_what_next(error: errors.UnitaskError, retryable: bool, next_step: str) -> None:
     assert error.retryable is retryable
     assert next_step in error.next_step
+
+
+def test_error_of_a_redirect_points_to_the_base_url() -> None:
+    found = [errors.ProviderBroken("no", status=status) for status in (300, 399, 400)]
+
+    assert [error.next_step == "Check base_url: a redirect is not followed" for error in found] == [True, True, False]
+    assert [error.retryable for error in found] == [False, False, True]
 
 
 def test_class_line_is_a_row_of_the_table_of_reasons(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from unitask._core import envelope, pagination, requests, retry
 from unitask._core.effects import Flow, Response, RowYielded, SendRequest
 from unitask._core.requests import HistoryQuery
 
-from .script import CUT_OFF, NEVER_LEFT, Played, answer, limits, play, refused
+from .script import CUT_OFF, NEVER_LEFT, TICKS, Played, answer, limits, play, refused
 from .script import history_page as page
 from .shells import KEY
 
@@ -96,6 +96,16 @@ def test_refusal_ends_at_once_and_silence_with_patience() -> None:
     assert play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}})).sleeps == [7.0]
 
 
+def test_deadline_bounds_requests_and_pauses() -> None:
+    def tried(seconds: float) -> Played:
+        send = requests.upload("", "a.png", "AAAA")
+        flow = retry.send_with_retry(send, envelope.read_upload, limits(), deadline=TICKS + seconds)
+        return play(flow, CUT_OFF, took=1.0)
+
+    assert [tried(seconds).timeouts[:1] for seconds in (60.0, 10.0, 0.0, -1.0)] == [[20.0], [10.0], [1.0], []]
+    assert [(len(found.sent), found.ended_at) for found in map(tried, (1.374, 1.375))] == [(1, 1.0), (2, 2.375)]
+
+
 @pytest.mark.parametrize(
     ("replies", "expected", "pages"),
     [
@@ -141,10 +151,11 @@ def test_full_page_of_known_rows_is_not_the_end() -> None:
 
 def test_row_is_recognised_on_any_later_page() -> None:
     running, nameless, other = {**A, "status": "running"}, {"status": "failed"}, {"status": "finished"}
-    ended = {**A, "status": "finished"}
-    played = play(history(), page(running, nameless), page(other), page(ended, nameless, "b"), page())
+    ended, numbered = {**A, "status": "finished"}, {"id": 7, "status": "running"}
+    later = page(ended, nameless, {**numbered, "status": "finished"}, "b")
+    played = play(history(), page(running, nameless, numbered), page(other), later, page())
 
-    assert [found.raw for found in rows_of(played)] == [running, nameless, other, {"task_id": "b"}]
+    assert [found.raw for found in rows_of(played)] == [running, nameless, numbered, other, {"task_id": "b"}]
 
 
 @pytest.mark.usefixtures("local_time_of_tokyo")

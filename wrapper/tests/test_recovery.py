@@ -113,6 +113,7 @@ ROWS: dict[str, tuple[dict[str, Any], Outcome]] = {  # the row of our task
     "a blank id": ({"task_id": " "}, UNCLEAR),
 }
 NO_DATE = replace(history(), headers={"date": ""})
+SMALL = [answer(200, {"code": 200, "data": {"data": [{"task_id": one}], "size": 1, "total": 1}}) for one in ("a", "c")]
 PAGES: dict[str, tuple[list[Any], Outcome]] = {  # a history without our task
     "nothing": ([history()], ABSENT),
     "own tasks": ([history("a", total=2), history("b", total=2)], ABSENT),
@@ -122,11 +123,15 @@ PAGES: dict[str, tuple[list[Any], Outcome]] = {  # a history without our task
     "a gateway": ([GATEWAY], UNCLEAR),
     "empty pages": ([history(total=7)], UNCLEAR),
     "a round total and a task more": ([history(*FULL, total=100), history("late", total=100)], UNCLEAR),
+    "small pages, and a task more than the total": (SMALL, UNCLEAR),
     "a smaller total": ([history(*FULL, total=100), history("late", total=1)], UNCLEAR),
     "a task is missing": ([history("x", total=3), history("y", total=3), history(total=3)], UNCLEAR),
     "more tasks than the total": ([history("x", total=0)], UNCLEAR),
     "no total": ([answer(200, {"code": 200, "data": {"data": []}})], UNCLEAR),
-    "code 500": ([answer(200, {"code": 500, "data": {"data": [], "total": 0}})], UNCLEAR),
+    **{
+        f"code {code}": ([answer(200, {"code": code, "data": {"data": [], "total": 0}})], outcome)
+        for code, outcome in ((0, ABSENT), (1, UNCLEAR), (300, UNCLEAR), (500, UNCLEAR))
+    },
     "cut off": ([answer(200, b'{"code": 200, "data": {"data": [], "total": 0}} <!-- cut -->')], UNCLEAR),
     "the same page again": ([history(*FULL, total=100)], UNCLEAR),
     "the same page again, and a larger total": ([history(*FULL, total=300)], UNCLEAR),
@@ -161,6 +166,7 @@ def test_task_of_another_submission_is_not_a_candidate() -> None:
 
     assert search(history(TASK_ID), polled=twin).outcome is UNCLEAR
     assert search(history(TASK_ID), polled=twin, own=(TASK_ID,)).outcome is ABSENT
+    assert search(history("first", TASK_ID), polled=OURS, own=("first",)).outcome is FOUND
 
 
 def test_history_of_all_times_is_read_too() -> None:
