@@ -50,6 +50,11 @@ class ChatChoice(Reader):
         return self._reader("delta", ChatMessage)
 
     @property
+    def logprobs(self) -> dict[str, Any] | None:
+        """Null in the page's sample."""
+        return self._object("logprobs")
+
+    @property
     def finish_reason(self) -> str | None:
         """Why it ends: stop, length, tool_calls or content_filter; null before the end of a stream."""
         return self._text("finish_reason")
