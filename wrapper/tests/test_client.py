@@ -112,13 +112,21 @@ def test_client_learns_how_long_tasks_take(shell: str) -> None:
 @pytest.mark.parametrize(
     "call", [lambda client: client.run(FACE_SWAP), lambda client: all_of(client.watch(TASK_ID))], ids=["run", "watch"]
 )
-def test_interruption_names_the_task(shell: str, call: Any, by: type[BaseException], at: int) -> None:
+def test_interruption_names_the_task(
+    shell: str, call: Any, by: type[BaseException], at: int, caplog: pytest.LogCaptureFixture
+) -> None:
     script = provider(seen("pending"), *[seen("processing")] * 9)
     with pytest.raises(by) as caught:
         perform(shell, script, call, clock=StoppedClock(at, by))
 
     (note,) = caught.value.__notes__
     assert f"client.wait({TASK_ID!r})" in note
+    assert set(caplog.messages) <= {f"stopped by {by.__name__}: {note}"}
+
+
+def test_error_names_what_the_transport_raised(shell: str) -> None:
+    with pytest.raises(errors.Unreachable, match=r"account/info, ReadTimeout: too late"):
+        perform(shell, provider(*[httpx.ReadTimeout("too late")] * 20), lambda client: client.account())
 
 
 def test_changes_are_logged_and_an_unknown_word_warns_once(shell: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -295,7 +295,7 @@ def test_refused_polls_of_a_task_that_was_shown_end_with_patience(flow: Callable
     assert isinstance(played.error, errors.ApiError)
     assert not isinstance(played.error, errors.InsufficientCredit)
     assert played.error.task_id == TASK_ID
-    assert "client.wait" in played.error.next_step
+    assert f"client.wait({TASK_ID!r})" in played.error.next_step
     assert pickle.loads(pickle.dumps(played.error)).next_step == played.error.next_step
 
 
