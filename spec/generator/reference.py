@@ -52,7 +52,7 @@ def _section(document: Document, task: Document) -> str:
         f"## {task['name']}\n\n{_plain(task['summary'])}\n",
         f"{_plain(task['description'])}\n" if task.get("description") else "",
         "Discontinued by the provider.\n" if task.get("deprecated") else "",
-        f"`{task['model']}` `{task['task_type']}`. Price: {price_words(task)}. {count_words(task)}".rstrip()
+        f"{_request(document, task)}. Price: {price_words(task)}. {count_words(task)}".rstrip()
         + f" Usually takes {task['typical_seconds']['value']:g} s. "
         f"Source: {task['docs']['page']} ({task['docs']['date']}).\n",
         _tables("input", schemas, task["input"]),
@@ -60,6 +60,15 @@ def _section(document: Document, task: Document) -> str:
         _example(document, task),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _request(document: Document, task: Document) -> str:
+    """Return the model and task type of a task, with the endpoint if it has one of its own."""
+    name = f"`{task['model']}` `{task['task_type']}`"
+    for path, operations in document["paths"].items():
+        if "create" in task and operations.get("post", {}).get("operationId") == task["create"]:
+            return f"`POST {path}`, with the input as the body. In `unitask`: {name}"
+    return name
 
 
 def _tables(kind: str, schemas: Document, name: str) -> str:
