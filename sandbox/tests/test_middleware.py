@@ -65,7 +65,14 @@ PREFLIGHT = {"origin": PAGE, "access-control-request-method": "POST", "access-co
 
 
 @pytest.mark.parametrize(
-    ("allowed", "shown"), [((PAGE,), PAGE), (("*",), "*"), (("http://app.example", f"{PAGE}:8443"), None), ((), None)]
+    ("allowed", "shown"),
+    [
+        ((PAGE,), PAGE),
+        (("*",), "*"),
+        ((PAGE.upper(),), PAGE),
+        (("http://app.example", f"{PAGE}:8443"), None),
+        ((), None),
+    ],
 )
 def test_page_of_an_allowed_origin_calls_the_api_and_controls_nothing(
     http_with: HttpWith, allowed: tuple[str, ...], shown: str | None
@@ -111,7 +118,13 @@ def test_addresses_begin_with_the_public_url(http_with: HttpWith) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("public_url", "box.example"), ("public_url", "https://a.test/?a=1"), ("allowed_origins", ("https://a.test/",))],
+    [
+        ("public_url", "box.example"),
+        ("public_url", "https://a.test/?a=1"),
+        ("public_url", "http://[::1"),
+        ("public_url", "http://a:x"),
+        ("allowed_origins", ("https://a.test/",)),
+    ],
 )
 def test_address_that_cannot_be_one_is_refused_at_the_start(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{name} .*: give "):

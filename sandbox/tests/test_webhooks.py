@@ -1,6 +1,7 @@
 """Webhooks: which ends are sent, how often, and what is kept of the secret afterwards."""
 
 import sqlite3
+import textwrap
 import threading
 import time
 from collections.abc import Mapping
@@ -184,7 +185,8 @@ def test_webhook_is_sent_later_when_there_is_no_thread_for_it(
 
 
 PICTURE = base64_of(bytes(range(256)))
-URLS = ["https://a.test/a.png?x=1", PICTURE]
+WRAPPED = "\r\n".join(textwrap.wrap(PICTURE, 76))  # as the program base64 writes it
+URLS = ["https://a.test/a.png?x=1", PICTURE, WRAPPED, f"DATA:image/png;base64,{PICTURE}"]
 ECHOES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a recorded family": (
         simulated("kling", "video_generation", prompt="a", duration=5),
@@ -192,7 +194,7 @@ ECHOES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "a picture in base64": (
         simulated("gemini", "nano-banana-pro", prompt="a" * 300, image_urls=URLS),
-        {"prompt": "a" * 300, "image_urls": [URLS[0], f"{PICTURE[:40]}..."]},
+        {"prompt": "a" * 300, "image_urls": [URLS[0], *(f"{url[:40]}..." for url in URLS[1:])]},
     ),
     "a sample shows nothing": (face_swap(), {}),
     "the sample of several faces": (face_swap(task_type="multi-face-swap"), {}),

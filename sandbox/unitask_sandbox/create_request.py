@@ -17,7 +17,7 @@ QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 LONGEST_ECHO = 10_000  # characters of a text
 SHOWN = 40  # characters of a longer one, and of a file
 # A file in base64, which may be a picture of a person; a long word has not all of capitals, small letters and digits
-_CONTENT = re.compile(r"data:.*|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/]{200,}={0,2}", re.DOTALL)
+_CONTENT = re.compile(r"(?i:data):.*|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/\r\n]{200,}={0,2}[\r\n]*", re.DOTALL)
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 
 

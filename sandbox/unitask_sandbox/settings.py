@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 from unitask_sandbox.faults import Fault
 from unitask_sandbox.http_client import Private
@@ -20,6 +21,13 @@ MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(_ADDRESS.fullmatch(text) and urlsplit(text).hostname and urlsplit(text).port != 0)
+    except ValueError:  # [::1, or a port that is no number
+        return False
 
 
 def _is_count(value: object) -> bool:
@@ -89,6 +97,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.data is not None:
             object.__setattr__(self, "data", Path(self.data))  # a str is accepted
+        object.__setattr__(
+            self, "allowed_origins", tuple(map(str.lower, self.allowed_origins))
+        )  # as browsers send them
         if "" in self.keys:
             raise ValueError("an API key must not be empty")
         for usd in self.keys.values():
@@ -102,7 +113,7 @@ class Settings:
             ("concurrency", self.concurrency is None or _is_count(self.concurrency), "an integer from 1"),
             (
                 "public_url",
-                self.public_url is None or _ADDRESS.fullmatch(self.public_url),
+                self.public_url is None or _is_address(self.public_url),
                 "an http(s) address, no query",
             ),
             ("allowed_origins", all(map(_ORIGIN.fullmatch, self.allowed_origins)), "scheme://host[:port], or *"),

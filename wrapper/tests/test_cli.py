@@ -356,6 +356,7 @@ def test_sandbox_is_started_with_its_options(capsys: Captured, monkeypatch: pyte
     }
     out, err = capsys.readouterr()
     assert "export UNITASK_BASE_URL=https://box.example UNITASK_API_KEY=sandbox\n" in out
+    assert "is at https://box.example, and listens at http://127.0.0.1:7." in out
     assert "have the consent of the persons shown" in out
     assert "192.0.2.1 can use this sandbox" in err
     assert exit_code("sandbox") == 0

@@ -234,7 +234,7 @@ def _sandbox(options: argparse.Namespace) -> int:
             private_addresses=options.private_addresses,
             faults=read_faults(options.faults) if options.faults else (),
         )
-        serve(settings, host=options.host, port=options.port, on_ready=lambda url: _announce(options.public_url or url))
+        serve(settings, host=options.host, port=options.port, on_ready=lambda url: _announce(url, options.public_url))
     except BrokenPipeError:
         raise
     except (OSError, ValueError, OverflowError) as error:
@@ -245,9 +245,10 @@ def _sandbox(options: argparse.Namespace) -> int:
     return 0
 
 
-def _announce(url: str) -> None:
-    put(f"The local provider is at {url}. It swaps real faces: have the consent of the persons shown.")
-    put(f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox")
+def _announce(url: str, public_url: str | None) -> None:
+    place = f"{public_url}, and listens at {url}" if public_url else url
+    put(f"The local provider is at {place}. It swaps real faces: have the consent of the persons shown.")
+    put(f"export UNITASK_BASE_URL={public_url or url} UNITASK_API_KEY=sandbox")
 
 
 def _contract(arguments: list[str]) -> int:
