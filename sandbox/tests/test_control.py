@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-import json
+import itertools
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -62,6 +62,15 @@ def test_seed_gives_the_same_ids_in_each_run_and_new_ones_in_a_used_folder(http_
     assert not {*again, *run_of(http_with(seed=8)), *run_of(http_with())} & {*ids}
 
 
+def test_seeded_asset_is_a_new_one_after_a_snapshot_is_loaded(http_with: HttpWith) -> None:
+    http = http_with(seed=7)
+    first = http("POST", "/api/v1/asset/upload", json={"url": "https://a.test/a.png"}).json()["asset_id"]
+    control(http, "POST", SNAPSHOT, content=saved(http))
+    second = http("POST", "/api/v1/asset/upload", json={"url": "https://a.test/a.png"}).json()["asset_id"]
+
+    assert first != second
+
+
 def test_accounts_are_shown_by_fingerprint(http_with: HttpWith) -> None:
     http = http_with(keys={"sandbox": 1.0, "a-second-key": 2.0})
     http.create()
@@ -103,17 +112,25 @@ def test_tasks_files_and_dates_follow_the_moved_clock(clock: Clock) -> None:
     assert moved.headers["date"] == "Fri, 15 Jan 2027 09:00:00 GMT"
 
 
+def test_clock_can_be_moved_by_less_than_a_request_takes(http_with: HttpWith) -> None:
+    http = http_with(clock=itertools.count(NOW).__next__)
+
+    assert control(http, "POST", CLOCK, json={"advance": 0})["now"] > NOW
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [
         ({"advance": -1}, "the clock is at 1800000000.250 and only moves forward; /_sandbox/reset begins anew"),
         ({"set": 0}, "only moves forward"),
         ({"set": 1e12}, "the latest time is"),
+        ({"advance": 10**400}, "the latest time is"),
+        ({"advance": -(10**400)}, "only moves forward"),
         ({"advance": True}, 'send {"advance": seconds} or {"set": unix seconds}'),
         ({"advance": 1, "set": 1}, 'send {"advance"'),
         ([], 'send {"advance"'),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:20],
 )
 def test_clock_refuses_what_it_cannot_do(http: Http, order: Any, words: str) -> None:
     answer = http("POST", CLOCK, json=order)
@@ -133,7 +150,7 @@ def test_request_log_has_bodies_without_keys(http_with: HttpWith) -> None:
     config = {"webhook_config": {"endpoint": "https://a.test", "secret": secret}}
     body = {**face_swap(config=config, note=f"my {key}"), "input": {"target_image": long, "swap_image": "c291cmNl"}}
     task_id = http("POST", CREATE, json=body).json()["data"]["task_id"]
-    http("GET", f"/account/info?token={key}&page={key}")
+    http("GET", f"/account/info?token={key}&page={key}&{key}=x")
     other = {"x-api-key": key, "authorization": "Bearer a-real-key-by-mistake", "content-type": "a/b"}
     http("POST", CREATE, content=b"\x00\x01", headers=other)
     answer = http("GET", ARRIVALS)
@@ -149,7 +166,7 @@ def test_request_log_has_bodies_without_keys(http_with: HttpWith) -> None:
     assert sent["input"]["target_image"] == f"{long[:60]}... (400000 characters, SHA-256 {digest})"
     assert create["request"]["size"] > 400_000
     assert create["response"]["json"]["data"]["task_id"] == task_id
-    assert info["query"] == {"token": "[hidden]", "page": "[hidden]"}
+    assert info["query"] == {"token": "[hidden]", "page": "[hidden]", "[hidden]": "x"}
     assert (info["request"], info["response"]["json"]["data"]["api_key"]) == (None, "[hidden]")
     assert bad["request"] == {"kind": "a/b", "size": 2, "sha256": hashlib.sha256(b"\x00\x01").hexdigest()}
 
@@ -225,6 +242,13 @@ def changed(content: bytes, *left_out: str, **added: bytes) -> bytes:
     return made.getvalue()
 
 
+def by_lzma() -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_LZMA) as new:
+        new.writestr(snapshot.DATABASE, b"content")
+    return made.getvalue()
+
+
 def database(tmp_path: Path, content: bytes, statement: str) -> bytes:
     path = tmp_path / "changed.sqlite3"
     path.write_bytes(zipfile.ZipFile(io.BytesIO(content)).read(snapshot.DATABASE))
@@ -242,6 +266,9 @@ def database(tmp_path: Path, content: bytes, statement: str) -> bytes:
         ("traversal", "no snapshot has an entry '../../evil.png'"),
         ("too large", "the limit is 1"),
         ("bad clock", "its clock is at -1.0"),
+        ("clock beyond a float", "int too large"),
+        ("other compression", "by another method than deflate"),
+        ("traversal by the database", "no snapshot lists a file '../../evil.png'"),
         ("no sqlite", "file is not a database"),
         ("other tables", "its database has other tables than this version of unitask"),
         ("no json", "its database is damaged"),
@@ -261,7 +288,12 @@ def test_bad_snapshot_is_refused_and_changes_nothing(
         "no database": lambda: changed(good, snapshot.DATABASE),
         "traversal": lambda: changed(good, **{"../../evil.png": b"x"}),
         "too large": lambda: good,
-        "bad clock": lambda: changed(good, snapshot.CLOCK, **{snapshot.CLOCK: json.dumps({"now": -1}).encode()}),
+        "bad clock": lambda: changed(good, snapshot.CLOCK, **{snapshot.CLOCK: encoded({"now": -1})}),
+        "clock beyond a float": lambda: changed(good, snapshot.CLOCK, **{snapshot.CLOCK: encoded({"now": 10**400})}),
+        "other compression": by_lzma,
+        "traversal by the database": lambda: database(
+            tmp_path, good, "INSERT INTO files VALUES ('../../evil.png', NULL, 1e12)"
+        ),
         "no sqlite": lambda: changed(good, snapshot.DATABASE, **{snapshot.DATABASE: bytes(4096)}),
         "other tables": lambda: database(tmp_path, good, "CREATE TRIGGER t DELETE ON tasks BEGIN SELECT 1; END"),
         "no json": lambda: database(tmp_path, good, "UPDATE tasks SET meta = '{'"),

@@ -35,11 +35,12 @@ def events_of(http: Http, **more: Any) -> list[str]:
     """The events of a stream, as a parser has them that splits at blank lines."""
     text = http.unchecked("POST", CHAT, json={**HELLO, "stream": True, **more}).text
     events = text.removesuffix("\n\n").split("\n\n")
-    assert all(event.startswith("data: ") and "\n" not in event for event in events)
+    assert all(event.startswith("data: ") and event.splitlines() == [event] for event in events)
     return [event.removeprefix("data: ") for event in events]
 
 
 def test_stream_is_one_event_after_another_with_an_empty_usage_at_its_end(http: Http) -> None:
+    assert events_of(http, messages=[{"role": "user", "content": "ends of lines: \u2028 \u0085 \x0c"}])
     *said, last, end = events_of(http, model="gpt-4o-image")
     deltas = [json.loads(event)["choices"][0] for event in said]
 
@@ -134,7 +135,10 @@ def test_answer_fits_the_schema_of_the_request(http: Http, schema: dict[str, Any
     assert one == again
 
 
-DOUBLED = {f"a{n}": {"prefixItems": [{"$ref": f"#/$defs/a{n + 1}"}] * 2, "type": "array"} for n in range(60)}
+def doubled(keyword: str) -> dict[str, Any]:
+    """Return a schema whose number of rules doubles sixty times."""
+    rules = {f"a{n}": {keyword: [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(60)}
+    return {"$defs": {**rules, "a60": {"pattern": "^a+$"}}, "$ref": "#/$defs/a0"}
 
 
 def test_chat_model_that_makes_pictures_answers_in_markdown(http: Http) -> None:
@@ -194,7 +198,11 @@ FIELDS = {"model": "m", "prompt": "p"}
         ),
         (CHAT, {"json": formatted({"$ref": "#"})}, "RecursionError"),
         (CHAT, {"json": formatted({"type": "array", "minItems": 10**30})}, "does not fit this schema"),
-        (CHAT, {"json": formatted({"$defs": {**DOUBLED, "a60": {}}, "$ref": "#/$defs/a0"})}, "more than 2000 values"),
+        (CHAT, {"json": formatted({"type": "array", "minItems": 1e300})}, "does not fit this schema"),
+        (CHAT, {"json": formatted({"type": "array", "minItems": 2001})}, "more than 2000 values"),
+        (CHAT, {"json": formatted(doubled("prefixItems"))}, "more than 50000 rules"),
+        (CHAT, {"json": formatted(doubled("allOf"))}, "more than 50000 rules"),
+        (CHAT, {"json": formatted(doubled("anyOf"))}, "more than 50000 rules"),
         (EDIT, {"json": FIELDS}, "the body is not a form"),
         (EDIT, {"data": {**FIELDS, "n": "two"}, "files": {"mask": b"x"}}, '"image" is a required property'),
         (EDIT, {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data"}}, "boundary"),

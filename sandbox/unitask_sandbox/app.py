@@ -199,7 +199,8 @@ class _Exchange:
         self._entry: Arrival | None = None
         bearer = self._headers.get("authorization", "").rpartition(" ")[2]
         keys = (*self._sandbox.settings.keys, bearer, self._headers.get(KEY_HEADER, ""))
-        self._secrets = [key for key in keys if len(key) >= request_log.SHORTEST_SECRET]
+        secrets = {key for key in keys if len(key) >= request_log.SHORTEST_SECRET}
+        self._secrets = sorted(secrets, key=len, reverse=True)  # one may be part of another one
 
     async def receive(self) -> Message:
         """Return the next piece of the request."""

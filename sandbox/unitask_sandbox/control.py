@@ -51,9 +51,12 @@ async def _clock(request: Request) -> Response:
         [(name, value)] = cast("dict[str, Any]", order).items() if _is_object_of_one(order) else [("", None)]
         if name not in ("advance", "set") or isinstance(value, bool) or not isinstance(value, int | float):
             raise Refusal(400, HOW_TO_MOVE)
-        to = value + (sandbox.clock() if name == "advance" else 0)
+        now = sandbox.clock()
+        to = value + now if name == "advance" and abs(value) <= LATEST else value
         if to > LATEST:
-            raise Refusal(400, f"{name} {value}: the latest time is {LATEST:.0f}, in the year 9999")
+            raise Refusal(400, f"{name} {str(value)[:20]}: the latest time is {LATEST:.0f}, in the year 9999")
+        if to < now:
+            raise Refusal(400, f"the clock is at {now:.3f} and only moves forward; /_sandbox/reset begins anew")
         await run_in_threadpool(sandbox.move_clock, to)
     return JSONResponse({"now": sandbox.clock()})
 

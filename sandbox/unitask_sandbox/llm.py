@@ -145,7 +145,7 @@ def stream(whole: Mapping[str, Any], usage: Mapping[str, Any]) -> Iterator[str]:
             sent.append([{"index": choice["index"], "delta": delta, "finish_reason": end}])
     for choices in (*sent, []):
         chunk = {**whole, "object": "chat.completion.chunk", "choices": choices, "usage": None if choices else usage}
-        yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+        yield f"data: {json.dumps(chunk)}\n\n"  # ASCII: some clients end a line at U+2028 or U+0085, too
     yield "data: [DONE]\n\n"
 
 

@@ -123,11 +123,15 @@ def without_secrets(
     """Return parameters or headers as the log has them; those with some names, or all of them."""
     shown: dict[str, str] = {}
     for name in itertools.islice(values if names is None else (name for name in names if name in values), MOST_NAMES):
-        value = values[name]
-        for secret in secrets:
-            value = value.replace(secret, HIDDEN)
-        shown[name[:NOTED]] = HIDDEN if name.lower() in _SECRETS else value[:NOTED]
+        value = HIDDEN if name.lower() in _SECRETS else _hidden(values[name], secrets)
+        shown[_hidden(name, secrets)[:NOTED]] = value[:NOTED]
     return shown
+
+
+def _hidden(text: str, secrets: Collection[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ The schemas are those of structured output: types with their limits, enum, const
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -13,7 +13,8 @@ from jsonschema_rs import Draft202012Validator
 from unitask_sandbox import bundle
 from unitask_sandbox.failures import Refusal
 
-MOST_PARTS = 2000  # of a value: a schema can be small and demand millions
+MOST_PARTS = 2000  # of a value, and references on the way: a schema can be small and demand millions
+MOST_RULES = 50_000
 LONGEST_TEXT = 10_000
 TEXT = "SIMULATED"
 FORMATS = {
@@ -45,9 +46,12 @@ def instance(schema: dict[str, Any], at: str) -> Any:
         raise Refusal(400, f"invalid request: {at} is not a JSON Schema: {str(error).splitlines()[0][:200]}") from None
     value: Any = None
     try:
-        value = _Maker(schema).value(schema, ())
+        maker = _Maker(schema)
+        if maker.size(schema) > MOST_RULES:  # validation could take hours, and nothing else runs meanwhile
+            raise ValueError(f"it has more than {MOST_RULES} rules, each counted wherever it is referred to")
+        value = maker.value(schema, ())
         reason = bundle.problems(validator, value)
-    except (ArithmeticError, LookupError, RecursionError, ValueError) as error:
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__} {error}"[:200]
     if reason:
         raise Refusal(400, f"{at}: the SIMULATED answer does not fit this schema ({reason}); use a simpler schema")
@@ -63,11 +67,27 @@ def _rule(schema: object) -> Rule:
 class _Maker:
     schema: dict[str, Any]
     left: int = MOST_PARTS
+    sizes: dict[str, int] = field(default_factory=dict[str, int])  # of what is referred to
 
-    def value(self, schema: object, path: Path) -> Any:
+    def size(self, part: object) -> int:
+        """Return how many rules a part of the schema has, with those that it refers to."""
+        if isinstance(part, list):
+            return sum(map(self.size, cast("list[object]", part)))
+        rule, total = _rule(part), 1
+        if isinstance(reference := rule.get("$ref"), str) and reference.startswith("#"):
+            if reference not in self.sizes:
+                self.sizes[reference] = 1  # what refers to itself ends with the value
+                self.sizes[reference] = self.size(self._target(reference))
+            total += self.sizes[reference]
+        return total + sum(map(self.size, rule.values()))
+
+    def _count(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise ValueError(f"it demands more than {MOST_PARTS} values")
+            raise ValueError(f"it demands more than {MOST_PARTS} values and references")
+
+    def value(self, schema: object, path: Path) -> Any:
+        self._count()
         rule, path = self._merged(_rule(schema), path)
         if "const" in rule:
             return rule["const"]
@@ -116,6 +136,7 @@ class _Maker:
             parts.append(self._target(rule["$ref"]))
             path = (*path, rule["$ref"])
         for part in parts:
+            self._count()
             other, path = self._merged(_rule(part), path)
             fields: Rule = {**other.get("properties", {}), **own.get("properties", {})}
             required: list[Any] = [*other.get("required", ()), *own.get("required", ())]

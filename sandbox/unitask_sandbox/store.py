@@ -353,9 +353,10 @@ class Store:
         self._changed("INSERT INTO files VALUES (?, NULL, ?)", name, expires_at)
 
     def is_used(self, given: str) -> bool:
-        """Return whether an id is that of a task, or of a file that is of no task."""
-        query = "SELECT 1 FROM tasks WHERE task_id = ? UNION ALL SELECT 1 FROM files WHERE name LIKE ?"
-        return bool(self._rows(query, given, f"ephemeral/{given}.%"))
+        """Return whether an id is that of a task, of a file that is of no task, or ends that of an asset."""
+        query = """SELECT 1 FROM tasks WHERE task_id = ? UNION ALL SELECT 1 FROM files WHERE name LIKE ?
+                   UNION ALL SELECT 1 FROM assets WHERE asset_id LIKE ?"""
+        return bool(self._rows(query, given, f"ephemeral/{given}.%", f"%-{given[-12:]}"))
 
     def files(self) -> set[str]:
         """Return the names of all files, expired ones included until they are removed."""
