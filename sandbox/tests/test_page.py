@@ -361,7 +361,7 @@ def test_file_of_a_field_that_takes_an_address_is_uploaded(page: Any, serve: Any
     assert all(address.startswith(f"{site.url}/files/ephemeral/") for address in given)
 
 
-def test_rendered_reference_shows_the_fields_of_a_task_type_and_loads_nothing_from_elsewhere(
+def test_rendered_reference_shows_task_types_and_legacy_endpoints_and_loads_nothing_from_elsewhere(
     browser: Any, serve: Any
 ) -> None:
     site = serve()
@@ -373,6 +373,7 @@ def test_rendered_reference_shows_the_fields_of_a_task_type_and_loads_nothing_fr
         section = page.locator('[id="tag/faceswap/FaceSwapRequest"]')
         for field in ("target_image", "swap_image", "Price: $0.01"):
             expect(section).to_contain_text(field)
+        expect(page.locator('[id$="operation/legacy_mj_imagine"]')).not_to_have_count(0)
 
     assert hosts - {""} == {urlsplit(site.url).netloc}
 

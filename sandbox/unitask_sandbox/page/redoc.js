@@ -7,7 +7,7 @@ const create = shown.paths["/api/v1/task"].post;
 create.tags = ["task"]; // Redoc would repeat the operation for each family
 for (const tag of shown.tags) {
   const schemas = bundle["x-tasks"]
-    .filter((task) => task.family === tag.name)
+    .filter((task) => task.family === tag.name && !task.create) // legacy tasks are operations already
     .map((task) => `${task.name}Request`)
     .filter((name) => name in shown.components.schemas); // several classes of one task type share one
   if (schemas.length) {

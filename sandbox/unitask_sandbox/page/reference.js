@@ -80,7 +80,7 @@ function overview(name) {
         "div",
         {},
         h("dt", {}, "Spec"),
-        h("dd", {}, h("a", { href: "openapi.json" }, "openapi.json"), ` version ${spec.info.version}; `, h("a", { href: "docs" }, "rendered with every field")),
+        h("dd", {}, h("a", { href: "openapi.json" }, "openapi.json"), ` version ${spec.info.version}; `, h("a", { href: "docs" }, "rendered with every field"), "; ", h("a", { href: "_sandbox/page/openapi.json" }, "for client generators")),
       ),
     ),
     ...spec.tags.map((tag) =>

@@ -43,7 +43,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> Response[LegacyFaceSwapEnvelope]:
-    """Look at a face swap.
+    """Get a face swap.
 
     Args:
         client: Sends the request.
@@ -64,7 +64,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> LegacyFaceSwapEnvelope:
-    """Look at a face swap.
+    """Get a face swap.
 
     Args:
         client: Sends the request.
@@ -87,7 +87,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> Response[LegacyFaceSwapEnvelope]:
-    """Look at a face swap.
+    """Get a face swap.
 
     Args:
         client: Sends the request.
@@ -108,7 +108,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> LegacyFaceSwapEnvelope:
-    """Look at a face swap.
+    """Get a face swap.
 
     Args:
         client: Sends the request.

@@ -43,7 +43,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> Response[LegacyToolkitEnvelope]:
-    """Look at a task of the image toolkit.
+    """Get a task of the image toolkit.
 
     Args:
         client: Sends the request.
@@ -64,7 +64,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> LegacyToolkitEnvelope:
-    """Look at a task of the image toolkit.
+    """Get a task of the image toolkit.
 
     Args:
         client: Sends the request.
@@ -87,7 +87,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> Response[LegacyToolkitEnvelope]:
-    """Look at a task of the image toolkit.
+    """Get a task of the image toolkit.
 
     Args:
         client: Sends the request.
@@ -108,7 +108,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: LegacyLook,
 ) -> LegacyToolkitEnvelope:
-    """Look at a task of the image toolkit.
+    """Get a task of the image toolkit.
 
     Args:
         client: Sends the request.

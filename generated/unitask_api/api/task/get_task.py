@@ -42,7 +42,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[TaskEnvelope]:
-    """Look at a task.
+    """Get a task.
 
     Args:
         task_id: The id in the response to the submission.
@@ -63,7 +63,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> TaskEnvelope:
-    """Look at a task.
+    """Get a task.
 
     Args:
         task_id: The id in the response to the submission.
@@ -86,7 +86,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[TaskEnvelope]:
-    """Look at a task.
+    """Get a task.
 
     Args:
         task_id: The id in the response to the submission.
@@ -107,7 +107,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> TaskEnvelope:
-    """Look at a task.
+    """Get a task.
 
     Args:
         task_id: The id in the response to the submission.
