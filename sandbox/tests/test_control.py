@@ -213,7 +213,7 @@ def test_snapshot_restores_the_state_in_another_sandbox(http_with: HttpWith, clo
     http = http_with()
     done, image, upload = run_of(http)
     waiting = http.create()
-    content = saved(http)
+    content = changed(saved(http), **{"files/": b""})  # a folder of its own, as the program zip adds it
     clock.now += 30 * 86400  # every file has expired, and would be removed
     other = http_with(data=tmp_path, keys={"sandbox": 99.0, "another-key": 5.0})
     lost = other.create()

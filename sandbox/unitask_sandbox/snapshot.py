@@ -21,6 +21,7 @@ from unitask_sandbox.files import OURS, Files
 from unitask_sandbox.store import Store
 
 DATABASE, CLOCK, FILES = "sandbox.sqlite3", "clock.json", "files"
+_FOLDERS = (f"{FILES}/", f"{FILES}/ephemeral/")
 LARGEST = 2**30  # bytes, unpacked
 
 _FILE = re.compile(rf"{FILES}/((ephemeral/)?{OURS.pattern})")
@@ -84,6 +85,8 @@ def _unpack(snapshot: IO[bytes], folder: Path) -> None:
         if missing := {DATABASE, CLOCK}.difference(names):
             raise ValueError(f"it has no {min(missing)}")
         for name in names:
+            if name in _FOLDERS:  # some programs add them
+                continue
             if name not in (DATABASE, CLOCK) and not _FILE.fullmatch(name):
                 raise ValueError(f"no snapshot has an entry {name[:100]!r}")
             archive.extract(name, folder)
