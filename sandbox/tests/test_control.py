@@ -181,6 +181,8 @@ def test_request_log_is_filtered_and_bounded(http: Http, monkeypatch: pytest.Mon
     def found(query: str) -> list[int]:
         return [each["number"] for each in control(http, "GET", f"{ARRIVALS}?{query}")["arrivals"]]
 
+    for wrong in ("operations=get_task", "operation=get_tasks"):
+        assert http("GET", f"{ARRIVALS}?{wrong}").status_code == 400, wrong
     fingerprint = hashlib.sha256(b"sandbox").hexdigest()[:8]
     assert [found(query) for query in ("", "operation=get_task", f"path={CREATE}/", "limit=1")] == [
         [1, 2, 3, 4],

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from unitask_api import contract
 
 from unitask_sandbox import bundle
 from unitask_sandbox.clock import LATEST
@@ -23,6 +24,7 @@ from unitask_sandbox.operations import sandbox_of
 from unitask_sandbox.page import if_changed, limit_of
 from unitask_sandbox.request_log import is_of_key
 
+FILTERS = ("key", "limit", "operation", "path")  # of the request log
 HOW_TO_MOVE = 'send {"advance": seconds} or {"set": unix seconds}'
 PIECE = 2**18  # bytes of a snapshot that are sent at once
 IN_MEMORY = 2**20  # bytes of a snapshot
@@ -91,6 +93,10 @@ def _pieces(saved: IO[bytes]) -> Iterator[bytes]:
 
 def _arrivals(request: Request) -> Response:
     arrivals, query = sandbox_of(request).arrivals, request.query_params
+    if unknown := [name for name in query if name not in FILTERS]:  # a misspelt one would let every request pass
+        raise Refusal(400, f"there is no filter {unknown[0][:20]!r}; there are {', '.join(FILTERS)}")
+    if "operation" in query and query["operation"] not in contract.operations():
+        raise Refusal(400, f"the contract has no operation {query['operation'][:40]!r}; create_task is one")
     if request.method == "DELETE":
         arrivals.clear()
     found = [
