@@ -12,9 +12,11 @@ from typing import Any
 from .bundle import Document, as_text, operations, task_of
 from .models import reachable, references
 from .prices import price_words
+from .reference import limits
 
 CONTACT = {"name": "The issues of the repository", "url": "https://github.com/unitask/unitask/issues"}
 TASKS = "create_task"
+_FORMS = {"url": "a URL", "base64": "the file in base64"}
 
 
 def emit_public(document: Document, path: Path) -> None:
@@ -31,6 +33,7 @@ def public(document: Document) -> Document:
         families.setdefault(task["family"], []).append(task)
     made: Document = _plain(document)
     schemas = made["components"]["schemas"]
+    schemas |= {task["input"]: _plain(document["components"]["schemas"][task["input"]], forms=True) for task in tasks}
     request = schemas["TaskRequest"]
     variants = {schema["title"]: schema for schema in _requests(document, request, tasks)}
     groups = _groups(variants)
@@ -120,8 +123,15 @@ def _refs(names: Iterable[str]) -> list[Document]:
     return [{"$ref": f"#/components/schemas/{name}"} for name in names]
 
 
-def _plain(node: Any) -> Any:
-    """Return the document without extensions, but for the operation of an example."""
-    if isinstance(node, dict):
-        return {key: _plain(value) for key, value in node.items() if not key.startswith("x-")}
-    return [_plain(item) for item in node] if isinstance(node, list) else node
+def _plain(node: Any, *, forms: bool = False) -> Any:
+    """Return a part of the document without extensions; with `forms`, the description of a file says what is sent."""
+    if isinstance(node, list):
+        return [_plain(item, forms=forms) for item in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {key: _plain(value, forms=forms) for key, value in node.items() if not key.startswith("x-")}
+    if forms and (media := node.get("x-media")):
+        accepted = " or ".join(_FORMS[form] for form in media.get("accepts", _FORMS))
+        limited = [words for words in limits({"x-media": media}) if words != "a URL"]
+        plain["description"] = f"{node.get('description', '')} Send {'; '.join([accepted, *limited])}.".strip()
+    return plain
