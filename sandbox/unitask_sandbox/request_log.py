@@ -90,11 +90,22 @@ class Recorder:
         if not content or not content.lstrip().startswith((b"{", b"[")):
             content = None
         else:
+            if b"\\" in content:
+                content = _with_few_escapes(content)
             for secret in secrets:
-                content = content.replace(secret.encode(), HIDDEN.encode())
+                for spelt in (secret, json.dumps(secret)[1:-1]):
+                    content = content.replace(spelt.encode(), HIDDEN.encode())
             if len(content) > LARGEST_KEPT:
                 content = _shortened(content)
         return Body(kind, self.size, self._digest.hexdigest(), content)
+
+
+def _with_few_escapes(content: bytes) -> bytes:
+    """Return JSON in which a text is spelt as Python does; other programs write a slash or a plus as an escape."""
+    try:
+        return json.dumps(json.loads(content), ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return b""  # it is not shown
 
 
 def _shortened(content: bytes) -> bytes | None:
