@@ -17,7 +17,7 @@ from unitask._core.effects import Flow, Response, SendRequest, TransportFailure
 from unitask.testing import InstantClock, UnitaskProvider
 
 from .script import BODY, CUT_OFF, GATEWAY, TASK_ID, UNIX, Played, answer, history_page, limits, play, refused, seen
-from .shells import BASE_URL, KEY
+from .shells import BASE_URL, KEY, perform
 
 CLIENT = recovery.ClientIdentity()
 FOUND, ABSENT, UNCLEAR = Outcome.FOUND, Outcome.ABSENT, Outcome.UNCLEAR
@@ -223,6 +223,34 @@ def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
     assert found.outcome is UNCLEAR
     assert [each.id for each in found.candidates] == ["b", "a"]
     assert "tasks with this input: 1;" in found.reason
+
+
+def test_submission_of_either_protocol_is_sent_as_one() -> None:
+    for body in (BODY, LEGACY):
+        played = play(flows.submit(body, Output, limits().retry_policy), CUT_OFF)
+        assert [step.submission for step in played.steps if isinstance(step, SendRequest)] == [True]
+
+
+def test_task_that_this_client_submitted_is_not_taken_for_another() -> None:
+    replies = iter([seen("pending"), CUT_OFF])
+
+    def host(request: httpx.Request) -> httpx.Response:
+        reply = (
+            next(replies) if request.method == "POST" else history(TASK_ID) if "page" in request.url.params else task()
+        )
+        if isinstance(reply, TransportFailure):
+            raise httpx.ReadTimeout("lost")
+        return httpx.Response(reply.status, content=reply.body)
+
+    def call(client: Client) -> Recovery:
+        wanted = tasks.Raw(BODY["model"], BODY["task_type"], INPUT)
+        client.submit(wanted)
+        with pytest.raises(errors.SubmissionUncertain) as caught:
+            client.submit(wanted)
+        return client.find(caught.value, timeout=0.0)
+
+    found = perform("sync", host, call)
+    assert (found.task, found.candidates) == (None, ())
 
 
 def test_named_task_is_polled_first_by_its_own_protocol() -> None:
