@@ -39,7 +39,10 @@ NAMED_ONLY = [
     b'{"code": 200, "data": {"task_id":"x", "mod',
     b'{"data": {"task_id": "x", "n": ' + b"[" * 500 + b"]" * 500 + b"}}",
     b'<html><pre>{"task_id" : "x"}</pre>',
+    b'{"data": {"task_id": "x"}}\n {"data": {}}',
+    b'{"data": {"task_id": "x"}} []',
 ]
+TWO_IDS = b'{"parent": {"task_id": "y"}, "data": {"task_id": "x"}}'
 NOT_ITS_OWN = "HTTP 500 that is not the API's own: "
 UNREADABLE = [
     b"",
@@ -68,6 +71,7 @@ def test_submission_whose_answer_names_a_task_was_accepted(status: int, body: by
     [
         *((answer(status, body), "x", f"HTTP {status}") for status in (200, 502) for body in NAMED_ONLY),
         (dataclasses.replace(seen(), broken="the connection broke"), TASK_ID, "HTTP 200, and the connection broke"),
+        (dataclasses.replace(answer(200, TWO_IDS), broken="reset"), "x", "HTTP 200, and reset"),
         (answer(303, b"", location="/api/v1/task/x"), "x", "HTTP 303 that is not the API's own"),
         (answer(303, b"{}"), None, "HTTP 303 that is not the API's own"),
         (answer(307, b"{}", location="/api/v1/task/x"), "x", "HTTP 307 that is not the API's own"),
