@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import islice
 from typing import Any, TypeAlias, cast
@@ -171,6 +171,15 @@ def _number(text: str) -> float:
 def _is_deeper(value: Json, levels: int) -> bool:
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(not levels or _is_deeper(part, levels - 1) for part in parts)
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a JSON value with each of its texts changed, but for the names of fields."""
+    if isinstance(value, dict):
+        return {name: with_texts(part, change) for name, part in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [with_texts(part, change) for part in cast("list[object]", value)]
+    return change(value) if isinstance(value, str) else value
 
 
 @cache

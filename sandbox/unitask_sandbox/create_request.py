@@ -3,7 +3,7 @@
 import random
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from unitask_api.contract import TaskType
 
@@ -45,7 +45,7 @@ class CreateRequest:
         """Return what an answer shows of the input: all of it but long texts and files in base64."""
         if self.legacy or not bundle.echoes(self.task_type.model, self.task_type.task_type):
             return {}
-        echo: dict[str, Any] = _shortened(self.input)
+        echo: dict[str, Any] = bundle.with_texts(self.input, _shortened)
         return echo
 
     def task(self, task_id: str, account: str, settings: Settings, read: pricing.Read) -> Task:
@@ -77,14 +77,8 @@ class CreateRequest:
         )
 
 
-def _shortened(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _shortened(part) for name, part in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_shortened(part) for part in cast("list[object]", value)]
-    if isinstance(value, str) and (len(value) > LONGEST_ECHO or _CONTENT.fullmatch(value)):
-        return f"{value[:SHOWN]}..."
-    return value
+def _shortened(text: str) -> str:
+    return f"{text[:SHOWN]}..." if len(text) > LONGEST_ECHO or _CONTENT.fullmatch(text) else text
 
 
 def read_create_request(body: bytes, *, accept_unknown: bool = False) -> CreateRequest:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from unitask_sandbox import bundle
 from unitask_sandbox.clock import id_within
 from unitask_sandbox.failures import Refusal, TaskFailure
 from unitask_sandbox.inputs import decoded, is_address
@@ -68,19 +69,15 @@ class Files:
         kept = self.own(medium)
         return decoded(medium) if kept is None else kept
 
-    def with_assets(self, value: Any, account: str) -> Any:
+    def with_assets(self, given: Any, account: str) -> Any:
         """Return an input with the address of each asset that it names."""
-        if isinstance(value, dict):
-            fields = cast("dict[str, Any]", value)
-            return {name: self.with_assets(part, account) for name, part in fields.items()}
-        if isinstance(value, list):
-            return [self.with_assets(part, account) for part in cast("list[object]", value)]
-        if not isinstance(value, str) or not _ASSET.fullmatch(value):
-            return value
+        return bundle.with_texts(given, lambda text: self._address(text, account) if _ASSET.fullmatch(text) else text)
+
+    def _address(self, asset: str, account: str) -> str:
         for asset_id, url, active_at in self.store.assets(account):
-            if value == f"asset://{asset_id}" and active_at <= self.clock() and is_address(url):
+            if asset == f"asset://{asset_id}" and active_at <= self.clock() and is_address(url):
                 return url
-        raise TaskFailure(f"failed to get valid asset: {value}: GET /api/v1/asset/list shows none that is Active")
+        raise TaskFailure(f"failed to get valid asset: {asset}: GET /api/v1/asset/list shows none that is Active")
 
     def keep(self, file_id: str, content: bytes, extension: str) -> str:
         """Write a file without a task, for 24 hours, and return its name."""
