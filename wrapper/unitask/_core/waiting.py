@@ -29,6 +29,7 @@ class Waiting(Generic[OutputT]):
     limits: Timeouts
     started: Timestamp  # when the wait began
     exists: bool = False  # the provider has accepted or shown the task
+    least_pause: float = 0.0  # seconds between polls of a task whose end a webhook reports
     keeps: bool = True  # whether to keep the last answer, for `WaitTimeout`, while the task goes on
     last: Task[OutputT] | None = None
     ended: bool = False
@@ -86,6 +87,10 @@ class Waiting(Generic[OutputT]):
         self._see(found)
         return None if before is not None and before.raw == found.raw else found
 
+    def skip(self, at: Timestamp) -> None:
+        """Take a poll that the provider did not carry out, because of too many requests."""
+        self._now, self.polls, self._pause = at.monotonic, self.polls + 1, 0.0
+
     def with_polls(self, error: ErrorT) -> ErrorT:
         """Return an error with the facts of the polls so far."""
         error.attempts, error.elapsed, error.headers = self.polls, self.elapsed, self.headers
@@ -132,7 +137,7 @@ class Waiting(Generic[OutputT]):
     def _plan(self) -> None:
         usual = self.limits.durations.estimate(self.kind or "")
         self._unfinished = self._now
-        self._pause = max(self._pace, polling.next_poll_delay(self._now - self._submitted, usual))
+        self._pause = max(self._pace, self.least_pause, polling.next_poll_delay(self._now - self._submitted, usual))
         self._failing_since = self._now + self._pause
 
     def _learn(self, task: Task[OutputT]) -> None:
