@@ -27,6 +27,7 @@ from .mapping import MapResult, MapRun, MapTurn
 
 P = ParamSpec("P")
 T = TypeVar("T")
+SHORTEST_CALL = 1.0  # seconds that a poll gets, however long it waited for its turn
 
 
 class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
@@ -162,13 +163,12 @@ class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[
     async def _turn(
         self, pools: Pools[httpx.AsyncClient], send: SendRequest, request: httpx.Request
     ) -> AsyncGenerator[None]:
-        """Wait until a call may begin, and limit its time. A submission waits without a limit."""
-        allowed = self._allowed(send, request)
-        if send.submission:
-            async with pools.gate, asyncio.timeout(allowed):  # the time counts from where it is made
-                yield
-        else:
-            async with asyncio.timeout(allowed), pools.gate:
+        """Wait until a call may begin, and limit its time. What a poll has waited is taken from its time."""
+        allowed, begun = self._allowed(send, request), self._clock().monotonic
+        async with pools.gate:
+            if send.timeout is not None:
+                allowed = max(SHORTEST_CALL, allowed - (self._clock().monotonic - begun))
+            async with asyncio.timeout(allowed):
                 yield
 
     async def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -13,7 +13,7 @@ from ._core.pool import Job, Pool, Turn
 from ._model.task import OutputT, Task
 from ._model.timestamp import Timestamp
 from .budget import Budget
-from .errors import TaskFailed, UnitaskError, WaitTimeout
+from .errors import TaskFailed, UnitaskError
 from .inputs import Options, TaskInput
 
 __all__ = ["MapProgress", "MapResult"]
@@ -93,7 +93,11 @@ class MapRun:
             return found
 
     def finish(self, turn: MapTurn, now: Timestamp) -> bool:
-        """Take back a turn, as `Pool.finish`."""
+        """Take back a turn, as `Pool.finish`; what a task that has ended does not cost is free for others."""
+        task = turn.error.task if isinstance(turn.error, TaskFailed) else turn.task
+        for budget in self.budgets:
+            if isinstance(task, Task):
+                budget.see(task)
         with self.guard:
             return self.pool.finish(turn, now)
 
@@ -120,10 +124,6 @@ class MapRun:
     def result(self, turn: MapTurn) -> MapResult[Any]:
         """Return the result of a job that has ended."""
         job, error = turn.job, cast("UnitaskError | None", turn.error)
-        task = error.task if isinstance(error, TaskFailed | WaitTimeout) else turn.task
-        for budget in self.budgets:
-            if isinstance(task, Task):
-                budget.see(task)
         return MapResult(job.index, job.input, turn.task if error is None else None, error)
 
     def brings_forward(self, job: Job[TaskInput[Any]]) -> bool:

@@ -207,6 +207,7 @@ class Pool(Generic[InputT]):
             self._put(job, now if job.is_notified else now + pause)
             return False
         if isinstance(turn.error, errors.BudgetExceeded) and job.waiting is None and (self.waiting or self._turns):
+            job.flow = job.submission = None
             self._blocked.append(job)
             return False
         self._end(turn)
