@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = ["ApiError", "AuthenticationFailed", "BadInputMedia", "BudgetExceeded"]
 __all__ += ["ContentRejected", "DownloadFailed", "InsufficientCredit", "InvalidInput"]
-__all__ += ["InvalidRequest", "NoFaceFound", "NotFound", "PermissionDenied", "ProviderBroken", "QueueFull"]
-__all__ += ["RateLimited", "SubmissionUncertain", "TaskFailed", "UnitaskError", "Unreachable"]
+__all__ += ["InvalidRequest", "JournalError", "NoFaceFound", "NotFound", "PermissionDenied", "ProviderBroken"]
+__all__ += ["QueueFull", "RateLimited", "SubmissionUncertain", "TaskFailed", "UnitaskError", "Unreachable"]
 __all__ += ["WaitTimeout", "WebhookRejected"]
 
 FoundT = TypeVar("FoundT", covariant=True)
@@ -208,6 +208,12 @@ class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) befor
     def find(self, client: _Finds[FoundT], *, timeout: float | None = None) -> FoundT:
         """Call `client.find(error, timeout=timeout)`; await it for an async client."""
         return client.find(self, timeout=timeout)
+
+
+class JournalError(
+    UnitaskError, next_step="Correct what the message names, and start the job again with the same journal: it goes on"
+):
+    """The journal of a job cannot be opened, read or written. A request is sent only after its row was written."""
 
 
 class Unreachable(UnitaskError, next_step="Try again later", retryable=True):

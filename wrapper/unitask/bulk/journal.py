@@ -1,0 +1,392 @@
+"""The journal of a job in one SQLite file.
+
+Rules of this file: one thread writes, and one transaction holds all that waits (group commit). A future is done after
+its commit. A change that could not be written is kept, and written before the next one, unless it is an intent. The
+process that writes holds a lock of the system on FILE-lock, which ends with the process. Totals are kept by triggers.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, NamedTuple, Self
+
+from .._core.journal import Job, Row, RowState, Totals, Verdict
+from ..errors import InvalidInput, JournalError
+
+APPLICATION: Final = 0x756A6F62  # "ujob", in the header of the file
+VERSION: Final = 1
+BUSY_SECONDS: Final = 30.0  # for which another program may write to the file
+GATHERING: Final = 0.005  # seconds between commits while several changes wait: each costs some 0.15 ms of CPU
+PAGE: Final = 1000  # rows that are read at once
+SCHEMA: Final = """
+CREATE TABLE job (account TEXT, base_url TEXT, money_limit INTEGER, kind TEXT, created INTEGER NOT NULL);
+CREATE TABLE task (
+    key INTEGER PRIMARY KEY, digest TEXT NOT NULL, state TEXT NOT NULL, intent TEXT NOT NULL, task_id TEXT,
+    held INTEGER NOT NULL, spent INTEGER NOT NULL, outcome TEXT, files TEXT NOT NULL DEFAULT '[]'
+);
+CREATE TABLE totals (state TEXT PRIMARY KEY, tasks INTEGER, held INTEGER, spent INTEGER) WITHOUT ROWID;
+INSERT INTO job (created) VALUES (strftime('%s', 'now'));
+INSERT INTO totals SELECT column1, 0, 0, 0 FROM (VALUES ('sending'), ('sent'), ('done'), ('failed'), ('unknown'));
+CREATE TRIGGER task_added AFTER INSERT ON task BEGIN
+    UPDATE totals SET tasks = tasks + 1, held = held + new.held, spent = spent + new.spent WHERE state = new.state;
+END;
+CREATE TRIGGER task_changed AFTER UPDATE OF state, held, spent ON task BEGIN
+    UPDATE totals SET tasks = tasks - 1, held = held - old.held, spent = spent - old.spent WHERE state = old.state;
+    UPDATE totals SET tasks = tasks + 1, held = held + new.held, spent = spent + new.spent WHERE state = new.state;
+END;
+CREATE TRIGGER task_removed AFTER DELETE ON task BEGIN
+    UPDATE totals SET tasks = tasks - 1, held = held - old.held, spent = spent - old.spent WHERE state = old.state;
+END;
+"""
+INTENT: Final = (
+    "INSERT OR IGNORE INTO task (key, digest, state, intent, held, spent) SELECT ?1, ?2, 'sending', ?3, ?4, 0 "
+    "WHERE ?5 IS NULL OR (SELECT sum(held) + sum(spent) FROM totals) + ?4 <= ?5"
+)
+ACCEPTED: Final = "UPDATE task SET state = 'sent', task_id = ?2 WHERE key = ?1 AND state IN ('sending', 'unknown')"
+WITHDRAWN: Final = "DELETE FROM task WHERE key = ?1 AND state IN ('sending', 'unknown')"
+ENDED: Final = (
+    "UPDATE task SET state = ?2, outcome = ?3, spent = ?4, held = 0 "
+    "WHERE key = ?1 AND state IN ('sending', 'sent', 'unknown')"
+)
+PARKED: Final = ENDED.replace(", held = 0", "")
+WRITTEN: Final = "UPDATE task SET files = ?2 WHERE key = ?1"
+BEGUN: Final = "UPDATE job SET account = ?1, base_url = ?2, money_limit = ?3, kind = ?4"
+CLOSE: Final = "Close the journal, which writes the file again, and start the job again with it: it goes on"
+AGAIN: Final = "Then start the job again with this file: it goes on"
+ANOTHER: Final = "Give another file, or move this one away"
+WHAT_TO_DO: Final = {  # by SQLite's error code
+    sqlite3.SQLITE_FULL: f"make room on the disk. {AGAIN}",
+    sqlite3.SQLITE_READONLY: f"let this process write the file and its folder. {AGAIN}",
+    sqlite3.SQLITE_CANTOPEN: "give a file in a folder that exists, and let this process write both",
+    sqlite3.SQLITE_BUSY: f"end the other program that writes this file. {AGAIN}",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: take it from a backup",
+    sqlite3.SQLITE_NOTADB: f"it is damaged, or is not a journal. {ANOTHER}",
+}
+
+
+class _Write(NamedTuple):
+    sql: str
+    values: tuple[Any, ...]
+    future: "Future[Any]"
+
+
+class JournalReader:
+    """Reads a journal, also while another process writes it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path: Path = Path(path).resolve()
+        with self._reading() as db:
+            _check(db, self.path)
+
+    @property
+    def job(self) -> Job | None:
+        """The job of this journal; None before it began."""
+        with self._reading() as db:
+            account, *rest = db.execute("SELECT account, base_url, money_limit, kind FROM job").fetchone()
+        return None if account is None else Job(account, *rest)
+
+    def rows(self) -> Iterator[Row]:
+        """Return the rows in the order of their keys."""
+        last = -1
+        while True:
+            with self._reading() as db:
+                query = "SELECT key, digest, state, intent, task_id, held, spent, outcome, files FROM task "
+                rows = db.execute(f"{query} WHERE key > ? ORDER BY key LIMIT {PAGE}", (last,)).fetchall()
+            for row in map(Row._make, rows):
+                yield row._replace(state=RowState(row.state), files=tuple(json.loads(str(row.files))))
+            if len(rows) < PAGE:
+                return
+            last = rows[-1][0]
+
+    def totals(self) -> Totals:
+        """Return the sums over all rows."""
+        with self._reading() as db:
+            sums = db.execute("SELECT state, tasks, held, spent FROM totals").fetchall()
+        counts = {RowState(state): tasks for state, tasks, _, _ in sums}
+        return Totals(sum(held for *_, held, _ in sums), sum(spent for *_, spent in sums), counts)
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        uri = f"{self.path.as_uri()}?mode=ro"
+        with _explaining(self.path), closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as db:
+            yield db
+
+
+class Journal(JournalReader):
+    """The journal of a job in an SQLite file, which is made if it does not exist. One process writes it at a time.
+
+    `client.map(..., journal=Journal("job.db"))` keeps each task in it: before it is sent, when it was accepted, and its
+    end. The same call with the same file goes on where the last one stopped, also after the end of the process.
+
+    Args:
+        path: The file. It lies on a disk of this machine, not in a shared folder.
+
+    Raises:
+        JournalError: The file cannot be used, or another process writes it.
+
+    Example:
+        with Journal("job.db") as journal:
+            for result in client.map(inputs, journal=journal):
+                ...
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).resolve()
+        with _explaining(self.path):
+            if self.path.is_file() and self.path.stat().st_size:
+                super().__init__(self.path)
+            self._lock = _locked(self.path)
+            try:
+                self._db = _opened(self.path)
+            except BaseException:
+                self._lock.close()
+                raise
+        self._files = _files(self.path)
+        self._limit: int | None = None
+        self._queue: SimpleQueue[_Write | None] = SimpleQueue()
+        self._unsaved: list[_Write] = []  # changes that could not be written yet
+        self._closing = threading.Lock()
+        self._is_closed = False
+        self._writer = threading.Thread(target=self._run, name=f"journal {self.path.name}", daemon=True)
+        self._writer.start()
+
+    def begin(self, job: Job) -> None:
+        """Bind a new journal to a job; raise InvalidInput if it belongs to another account.
+
+        A limit that is given replaces the one of the journal.
+        """
+        known = self.job
+        if known is not None and known.account != job.account:
+            raise InvalidInput(
+                f"{self.path} belongs to a job of another account, at {known.base_url}, and this client is for "
+                f"{job.base_url}: use the key and base_url of that job, or another file",
+                undone="nothing was sent",
+            )
+        limit = known.limit if known is not None and job.limit is None else job.limit
+        kind = known.kind if known is not None and not job.kind else job.kind
+        self._put(BEGUN, job.account, job.base_url, limit, kind).result()
+        self._limit = limit
+
+    def intent(self, key: int, digest: str, intent: str, held: int) -> "Future[Verdict]":
+        """Add a row in state SENDING, within the money limit."""
+        return self._put(INTENT, key, digest, intent, held, self._limit)
+
+    def accepted(self, key: int, task_id: str) -> "Future[None]":
+        """Record the task of a row that is SENDING or UNKNOWN."""
+        return self._put(ACCEPTED, key, task_id)
+
+    def withdrawn(self, key: int) -> "Future[None]":
+        """Delete a row that is SENDING or UNKNOWN."""
+        return self._put(WITHDRAWN, key)
+
+    def ended(self, key: int, state: RowState, outcome: str, spent: int) -> "Future[None]":
+        """Record DONE, FAILED or UNKNOWN; UNKNOWN keeps the money held."""
+        return self._put(PARKED if state is RowState.UNKNOWN else ENDED, key, state.value, outcome, spent)
+
+    def written(self, key: int, files: Sequence[str]) -> "Future[None]":
+        """Record the files of a row."""
+        return self._put(WRITTEN, key, json.dumps(files))
+
+    def check(self) -> None:
+        """Do nothing: the one process that writes this file needs no lease."""
+
+    def close(self) -> None:
+        """Write what waits, and release the file. A file that was deleted meanwhile is written again.
+
+        Raises:
+            JournalError: A change could not be written.
+        """
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._queue.put(None)
+        self._writer.join()
+        with _explaining(self.path), closing(self._lock):
+            copy = self.path.with_name(f"{self.path.name}-copy")
+            is_ours = _files(self.path)[:1] == self._files[:1]
+            with closing(self._db):
+                if self._unsaved:
+                    self._transaction(self._unsaved, anywhere=True)
+                if not is_ours:
+                    with closing(sqlite3.connect(copy)) as target:
+                        self._db.backup(target)
+            if self.path.exists() and not is_ours:
+                raise JournalError(f"{self.path} was replaced while the job ran: its rows are in {copy}")
+            if not is_ours:
+                copy.replace(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _put(self, sql: str, *values: Any) -> "Future[Any]":
+        future = Future[Any]()
+        future.set_running_or_notify_cancel()  # it is written, even if its caller is cancelled
+        with self._closing:
+            if self._is_closed:
+                raise InvalidInput(f"the journal {self.path} is closed: open it again")
+            self._queue.put(_Write(sql, values, future))
+        return future
+
+    def _run(self) -> None:
+        """Write until the journal is closed; a thread runs this."""
+        begun, are_many = 0.0, False
+        while (write := self._queue.get()) is not None:
+            if are_many and (pause := begun + GATHERING - time.monotonic()) > 0:
+                time.sleep(pause)
+            begun, writes = time.monotonic(), [write]
+            try:
+                while (more := self._queue.get_nowait()) is not None:
+                    writes.append(more)
+                self._queue.put(None)
+            except Empty:
+                pass
+            are_many = len(writes) > 1
+            self._write(writes)
+
+    def _write(self, writes: list[_Write]) -> None:
+        """Write in one transaction; if it fails, each change in one of its own."""
+        try:
+            results = self._transaction([*self._unsaved, *writes])[len(self._unsaved) :]
+            self._unsaved = []
+        except Exception as error:
+            if len(writes) > 1:
+                for write in writes:
+                    self._write([write])
+                return
+            if writes[0].sql not in (INTENT, BEGUN) and (_code_of(error) or isinstance(error, JournalError)):
+                self._unsaved.append(writes[0])
+            results = [_explained(error, self.path)]
+        for write, result in zip(writes, results, strict=True):
+            if isinstance(result, Exception):
+                write.future.set_exception(result)
+            else:
+                write.future.set_result(result)
+
+    def _transaction(self, writes: Sequence[_Write], *, anywhere: bool = False) -> list[Any]:
+        """Make changes durable; return the result of each, which is an exception if it does not fit its row."""
+        if not anywhere and _files(self.path) != self._files:
+            raise JournalError(f"{self.path} or its -wal was deleted or replaced while the job runs. {CLOSE}")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            results = [self._result(write, self._db.execute(write.sql, write.values).rowcount) for write in writes]
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        return results
+
+    def _result(self, write: _Write, changed: int) -> Verdict | JournalError | None:
+        key = write.values[0]
+        if changed:
+            return Verdict.GO if write.sql is INTENT else None
+        row = self._db.execute("SELECT state FROM task WHERE key = ?", (key,)).fetchone()
+        if write.sql is INTENT and row is None:
+            return Verdict.OVER
+        state = "missing" if row is None else f"in the state {row[0]!r}"
+        return JournalError(f"{self.path}: row {key} is {state}, so this change was not written")
+
+
+def _locked(path: Path) -> sqlite3.Connection:
+    """Lock a journal until the connection is closed or the process ends, in whatever way."""
+    lock = sqlite3.connect(
+        path.with_name(f"{path.name}-lock"), timeout=0, isolation_level=None, check_same_thread=False
+    )
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        lock.close()
+        if _code_of(error) != sqlite3.SQLITE_BUSY:
+            raise
+        what = f"another process, or another Journal of this one, runs the job of {path}"
+        raise JournalError(
+            f"{what}: wait until it ends, or end it. `unitask bulk status` reads the file meanwhile"
+        ) from None
+    return lock
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open a journal for writing; make it if the file does not exist or is empty."""
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        is_new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        _switch_to_wal(db)
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA fullfsync = ON")  # of macOS, where fsync alone does not reach the disk
+        if is_new:
+            header = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
+            db.executescript(f"BEGIN IMMEDIATE; {header} {SCHEMA} COMMIT;")
+        elif (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise JournalError(f"{path} is damaged: {found}. Take it from a backup")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    """Use a write-ahead log; try again while a reader keeps SQLite from it, which its busy timeout does not cover."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    if application != APPLICATION:
+        raise JournalError(f"{path} is another database, not a journal of unitask. {ANOTHER}")
+    if version != VERSION:
+        this = f"and this unitask reads version {VERSION}: use the unitask that wrote it"
+        raise JournalError(f"{path} is a journal of version {version}, {this}")
+
+
+def _files(path: Path) -> list[int | None]:
+    """Return what the system calls the file and its log; None for one that does not exist."""
+    found: list[int | None] = []
+    for name in (path, Path(f"{path}-wal")):
+        try:
+            found.append(name.stat().st_ino)
+        except FileNotFoundError:
+            found.append(None)
+    return found
+
+
+@contextmanager
+def _explaining(path: Path) -> Generator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise _explained(error, path) from error
+
+
+def _explained(error: Exception, path: Path) -> JournalError:
+    """Return an error that says what happened and what to do."""
+    if isinstance(error, JournalError):
+        return error
+    code = _code_of(error)
+    next_step = WHAT_TO_DO.get(code, f"check the disk. {AGAIN}")
+    explained = JournalError(f"the journal {path} cannot be used: {error}: {next_step}")
+    explained.__cause__ = error
+    return explained
+
+
+def _code_of(error: Exception) -> int:
+    """Return SQLite's primary code of an error; 0 when it is not one of SQLite's own."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
