@@ -238,7 +238,9 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         self._check_open()
         concurrency, rate = limits.concurrency, limits.per_second
         check(_is_whole(concurrency) and concurrency > 0, "concurrency", concurrency, "a whole number from 1")
-        check(_is_number(rate) and rate > 0, "per_second", rate, "submissions a second, above 0, or None")
+        check(_is_number(rate) and rate > 0, "per_second", rate, "a number of submissions a second, above 0, or None")
+        usable = max_usd is None or (_is_number(max_usd) and 0 <= max_usd < math.inf)
+        check(usable, "max_usd", max_usd, "an amount in USD, 0 or more, or None")
         if isinstance(tasks, TaskInput | str) or not isinstance(cast("object", tasks), Iterable):
             raise InvalidInput(f"{tasks!r:.80} is not a list of tasks: give an iterable of objects of unitask.tasks")
         if to is not None:
