@@ -2,18 +2,19 @@
 
 import asyncio
 import inspect
+import json
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import httpx
 
 from ._base_client import BaseClient, OnChange, check, send_as_written
 from ._bounded import bounded
-from ._connections import Pools, connect
+from ._connections import Answer, Exchanger, Pools, connect
 from ._core.effects import SendRequest
 from ._model.task import Output, Task
 from .download import Batch, Target
@@ -54,11 +55,17 @@ class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
                     http.close()
         self._reset()
 
+    def _has_shortcut(self, send: SendRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def _exchange(self, pools: Pools[httpx.Client], send: SendRequest, answer: Answer) -> None:
+        raise NotImplementedError
+
     @contextmanager
-    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, request: httpx.Request) -> Generator[None]:
-        """Limit the time of a call."""
+    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, allowed: float) -> Generator[None]:  # noqa: ARG002
+        """Limit the time of a call, in seconds."""
         try:
-            with bounded(self._allowed(send, request)):
+            with bounded(allowed):
                 yield
         except Exception:
             raise
@@ -130,12 +137,25 @@ class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[
             for http in (pools.submissions, pools.calls, pools.files):
                 await http.aclose()
 
+    def _has_shortcut(self, send: SendRequest) -> bool:
+        return isinstance(self._given, Exchanger) and self._given.reaches(self._url(send))
+
+    async def _exchange(self, pools: Pools[httpx.AsyncClient], send: SendRequest, answer: Answer) -> None:
+        """Send a request without objects of httpx, and read its answer."""
+        request = self._request(send)
+        url, headers, body = request["url"], request["headers"], b""
+        if send.params:
+            url = f"{url}?{httpx.QueryParams(send.params)}"
+        if send.json is not None:
+            body = json.dumps(send.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            headers = {**headers, "content-type": "application/json"}
+        exchanger = cast("Exchanger", self._given)
+        async with self._turn(pools, send, self._allowed(send, len(body))):
+            await exchanger.exchange(send.method, url, headers, body, answer, send.progress)
+
     @asynccontextmanager
-    async def _turn(
-        self, pools: Pools[httpx.AsyncClient], send: SendRequest, request: httpx.Request
-    ) -> AsyncGenerator[None]:
-        """Wait until a call may begin, and limit its time. A submission waits without a limit."""
-        allowed = self._allowed(send, request)
+    async def _turn(self, pools: Pools[httpx.AsyncClient], send: SendRequest, allowed: float) -> AsyncGenerator[None]:
+        """Wait until a call may begin, and limit its time, in seconds. A submission waits without a limit."""
         if send.submission:
             async with pools.gate, asyncio.timeout(allowed):  # the time counts from where it is made
                 yield
