@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 
 from .._core.journal import Job, Row, RowState, Totals, Verdict
 from ..errors import InvalidInput, JournalError
@@ -183,6 +183,13 @@ class _Write(NamedTuple):
     is_submission: bool = False
     survives: bool = False  # it is written also when the lease is over
 
+    def set(self, result: Any) -> None:
+        """End the future: with a value, or an exception."""
+        if isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
+
 
 class PostgresJournal:
     """The rows of a shard; `unitask.bulk.Journal` on PostgreSQL. Keys count from the first input of the shard.
@@ -324,15 +331,11 @@ class PostgresJournal:
                 for write in writes:
                     self._write([write])
                 return
-            refused = JournalError(f"the database refused a change of row {writes[0].key}: {error}")
-            results = cast("list[Any]", [refused])
+            results = [JournalError(f"the database refused a change of row {writes[0].key}: {error}")]
         except Exception as error:
-            results = cast("list[Any]", [error] * len(writes))
+            results = [error] * len(writes)
         for write, result in zip(writes, results, strict=True):
-            if isinstance(result, Exception):
-                write.future.set_exception(result)
-            else:
-                write.future.set_result(result)
+            write.set(result)
 
     def _transaction(self, at: Cursor, writes: Sequence[_Write]) -> list[Any]:
         """Change the rows and the money of the job; return the result of each change."""
