@@ -7,6 +7,7 @@ job, shard, tasks. A lease that has expired is never renewed: from then on the s
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -342,6 +343,8 @@ class PostgresJournal:
         shard = self.shard
         (limit, held, spent) = at.execute(LOCK_JOB, (shard.job,)).fetchone() or (0, 0, 0)
         (is_ours,) = at.execute(LOCK_SHARD, (shard.owner, shard.job, shard.number)).fetchone() or (False,)
+        if not is_ours:
+            shard.until = -math.inf
         found = at.execute(
             TASKS + " AND key = ANY(%s) FOR UPDATE", (shard.job, [write.key for write in writes])
         ).fetchall()

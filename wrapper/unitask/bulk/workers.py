@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -324,7 +325,7 @@ class _Worker:
         until = clock() + SAFE_PART * self.lease
         kept = set(at.execute(RENEW, (self.lease, self.owner)).fetchall())
         for shard in self.running.values():
-            shard.until = until if (shard.job, shard.number) in kept else 0.0
+            shard.until = until if (shard.job, shard.number) in kept else -math.inf
 
     def _unfinished(self, at: Cursor) -> list[int]:
         """Return the jobs that this worker may work on."""
