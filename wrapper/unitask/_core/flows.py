@@ -117,20 +117,24 @@ def _watch(poller: _Poller[OutputT], kind: str | None, seen: Task[OutputT] | Non
         yield from poller.begin()
         poller.note(seen)
         submitted, is_new = (None, False) if seen is None else (poller.started.monotonic, True)
-        unfinished = poller.started.monotonic  # when it was last seen not yet done
+        unfinished, age = poller.started.monotonic, 0.0  # when it was last seen not yet done
         while seen is None or not seen.done:
-            pause, usual = 0.0, limits.durations.estimate(kind or polling.kind_of(seen))
+            pause, name = 0.0, kind or polling.kind_of(seen)
             if seen is not None:
-                unfinished = poller.now
-                submitted = poller.submitted(seen) if submitted is None else submitted
-                pause = max(poller.pace, polling.next_poll_delay(poller.now - submitted, usual))
+                if submitted is None:
+                    submitted = poller.submitted(seen)
+                    age = poller.now - submitted  # what it did before is not known
+                unfinished, polled, age = poller.now, age, poller.now - submitted
+                limits.durations.note_poll(name, polled, age, ended=False)
+                pause = max(poller.pace, limits.durations.next_poll_delay(name, age))
+            usual = limits.durations.usual_seconds(name)
             timeout = polling.default_timeout(usual) if limits.timeout is None else limits.timeout
             before, seen = seen, (yield from poller.poll(pause, poller.started.monotonic + timeout))
             if before is None or seen.raw != before.raw:
                 yield TaskUpdated(seen)
         watched = None if submitted is None else poller.now - submitted
         least, most = unfinished - poller.started.monotonic, math.inf if watched is None or not is_new else watched
-        limits.durations.learn(kind or polling.kind_of(seen), seen, watched, least=least, most=most)
+        limits.durations.note_end(kind or polling.kind_of(seen), seen, age, watched, least=least, most=most)
         return seen
 
 
