@@ -32,7 +32,7 @@ REPLACEMENTS = (
     (r"\biter_raw\b", "aiter_raw"),
     (r"\b(iter|next)(?=\((cast|chunks))", r"a\1"),
     # what is awaited
-    (r"^    def (?!openai|_set_up)", "    async def "),
+    (r"^    def (?!map|openai|_set_up)", "    async def "),
     (r"(anext|self\._webhooks\.wait_\w+|(http|response)\.(send|aclose))\(", r"await \1("),
     (rf"self\.({AWAITED})\(", r"await self.\1("),
     (r"for (\w+) in (self\._updates|client\.|response\.)", r"async for \1 in \2"),

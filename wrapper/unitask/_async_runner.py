@@ -4,6 +4,7 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -20,12 +21,15 @@ from ._core.effects import (
     Step,
     TaskUpdated,
 )
+from ._core.pool import Turn
+from ._core.recovery import Submission
 from ._drive import Drive
 from ._environment import transport_settings
 from ._io import AsyncIO
-from .download import Batch, Sink, Target
-from .errors import InvalidInput
-from .inputs import Options, TaskInput, request_body, warner
+from .download import Batch, Sink, Target, plan
+from .errors import InvalidInput, UnitaskError
+from .inputs import Options, TaskInput, reads_files, request_body, warner
+from .mapping import MapResult, MapRun
 
 T = TypeVar("T")
 
@@ -58,6 +62,8 @@ class AsyncRunner(AsyncIO):
 
     async def _body(self, task: TaskInput[Any], options: Options, *, validate: bool) -> dict[str, Any]:
         uploads, warn = self._uploads.wanted, warner()
+        if not reads_files(task):
+            return request_body(task, options, validate=validate, uploads=uploads, warn=warn)
         return await self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warn)
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
@@ -69,6 +75,39 @@ class AsyncRunner(AsyncIO):
                 reply = await self._take(step, on_change)
             drive.reply(reply)
         return drive.result
+
+    async def _work(self, run: MapRun, turn: Turn[TaskInput[Any]]) -> MapResult[Any] | None:
+        """Carry out a turn of a pool; return the result if its job has one now."""
+        job = turn.job
+        try:
+            if job.waiting is not None:
+                await self._drive(run.pool.poll(turn, self._clock()))
+            else:
+                flow = None
+                if job.submission is None:
+                    body = await self._body(job.input, run.options, validate=run.validate)
+                    flow = self._map_submission(run, job, body)
+                await self._drive(run.pool.submit(turn, self._clock(), flow))
+        except UnitaskError as error:
+            turn.error = error
+        except BaseException as error:
+            self._report(job.submission or Submission(), error)
+            raise
+        if turn.error is not None:
+            self._report(job.submission or Submission(), turn.error)
+            if not isinstance(turn.error, UnitaskError):
+                raise turn.error
+        if not run.finish(turn, self._clock()):
+            return None
+        result = run.result(turn)
+        if run.to is None or result.task is None:
+            return result
+        try:
+            batch = plan(result.task, run.to, previews=False, overwrite=run.overwrite, parallel=1)
+            paths = batch.paths(await self._fetch_all(batch, self._fetch))
+        except UnitaskError as error:
+            return replace(result, error=error)
+        return replace(result, files=tuple(paths))
 
     async def _updates(self, flow: Flow[Any]) -> AsyncIterator[Step]:
         """Yield each step that reports a changed task or a row."""

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, cast
 
@@ -116,6 +116,27 @@ class Raw(TaskInput[Output]):
     def values(self) -> dict[str, Any]:
         """Return the input."""
         return dict(self.input)
+
+
+def reads_files(task: TaskInput[Any]) -> bool:
+    """Whether the body of a task may take long to make: some of its media may be files, not URLs."""
+    if not isinstance(cast("object", task), TaskInput):
+        return False
+    entry = contract.task_types().get(type(task).__name__)
+    named = _media_fields(entry.input) if entry else frozenset[str]()
+    return any(not _is_url(value) for name, value in task.values().items() if name in named)
+
+
+@cache
+def _media_fields(component: str) -> frozenset[str]:
+    """Return the fields of an input that take media, or hold fields that may."""
+    rules = contract.components()[component].get("properties", {}).items()
+    marks = {"x-media", "items", "properties", "anyOf"}
+    return frozenset(name for name, rule in rules if marks & contract.resolve(rule).keys())
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
 
 
 def warner() -> Callable[[str], None]:

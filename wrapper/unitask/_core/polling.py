@@ -28,7 +28,7 @@ PATIENCE = 20.0  # a wait ends by default after this many times the usual durati
 LEAST_WAIT = 600.0  # seconds
 LONGEST_WAIT = 86_400.0  # seconds; no default limit is longer
 PRIOR_TASKS = 2.0  # the catalogue counts like this many tasks
-TAIL = 0.3  # the hazard of a bin by the catalogue, at most: tasks that are much slower must not seem impossible
+TAIL = 0.5  # the hazard of a bin by the catalogue, at most: tasks that are much slower must not seem impossible
 UNFORESEEN = 0.02  # polls are planned as if so many more ended in each bin of which little was seen
 SHORTEST_TASK = 0.1  # seconds; what ended sooner counts as this
 LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this
@@ -71,12 +71,12 @@ class DurationTracker:
                 table.add_end(start, end)
 
     def note_end(
-        self, kind: str, task: Task[Any], before: float, age: float | None, least: float = 0.0, most: float = math.inf
+        self, kind: str, task: Task[Any], before: float, age: float, least: float = 0.0, most: float = math.inf
     ) -> None:
         """Add the end of a task that had not ended at the age `before`; ignore a task that was not completed.
 
-        Its duration is the reported one within `least` and `most`. If none is reported, it ended after `before` and
-        until `age`; None for an unknown age adds nothing.
+        Its duration is the reported one, within `least` and `most`. If none is reported, it ended between `before` and
+        `age`; NaN for an unknown age adds nothing.
         """
         if task.state != "completed":
             return
@@ -86,7 +86,7 @@ class DurationTracker:
             table, start, end = self._table(kind), _place(before), _place(min(max(reported, least), most))
             table.add(min(start, end), end)
             table.add_end(end, end)
-        elif age is not None:
+        else:
             self.note_poll(kind, before, age, ended=True)
 
     def _table(self, kind: str) -> "_LifeTable":

@@ -10,8 +10,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Self
@@ -230,7 +230,6 @@ class Journal(JournalReader):
 
     def _put(self, sql: str, *values: Any) -> "Future[Any]":
         future = Future[Any]()
-        future.set_running_or_notify_cancel()  # it is written, even if its caller is cancelled
         with self._closing:
             if self._is_closed:
                 raise InvalidInput(f"the journal {self.path} is closed: open it again")
@@ -267,10 +266,11 @@ class Journal(JournalReader):
                 self._unsaved.append(writes[0])
             results = [_explained(error, self.path)]
         for write, result in zip(writes, results, strict=True):
-            if isinstance(result, Exception):
-                write.future.set_exception(result)
-            else:
-                write.future.set_result(result)
+            with suppress(InvalidStateError):  # its caller was cancelled; it is written all the same
+                if isinstance(result, JournalError):
+                    write.future.set_exception(result)
+                else:
+                    write.future.set_result(result)
 
     def _transaction(self, writes: Sequence[_Write], *, anywhere: bool = False) -> list[Any]:
         """Make changes durable; return the result of each, which is an exception if it does not fit its row."""

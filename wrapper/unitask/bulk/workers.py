@@ -1,0 +1,426 @@
+"""Jobs that several machines share: procrastinate on PostgreSQL hands out shards of a job and detects dead workers.
+
+Rules of this file: what a shard has done is in our tables, and procrastinate only says who tries it next. A worker that
+gets a shard whose lease is not over puts it back. So it does no harm if two workers get the same shard, and no shard is
+left out: its entry in the queue is ended only after `shard.done` was written, which needs the lease.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, cast
+
+from .. import tasks
+from .._core.journal import Row, Totals
+from .._core.pricing import CREDITS_PER_USD
+from ..errors import InvalidInput, JournalError
+from ..inputs import Raw, TaskInput
+from .postgres import (
+    CONNECTION,
+    LOST,
+    SAFE_PART,
+    SCHEMA,
+    Cursor,
+    Database,
+    PostgresJournal,
+    Shard,
+    clock,
+    read_rows,
+    read_totals,
+)
+
+try:
+    from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
+    from procrastinate.exceptions import ProcrastinateException
+    from procrastinate.jobs import Job as Entry
+    from procrastinate.jobs import Status as EntryStatus
+    from procrastinate.schema import SchemaManager
+    from psycopg import Error as PsycopgError
+except ImportError:
+    raise ModuleNotFoundError("procrastinate is not installed: pip install 'unitask[bulk-postgres]'") from None
+
+if TYPE_CHECKING:
+    from ..async_client import AsyncClient
+
+__all__ = ["JobStatus", "results", "status", "submit", "work"]
+
+_log = logging.getLogger("unitask")
+SHARD_SIZE: Final = 200
+SHUTDOWN: Final = 30.0  # seconds in which a worker that stops gives its shards back
+TASK: Final = "unitask.shard"
+CREATION: Final = 0x756E6974  # the advisory lock under which the tables are made
+NEW_JOB: Final = (
+    "INSERT INTO job (account, base_url, options, inputs, shard_size, money_limit, concurrency, per_second)"
+    " VALUES (%s, %s, %s, 0, %s, %s, %s, %s) RETURNING id"
+)
+NEW_SHARDS: Final = "INSERT INTO shard (job, number) SELECT %s, generate_series(0, %s - 1)"
+TAKE: Final = (
+    "UPDATE shard SET owner = %s, lease = clock_timestamp() + make_interval(secs => %s), places = 0, pace = 0"
+    " WHERE job = %s AND number = %s AND NOT done AND lease < clock_timestamp() RETURNING number"
+)
+RENEW: Final = (
+    "UPDATE shard SET lease = clock_timestamp() + make_interval(secs => %s)"
+    " WHERE owner = %s AND NOT done AND lease > clock_timestamp() RETURNING job, number"
+)
+RELEASE: Final = (
+    "UPDATE shard SET lease = '-infinity', done = %s"
+    " WHERE owner = %s AND job = %s AND number = %s AND lease > clock_timestamp() RETURNING number"
+)
+OPEN_TASKS: Final = (
+    "SELECT number, count(*) FROM task JOIN shard ON shard.job = task.job AND number = key / %s"
+    " WHERE task.job = %s AND state IN ('sending', 'sent') AND NOT done GROUP BY number"
+)
+LIVE_SHARDS: Final = (
+    "SELECT number, places, pace FROM shard WHERE job = %s AND NOT done AND lease > clock_timestamp() ORDER BY number"
+)
+UNFINISHED: Final = (
+    "SELECT DISTINCT job FROM shard JOIN job ON job.id = shard.job"
+    " WHERE NOT done AND account = %s AND (%s::bigint IS NULL OR job = %s)"
+)
+
+
+class JobStatus(NamedTuple):
+    """How far a job has got. Amounts are in credits of 1e-7 USD."""
+
+    job: int
+    inputs: int
+    totals: Totals
+    limit: int | None
+    shards: int
+    shards_done: int
+    workers: int  # that have a shard of it now
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every input has its end."""
+        return self.shards == self.shards_done
+
+
+def submit(
+    url: str,
+    client: "AsyncClient",
+    inputs: Iterable[TaskInput[Any]],
+    *,
+    concurrency: int = 1000,
+    per_second: float | None = None,
+    max_usd: float | None = None,
+    shard_size: int = SHARD_SIZE,
+    **options: Any,
+) -> int:
+    """Store a job for workers; nothing is sent to the provider.
+
+    Args:
+        url: The database: postgresql://user:password@host/database. The tables are made in its schema `unitask`.
+        client: A client with the key and base_url that the workers use.
+        inputs: The tasks. Their files are URLs, or paths that each worker can read.
+        concurrency: How many tasks may go on at once, over all workers.
+        per_second: The most submissions a second, over all workers; None for no limit.
+        max_usd: What the tasks may cost in all; None for no limit.
+        shard_size: How many inputs a worker takes at once.
+        **options: More arguments of `AsyncClient.map`, as JSON: timeout, webhook_url, webhook_secret, service_mode, ...
+
+    Returns:
+        The number of the job.
+
+    Raises:
+        InvalidInput: An input or argument cannot be used; nothing was stored.
+        JournalError: The database cannot be reached.
+    """
+    account = (client._account, client.base_url)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    limit = None if max_usd is None else round(max_usd * CREDITS_PER_USD)
+    if concurrency < 1 or shard_size < 1:
+        raise InvalidInput(f"concurrency is {concurrency} and shard_size {shard_size}: give whole numbers from 1")
+    queue = App(connector=SyncPsycopgConnector()).job_manager
+    with contextlib.closing(Database(url)) as database:
+        database.run(_make_tables)
+
+        def store(at: Cursor) -> int:
+            values = (*account, json.dumps(options), shard_size, limit, concurrency, per_second)
+            (job,) = at.execute(NEW_JOB, values).fetchone() or (0,)
+            count = 0
+            with at.copy("COPY input (job, key, task) FROM STDIN") as copy:
+                for count, task in enumerate(inputs, 1):
+                    copy.write_row((job, count - 1, _stored(task)))
+            shards = -(-count // shard_size)
+            at.execute("UPDATE job SET inputs = %s WHERE id = %s", (count, job))
+            at.execute(NEW_SHARDS, (job, shards))
+            entries = [_entry(job, number) for number in range(shards)]
+            if entries:
+                queue.batch_defer_jobs(entries, connection=at.connection)
+            return int(job)
+
+        return database.run(store, patience=0.0)  # the inputs can be read once
+
+
+def status(url: str, job: int) -> JobStatus:
+    """Return how far a job has got."""
+    with contextlib.closing(Database(url)) as database:
+        return database.run(lambda at: _status(at, job))
+
+
+def results(url: str, job: int) -> list[Row]:
+    """Return the rows of a job: its tasks that were sent, in the order of the inputs."""
+    with contextlib.closing(Database(url)) as database:
+        return database.run(lambda at: read_rows(at, job))
+
+
+async def work(
+    url: str,
+    client: "AsyncClient",
+    *,
+    job: int | None = None,
+    forever: bool = False,
+    shards: int = 2,
+    lease: float = 60.0,
+    **options: Any,
+) -> None:
+    """Work on the jobs of the account of this client, until they are done. Start it on as many machines as you like.
+
+    Args:
+        url: The database of `submit`.
+        client: Sends the requests.
+        job: The number of the one job to work on; None for all.
+        forever: Whether to wait for more jobs when all are done.
+        shards: How many shards this worker has at once.
+        lease: Seconds for which a shard stays with this worker while the database hears nothing of it. After that
+            another worker takes it. The clocks of the machines need not agree.
+        **options: Arguments of `AsyncClient.map` that replace those of `submit`: to, overwrite, on_progress.
+
+    Raises:
+        JournalError: The database could not be reached for 10 minutes.
+        InvalidInput, AuthenticationFailed, InsufficientCredit, BudgetExceeded: What concerns the whole job, see
+            `AsyncClient.map`. The shards of this worker are free again: correct the cause, and start it again.
+    """
+    worker = _Worker(url, client, job, shards, lease, options)
+    await worker.run(forever=forever)
+
+
+class _Worker:
+    """One process that works on jobs."""
+
+    def __init__(
+        self,
+        url: str,
+        client: "AsyncClient",
+        job: int | None,
+        shards: int,
+        lease: float,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.url, self.client, self.job, self.most, self.lease, self.options = url, client, job, shards, lease, options
+        self.owner = f"{socket.gethostname()} {os.getpid()} {os.urandom(4).hex()}"
+        self.database = Database(url)
+        self.app = App(connector=PsycopgConnector(conninfo=url, kwargs=dict(CONNECTION), min_size=1, max_size=2))
+        self.queue = self.app.job_manager
+        self.id = 0  # among the workers of procrastinate
+        self.running: dict[asyncio.Task[None], Shard] = {}
+
+    async def run(self, *, forever: bool) -> None:
+        """Take shards until there are none, or one ends with an exception."""
+        try:
+            await asyncio.to_thread(self.database.run, _make_tables)
+            async with self.app.open_async():
+                self.id = await self.queue.register_worker()
+                while await self._turn() or forever:
+                    await self._pause()
+                await self.queue.unregister_worker(self.id)
+        finally:
+            for task in self.running:
+                task.cancel()
+            if self.running:
+                await asyncio.wait(self.running, timeout=SHUTDOWN)
+            await asyncio.to_thread(self.database.close)  # ends attempts to reach a database that does not answer
+            await asyncio.gather(*self.running, return_exceptions=True)
+
+    async def _turn(self) -> bool:
+        """Renew the leases, return shards of dead workers to the queue, and take more; return whether work is left."""
+        await self._on_database(self._renew)
+        for job in {shard.job for shard in self.running.values()}:
+            mine = [shard for shard in self.running.values() if shard.job == job and not shard.is_lost]
+            await self._on_database(partial(_divide, job=job, mine=mine))
+        with _outages_logged():
+            await self.queue.update_heartbeat(self.id)
+            for entry in await self.queue.get_stalled_jobs(seconds_since_heartbeat=self.lease):
+                await self._put_back(entry)
+        unfinished = await self._on_database(self._unfinished)
+        with _outages_logged():
+            while unfinished and len(self.running) < self.most:
+                fetched = await self.queue.fetch_job([_queue(job) for job in unfinished], self.id)
+                if fetched is None:
+                    break
+                await self._take(fetched)
+        return bool(unfinished or self.running)
+
+    async def _pause(self) -> None:
+        """Wait until a shard ends, or the leases have to be renewed; raise what a shard raised."""
+        seconds = self.lease / 5 if len(self.running) >= self.most else min(1.0, self.lease / 5)
+        if not self.running:
+            await asyncio.sleep(seconds)
+            return
+        done, _ = await asyncio.wait(self.running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            del self.running[task]
+        for task in done:
+            task.result()
+
+    async def _on_database(self, change: "Callable[[Cursor], Any]") -> Any:
+        return await asyncio.to_thread(self.database.run, change)
+
+    async def _put_back(self, entry: Entry, *, seconds: float = 0.0) -> None:
+        """Let another worker try a shard; before others, since its tasks go on."""
+        with contextlib.suppress(ProcrastinateException):  # another worker has done so, or has ended it
+            at = datetime.now(UTC) + timedelta(seconds=seconds)
+            await self.queue.retry_job(entry, retry_at=at, priority=1)
+
+    async def _take(self, entry: Entry) -> None:
+        """Begin with a shard, unless another worker has it."""
+        job, number = cast("int", entry.task_kwargs["job"]), cast("int", entry.task_kwargs["number"])
+        until = clock() + SAFE_PART * self.lease
+        values = (self.owner, self.lease, job, number)
+        if not await self._on_database(lambda at: at.execute(TAKE, values).fetchone()):
+            await self._put_back(entry, seconds=self.lease / 2)
+            return
+        size, options = await self._on_database(
+            lambda at: at.execute("SELECT shard_size, options FROM job WHERE id = %s", (job,)).fetchone()
+        )
+        shard = Shard(job, number, number * size, self.owner, until)
+        await self._on_database(partial(_divide, job=job, mine=[shard]))
+        run = self._run_shard(entry, shard, size, {**json.loads(options), **self.options})
+        self.running[asyncio.create_task(run, name=f"shard {job}/{number}")] = shard
+
+    async def _run_shard(self, entry: Entry, shard: Shard, size: int, options: Mapping[str, Any]) -> None:
+        is_done = False
+        try:
+            inputs = await self._on_database(lambda at: _inputs(at, shard, size))
+            journal = await asyncio.to_thread(PostgresJournal, self.url, shard, size)
+            try:
+                async for _ in cast("Any", self.client).map(inputs, journal=journal, **options):
+                    pass
+            finally:
+                await asyncio.to_thread(journal.close)
+            is_done = True
+        except JournalError:
+            if not shard.is_lost:
+                raise
+            _log.warning("shard %d of job %d: %s", shard.number, shard.job, LOST)
+        finally:
+            values = (is_done, self.owner, shard.job, shard.number)
+            freed = await self._on_database(lambda at: at.execute(RELEASE, values).fetchone())
+            if is_done and freed:
+                with _outages_logged():
+                    await self.queue.finish_job(entry, EntryStatus.SUCCEEDED, delete_job=True)
+            else:
+                await self._put_back(entry)
+
+    def _renew(self, at: Cursor) -> None:
+        """Renew the leases of this worker in one statement. A lease that has expired is over for good."""
+        until = clock() + SAFE_PART * self.lease
+        kept = set(at.execute(RENEW, (self.lease, self.owner)).fetchall())
+        for shard in self.running.values():
+            shard.until = until if (shard.job, shard.number) in kept else 0.0
+
+    def _unfinished(self, at: Cursor) -> list[int]:
+        """Return the jobs that this worker may work on."""
+        account = self.client._account  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        rows = at.execute(UNFINISHED, (account, self.job, self.job)).fetchall()
+        return [job for (job,) in rows]
+
+
+def _make_tables(at: Cursor) -> None:
+    """Make the tables, ours and those of procrastinate, if this database does not have them."""
+    at.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION,))
+    (found,) = at.execute("SELECT to_regclass('unitask.procrastinate_jobs')").fetchone() or (None,)
+    if found is None:
+        at.execute(SCHEMA)
+        at.execute(SchemaManager.get_schema())
+
+
+def _divide(at: Cursor, *, job: int, mine: Sequence[Shard]) -> None:
+    """Give these shards their part of the concurrency and rate of a job, as far as no other shard has it.
+
+    Tasks that go on count in any case: those of a shard with fewer places now, and those of dead workers.
+    """
+    limits = at.execute("SELECT concurrency, per_second, shard_size FROM job WHERE id = %s FOR UPDATE", (job,))
+    concurrency, per_second, size = limits.fetchone() or (0, None, 1)
+    going_on: dict[int, int] = dict(at.execute(OPEN_TASKS, (size, job)).fetchall())
+    live = {number: (places, pace) for number, places, pace in at.execute(LIVE_SHARDS, (job,)).fetchall()}
+    places = going_on | {number: max(given[0], going_on.get(number, 0)) for number, given in live.items()}
+    paces = {number: given[1] for number, given in live.items()}
+    for shard in mine:
+        if shard.number not in live:
+            continue
+        rank, number = sorted(live).index(shard.number), shard.number
+        free = concurrency - sum(places.values()) + places[number]
+        shard.places = max(0, min(concurrency // len(live) + (rank < concurrency % len(live)), free))
+        if per_second is not None:
+            shard.pace = max(0.0, min(per_second / len(live), per_second - sum(paces.values()) + paces[number]))
+        places[number], paces[number] = max(shard.places, going_on.get(number, 0)), shard.pace
+        values = (shard.places, shard.pace, job, number)
+        at.execute("UPDATE shard SET places = %s, pace = %s WHERE job = %s AND number = %s", values)
+
+
+def _status(at: Cursor, job: int) -> JobStatus:
+    found = at.execute("SELECT inputs, money_limit FROM job WHERE id = %s", (job,)).fetchone()
+    if found is None:
+        raise InvalidInput(f"there is no job {job} in this database")
+    query: LiteralString = (
+        "SELECT count(*), count(*) FILTER (WHERE done), count(DISTINCT owner) FILTER (WHERE lease > clock_timestamp())"
+        " FROM shard WHERE job = %s"
+    )
+    shards, done, workers = at.execute(query, (job,)).fetchone() or (0, 0, 0)
+    return JobStatus(job, found[0], read_totals(at, job), found[1], shards, done, workers)
+
+
+def _inputs(at: Cursor, shard: Shard, size: int) -> list[TaskInput[Any]]:
+    values = (shard.job, shard.first, shard.first + size)
+    rows = at.execute("SELECT task FROM input WHERE job = %s AND key >= %s AND key < %s ORDER BY key", values)
+    return [_restored(task) for (task,) in rows.fetchall()]
+
+
+def _stored(task: TaskInput[Any]) -> str:
+    """Return a task as JSON: its class and its fields."""
+    name = type(task).__name__
+    if not isinstance(cast("object", task), TaskInput) or _class(name) is not type(task):
+        raise InvalidInput(f"{task!r:.80} is not an object of unitask.tasks", undone="nothing was stored")
+    values = {item.name: getattr(task, item.name) for item in fields(cast("Any", task))}
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return json.dumps({"task": name, "fields": given}, default=os.fspath)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{task!r:.80} cannot be stored: {error}: give files as URLs or paths", undone="nothing was stored"
+        ) from error
+
+
+def _restored(text: str) -> TaskInput[Any]:
+    stored = json.loads(text)
+    return cast("TaskInput[Any]", _class(stored["task"])(**stored["fields"]))
+
+
+def _class(name: str) -> Any:
+    return Raw if name == "Raw" else getattr(tasks, name, None)
+
+
+def _entry(job: int, number: int) -> Entry:
+    entry = Entry(queue=_queue(job), task_name=TASK, lock=None, queueing_lock=None)
+    return entry.evolve(task_kwargs={"job": job, "number": number})
+
+
+def _queue(job: int) -> str:
+    return f"job-{job}"
+
+
+@contextlib.contextmanager
+def _outages_logged() -> Generator[None]:
+    """Go on when the queue cannot be used for a moment."""
+    try:
+        yield
+    except (ProcrastinateException, PsycopgError) as error:
+        _log.warning("the queue of the job: %s: trying again", error)
