@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -197,7 +198,7 @@ def test_concurrency_and_rate_are_divided_and_tasks_of_a_dead_worker_count(
 ) -> None:
     def divide(*mine: Shard) -> list[tuple[int, float]]:
         database.run(lambda at: workers._divide(at, job=job, mine=mine))
-        return [(shard.places, shard.pace) for shard in mine]
+        return [(shard.limits.concurrency, shard.limits.per_second) for shard in mine]
 
     job = a_job(server, concurrency=5, per_second=3.0)
     one = journal_of(job)
@@ -205,14 +206,16 @@ def test_concurrency_and_rate_are_divided_and_tasks_of_a_dead_worker_count(
     for key in range(4):
         sent(one, key)
     other = journal_of(job, 1, "b")
-    assert divide(other.shard) == [(0, 0.0)]  # the first worker has everything until it renews its lease
+    assert divide(other.shard) == [(0, inf)]  # the first shard has everything until its worker renews the lease
     assert divide(one.shard) == [(3, 1.5)]
     assert divide(other.shard) == [(1, 1.5)]  # four tasks of the first go on
     one.ended(0, DONE, "", 1).result()
     assert divide(other.shard) == [(2, 1.5)]
     database.run(lambda at: at.execute("UPDATE shard SET lease = now() WHERE job = %s AND number = 0", (job,)))
     assert divide(other.shard) == [(2, 3.0)]  # its three tasks go on
-    assert divide(journal_of(job, 0, "b").shard) == [(3, 0.0)]
+    again = journal_of(job, 0, "b")
+    assert divide(again.shard, other.shard) == [(0, inf), (2, 1.5)]
+    assert divide(again.shard, other.shard) == [(3, 1.5), (2, 1.5)]
 
 
 def test_journal_refuses_a_client_of_another_account(server: Server, journal_of: JournalOf) -> None:

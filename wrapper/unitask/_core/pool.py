@@ -36,9 +36,9 @@ SAFETY_NET = 60.0  # seconds between polls of a task whose end a webhook reports
 _ACCOUNT_ERRORS = (errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PoolLimits:
-    """What a pool may do at once."""
+    """What a pool may do at once. They may change while it works."""
 
     concurrency: int = 1000  # inputs that were read and whose result was not taken
     per_second: float = math.inf  # submissions

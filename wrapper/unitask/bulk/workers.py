@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -53,6 +54,7 @@ __all__ = ["JobStatus", "results", "status", "submit", "work"]
 
 _log = logging.getLogger("unitask")
 SHARD_SIZE: Final = 200
+LEAST_RATE: Final = 1e-3  # of the rate of the job; a shard with less is not begun
 SHUTDOWN: Final = 30.0  # seconds in which a worker that stops gives its shards back
 TASK: Final = "unitask.shard"
 CREATION: Final = 0x756E6974  # the advisory lock under which the tables are made
@@ -62,7 +64,7 @@ NEW_JOB: Final = (
 )
 NEW_SHARDS: Final = "INSERT INTO shard (job, number) SELECT %s, generate_series(0, %s - 1)"
 TAKE: Final = (
-    "UPDATE shard SET owner = %s, lease = clock_timestamp() + make_interval(secs => %s), places = 0, pace = 0"
+    "UPDATE shard SET owner = %s, lease = clock_timestamp() + make_interval(secs => %s), places = 0, rate = 0"
     " WHERE job = %s AND number = %s AND NOT done AND lease < clock_timestamp() RETURNING number"
 )
 RENEW: Final = (
@@ -78,7 +80,7 @@ OPEN_TASKS: Final = (
     " WHERE task.job = %s AND state IN ('sending', 'sent') AND NOT done GROUP BY number"
 )
 LIVE_SHARDS: Final = (
-    "SELECT number, places, pace FROM shard WHERE job = %s AND NOT done AND lease > clock_timestamp() ORDER BY number"
+    "SELECT number, places, rate FROM shard WHERE job = %s AND NOT done AND lease > clock_timestamp() ORDER BY number"
 )
 UNFINISHED: Final = (
     "SELECT DISTINCT job FROM shard JOIN job ON job.id = shard.job"
@@ -135,14 +137,16 @@ def submit(
     """
     account = (client._account, client.base_url)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     limit = None if max_usd is None else round(max_usd * CREDITS_PER_USD)
-    if concurrency < 1 or shard_size < 1:
-        raise InvalidInput(f"concurrency is {concurrency} and shard_size {shard_size}: give whole numbers from 1")
+    rate = math.inf if per_second is None else per_second
+    if concurrency < 1 or shard_size < 1 or not rate > 0:
+        given = f"concurrency is {concurrency}, shard_size {shard_size} and per_second {per_second}"
+        raise InvalidInput(f"{given}: give whole numbers from 1, and a rate above 0", undone="nothing was stored")
     queue = App(connector=SyncPsycopgConnector()).job_manager
     with contextlib.closing(Database(url)) as database:
         database.run(_make_tables)
 
         def store(at: Cursor) -> int:
-            values = (*account, json.dumps(options), shard_size, limit, concurrency, per_second)
+            values = (*account, json.dumps(options), shard_size, limit, concurrency, rate)
             (job,) = at.execute(NEW_JOB, values).fetchone() or (0,)
             count = 0
             with at.copy("COPY input (job, key, task) FROM STDIN") as copy:
@@ -228,16 +232,24 @@ class _Worker:
             await asyncio.to_thread(self.database.run, _make_tables)
             async with self.app.open_async():
                 self.id = await self.queue.register_worker()
-                while await self._turn() or forever:
-                    await self._pause()
-                await self.queue.unregister_worker(self.id)
+                try:
+                    while await self._turn() or forever:
+                        await self._pause()
+                finally:
+                    await self._stop()
         finally:
-            for task in self.running:
-                task.cancel()
-            if self.running:
-                await asyncio.wait(self.running, timeout=SHUTDOWN)
-            await asyncio.to_thread(self.database.close)  # ends attempts to reach a database that does not answer
-            await asyncio.gather(*self.running, return_exceptions=True)
+            await asyncio.to_thread(self.database.close)
+
+    async def _stop(self) -> None:
+        """Give the shards back."""
+        for task in self.running:
+            task.cancel()
+        if self.running:
+            await asyncio.wait(self.running, timeout=SHUTDOWN)
+        self.database.stop()  # attempts to reach a database that does not answer
+        await asyncio.gather(*self.running, return_exceptions=True)
+        with _outages_logged():
+            await self.queue.unregister_worker(self.id)
 
     async def _turn(self) -> bool:
         """Renew the leases, return shards of dead workers to the queue, and take more; return whether work is left."""
@@ -247,7 +259,11 @@ class _Worker:
             await self._on_database(partial(_divide, job=job, mine=mine))
         with _outages_logged():
             await self.queue.update_heartbeat(self.id)
-            for entry in await self.queue.get_stalled_jobs(seconds_since_heartbeat=self.lease):
+            stalled = list(await self.queue.get_stalled_jobs(seconds_since_heartbeat=self.lease))
+            known = {(shard.job, shard.number) for shard in self.running.values()}
+            own = await self.queue.list_jobs_async(worker_id=self.id, status="doing")
+            lost = [entry for entry in own if _place(entry) not in known]  # an answer of the database did not arrive
+            for entry in [*stalled, *lost]:
                 await self._put_back(entry)
         unfinished = await self._on_database(self._unfinished)
         with _outages_logged():
@@ -281,11 +297,16 @@ class _Worker:
 
     async def _take(self, entry: Entry) -> None:
         """Begin with a shard, unless another worker has it."""
-        job, number = cast("int", entry.task_kwargs["job"]), cast("int", entry.task_kwargs["number"])
+        job, number = _place(entry)
         until = clock() + SAFE_PART * self.lease
         values = (self.owner, self.lease, job, number)
         if not await self._on_database(lambda at: at.execute(TAKE, values).fetchone()):
-            await self._put_back(entry, seconds=self.lease / 2)
+            query = "SELECT done FROM shard WHERE job = %s AND number = %s"
+            found = await self._on_database(lambda at: at.execute(query, (job, number)).fetchone())
+            if found == (False,):
+                await self._put_back(entry, seconds=self.lease / 2)
+            else:
+                await self.queue.finish_job(entry, EntryStatus.SUCCEEDED, delete_job=True)
             return
         size, options = await self._on_database(
             lambda at: at.execute("SELECT shard_size, options FROM job WHERE id = %s", (job,)).fetchone()
@@ -298,6 +319,8 @@ class _Worker:
     async def _run_shard(self, entry: Entry, shard: Shard, size: int, options: Mapping[str, Any]) -> None:
         is_done = False
         try:
+            while not shard.limits.concurrency and not shard.is_lost:  # `_turn` divides again
+                await asyncio.sleep(self.lease / 10)
             inputs = await self._on_database(lambda at: _inputs(at, shard, size))
             journal = await asyncio.to_thread(PostgresJournal, self.url, shard, size)
             try:
@@ -324,7 +347,7 @@ class _Worker:
         until = clock() + SAFE_PART * self.lease
         kept = set(at.execute(RENEW, (self.lease, self.owner)).fetchall())
         for shard in self.running.values():
-            shard.until = until if (shard.job, shard.number) in kept else 0.0
+            shard.until = until if (shard.job, shard.number) in kept else -math.inf
 
     def _unfinished(self, at: Cursor) -> list[int]:
         """Return the jobs that this worker may work on."""
@@ -345,25 +368,29 @@ def _make_tables(at: Cursor) -> None:
 def _divide(at: Cursor, *, job: int, mine: Sequence[Shard]) -> None:
     """Give these shards their part of the concurrency and rate of a job, as far as no other shard has it.
 
-    Tasks that go on count in any case: those of a shard with fewer places now, and those of dead workers.
+    Tasks that go on count in any case: those of a shard with fewer places now, and those of dead workers. A shard that
+    was begun keeps one place, without which its pool would end.
     """
     limits = at.execute("SELECT concurrency, per_second, shard_size FROM job WHERE id = %s FOR UPDATE", (job,))
-    concurrency, per_second, size = limits.fetchone() or (0, None, 1)
+    concurrency, per_second, size = limits.fetchone() or (0, 0.0, 1)
     going_on: dict[int, int] = dict(at.execute(OPEN_TASKS, (size, job)).fetchall())
-    live = {number: (places, pace) for number, places, pace in at.execute(LIVE_SHARDS, (job,)).fetchall()}
-    places = going_on | {number: max(given[0], going_on.get(number, 0)) for number, given in live.items()}
-    paces = {number: given[1] for number, given in live.items()}
+    live = {number: (places, rate) for number, places, rate in at.execute(LIVE_SHARDS, (job,)).fetchall()}
+    places = going_on | {number: max(given, going_on.get(number, 0)) for number, (given, _) in live.items()}
+    rates = {number: rate for number, (_, rate) in live.items()}
     for shard in mine:
         if shard.number not in live:
             continue
         rank, number = sorted(live).index(shard.number), shard.number
+        part = concurrency // len(live) + (rank < concurrency % len(live))
         free = concurrency - sum(places.values()) + places[number]
-        shard.places = max(0, min(concurrency // len(live) + (rank < concurrency % len(live)), free))
-        if per_second is not None:
-            shard.pace = max(0.0, min(per_second / len(live), per_second - sum(paces.values()) + paces[number]))
-        places[number], paces[number] = max(shard.places, going_on.get(number, 0)), shard.pace
-        values = (shard.places, shard.pace, job, number)
-        at.execute("UPDATE shard SET places = %s, pace = %s WHERE job = %s AND number = %s", values)
+        rate = per_second - sum(rate for other, rate in rates.items() if other != number)
+        rate = min(per_second / len(live), rate) if math.isfinite(per_second) else math.inf
+        if rate > LEAST_RATE * per_second or math.isinf(rate):
+            shard.limits.concurrency = max(min(1, shard.limits.concurrency), min(part, free))
+            shard.limits.per_second = rate
+            places[number], rates[number] = shard.limits.concurrency, rate
+        values = (places[number], rates[number], job, number)
+        at.execute("UPDATE shard SET places = %s, rate = %s WHERE job = %s AND number = %s", values)
 
 
 def _status(at: Cursor, job: int) -> JobStatus:
@@ -411,6 +438,11 @@ def _class(name: str) -> Any:
 def _entry(job: int, number: int) -> Entry:
     entry = Entry(queue=_queue(job), task_name=TASK, lock=None, queueing_lock=None)
     return entry.evolve(task_kwargs={"job": job, "number": number})
+
+
+def _place(entry: Entry) -> tuple[int, int]:
+    """Return job and number of the shard of an entry."""
+    return cast("int", entry.task_kwargs["job"]), cast("int", entry.task_kwargs["number"])
 
 
 def _queue(job: int) -> str:
