@@ -67,6 +67,18 @@ class Waiting(Generic[OutputT]):
         """Whether a notification may bring the next poll forward; a pause after a failure is kept."""
         return not self._failures
 
+    def postponed(self, now: float) -> float:
+        """Return the seconds for which a poll that is due can wait, as other tasks have shown since it was planned."""
+        if self._failures or math.isnan(self._submitted) or now < self._now + self._pause:  # brought forward
+            return 0.0
+        pause = self.limits.durations.next_poll_delay(self.kind or "", self._now - self._submitted)
+        longer = min(pause, self._deadline() - self._now) - (now - self._now)
+        if longer < polling.SHORTEST:
+            return 0.0
+        self._pause = pause
+        self._failing_since = now + longer
+        return longer
+
     def request(self, now: float) -> SendRequest:
         """Return the poll; `now` is on the monotonic clock."""
         seconds = min(self.limits.http_timeout, max(1.0, self._deadline() - now))  # a second at the deadline, too
