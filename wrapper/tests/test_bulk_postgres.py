@@ -49,7 +49,7 @@ def take(database: Database, job: int, number: int, owner: str) -> Shard | None:
     values = (owner, LEASE, job, number)
     if not database.run(lambda at: at.execute(workers.TAKE, values).fetchone()):
         return None
-    return Shard(job, number, 10 * number, owner, postgres.clock() + LEASE)
+    return Shard(job, number, 10 * number, 10, owner, postgres.clock() + LEASE)
 
 
 def expire(database: Database, job: int) -> None:
@@ -64,7 +64,7 @@ def journal_of(server: Server, database: Database) -> Iterator[Callable[..., Pos
     def open_journal(job: int, number: int = 0, owner: str = "a") -> PostgresJournal:
         shard = take(database, job, number, owner)
         assert shard is not None
-        opened.append(PostgresJournal(server.url, shard, 10))
+        opened.append(PostgresJournal(server.url, shard))
         return opened[-1]
 
     yield open_journal
@@ -227,9 +227,9 @@ def test_journal_refuses_a_client_of_another_account(server: Server, journal_of:
 
 def test_tasks_come_back_from_the_database_as_they_were(server: Server, database: Database) -> None:
     given = [SWAPS[0], tasks.Raw("model", "type", {"prompt": "ü"})]
-    job = workers.submit(server.url, CLIENT, iter(given))
-    shard = Shard(job, 0, 0, "", 0.0)
-    assert database.run(lambda at: workers._inputs(at, shard, 10)) == given
+    job = workers.submit(server.url, CLIENT, iter(given), timeout=5)
+    shard = Shard(job, 0, 0, 10, "", 0.0)
+    assert database.run(lambda at: workers._inputs(at, shard)) == (given, {"timeout": 5})
     for wrong in (tasks.FaceSwap(target_image=b"bytes", swap_image="b.jpg"), "text"):
         with pytest.raises(errors.InvalidInput, match="nothing was stored"):
             workers.submit(server.url, CLIENT, [*given, wrong])  # type: ignore[list-item]

@@ -169,3 +169,25 @@ def test_work_goes_on_after_a_crash_of_the_database(server: Server) -> None:
         check_done(server, job, client)
 
     asyncio.run(run())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_celery_may_run_a_shard_any_number_of_times(server: Server) -> None:
+    """The recipe of docs/bulk-workers.md, in Celery's own test worker."""
+    celery, harness = pytest.importorskip("celery"), pytest.importorskip("celery.contrib.testing.worker")
+    client = Pool()
+    job = submit(server, client)
+    app = celery.Celery(broker="memory://", backend="cache+memory://")
+
+    @app.task(bind=True, acks_late=True, reject_on_worker_lost=True, max_retries=None)
+    def shard(self: Any, job: int, number: int) -> None:
+        run = workers.run_shard(server.url, cast("AsyncClient", client), job, number, lease=LEASE)
+        if not asyncio.run(run):
+            raise self.retry(countdown=LEASE / 4)
+
+    with harness.start_worker(app, perform_ping_check=False, concurrency=3, pool="threads"):
+        numbers = range(workers.status(server.url, job).shards)
+        results = [shard.delay(job, number) for number in (*numbers, *numbers)]  # each one twice
+        for result in results:
+            result.get(timeout=60)
+    check_done(server, job, client)

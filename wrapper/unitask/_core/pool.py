@@ -110,7 +110,7 @@ class Pool(Generic[InputT]):
         """
         if self.is_closed:
             return None
-        while self._queue and self._queue[0][0] != self._queue[0][2].due:
+        while self._queue and self._is_outdated(now):
             heappop(self._queue)
         due = self._queue[0][0] if self._queue else math.inf
         if due > now and self._may_submit():
@@ -127,6 +127,15 @@ class Pool(Generic[InputT]):
             return self.next(now)
         job.due, self._turns = math.nan, self._turns + 1
         return Turn(job, now)
+
+    def _is_outdated(self, now: float) -> bool:
+        """Whether the first entry of the queue is none of its job, or of a poll that is postponed."""
+        due, _, job = self._queue[0]
+        if due == job.due <= now and job.waiting is not None and not job.is_notified:
+            longer = job.waiting.postponed(now)
+            if longer:
+                self._put(job, now + longer)
+        return due != job.due
 
     def _may_submit(self) -> bool:
         if self._ready:

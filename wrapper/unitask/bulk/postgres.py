@@ -127,13 +127,9 @@ class Database:
             self._closed.wait(pause)
             pause = min(5.0, 2 * pause)
 
-    def stop(self) -> None:
-        """Repeat no change any more."""
-        self._closed.set()
-
     def close(self) -> None:
         """End the connection, and the repetitions of a change that goes on."""
-        self.stop()
+        self._closed.set()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -161,6 +157,7 @@ class Shard:
 
     Attributes:
         first: The key of its first input.
+        size: The number of its inputs; the last shard may have fewer.
         until: When the last request may leave, on `clock`.
         limits: Its part of the concurrency and rate of the job, which changes while it is worked on.
     """
@@ -168,6 +165,7 @@ class Shard:
     job: int
     number: int
     first: int
+    size: int
     owner: str
     until: float
     limits: PoolLimits = field(default_factory=lambda: PoolLimits(0))
@@ -201,9 +199,8 @@ class PostgresJournal:
     While the database cannot be reached, no future is done, so nothing is sent; the connection is made again.
     """
 
-    def __init__(self, url: str, shard: Shard, size: int) -> None:
+    def __init__(self, url: str, shard: Shard) -> None:
         self.shard = shard
-        self._size = size
         self._database = Database(url)
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._closing = threading.Lock()
@@ -225,7 +222,7 @@ class PostgresJournal:
     def rows(self) -> Iterable[Row]:
         """Return the rows in the order of their keys."""
         first = self.shard.first
-        rows = self._database.run(lambda at: read_rows(at, self.shard.job, first, first + self._size))
+        rows = self._database.run(lambda at: read_rows(at, self.shard.job, first, first + self.shard.size))
         return [row._replace(key=row.key - first) for row in rows]
 
     def totals(self) -> Totals:
