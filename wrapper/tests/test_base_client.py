@@ -57,6 +57,15 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "timeout": A_LIMIT,
         "on_change": A_CALLBACK,
     },
+    "map": {
+        "tasks": [None, 5, "x", FACE_SWAP],
+        "concurrency": [None, "5", 0, 1.5, True],
+        "per_second": ["5", NAN, 0, -1.0, True],
+        "max_usd": ["5", NAN, -1.0, True],
+        "timeout": A_LIMIT,
+        "to": [5, "file.png", f"{__file__}/nowhere/"],
+        "on_progress": A_CALLBACK,
+    },
     "find": {"uncertain": [None, "x", ValueError("x")], "timeout": A_LIMIT},
     "watch": {"task": A_TASK, "timeout": A_LIMIT},
     "get": {"task": A_TASK},
@@ -78,6 +87,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     **{name: {"task": FACE_SWAP} for name in ("submit", "run")},
     **{name: {"task": TASK_ID} for name in ("wait", "watch", "get", "cancel")},
     "wait_all": {"tasks": [TASK_ID]},
+    "map": {"tasks": []},
     "find": {"uncertain": LOST},
     "cancel_many": {"created_before": 1},
     "download": {"task": finished(), "to": f"{__file__}/nowhere/"},
@@ -87,7 +97,7 @@ IDS = [f"{method}-{name}-{number}" for number, (method, name, _) in enumerate(CA
 
 
 def test_each_argument_of_each_method_is_tried() -> None:
-    flags = {"self", "validate", "previews", "overwrite", "long_answers", "options"}
+    flags = {"self", "validate", "previews", "ordered", "overwrite", "long_answers", "options"}
     methods = {name: method for name, method in vars(Client).items() if not name.startswith("_")}
 
     assert {name: inspect.signature(method).parameters.keys() - flags for name, method in methods.items()} == {

@@ -28,11 +28,25 @@ if TYPE_CHECKING:
     from .budget import Budget
     from .client import Client
     from .inputs import AdvisoryWarning, Options, TaskInput
+    from .mapping import MapProgress, MapResult
     from .media import Media, Picture
 
 
 __all__ = ["Account", "ActiveTasks", "AdvisoryWarning", "AsyncClient", "Budget", "Client", "CreditPack", "HistoryRow"]
-__all__ += ["Media", "Options", "Outcome", "Output", "OutputFile", "Picture", "Recovery", "State", "Task", "TaskInput"]
+__all__ += [
+    "MapProgress",
+    "MapResult",
+    "Media",
+    "Options",
+    "Outcome",
+    "Output",
+    "OutputFile",
+    "Picture",
+    "Recovery",
+    "State",
+    "Task",
+    "TaskInput",
+]
 __all__ += ["Timestamp", "Upload", "Wallet", "__version__", "errors", "tasks", "webhooks"]
 __all__ += errors.__all__
 
@@ -45,6 +59,7 @@ _NAMES = {
     "budget": ("Budget",),
     "client": ("Client",),
     "inputs": ("AdvisoryWarning", "Options", "TaskInput"),
+    "mapping": ("MapProgress", "MapResult"),
     "media": ("Media", "Picture"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

@@ -4,13 +4,14 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import httpx
 
 from ._base_client import BROKEN, FETCH_ERRORS, OnChange, check, check_type
-from ._connections import AsyncRouting, Body, watching_async
+from ._connections import Answer, AsyncRouting, Body, watching_async
 from ._core.effects import (
     Flow,
     Reply,
@@ -20,12 +21,15 @@ from ._core.effects import (
     Step,
     TaskUpdated,
 )
+from ._core.pool import Turn
+from ._core.recovery import Submission
 from ._drive import Drive
 from ._environment import transport_settings
 from ._io import AsyncIO
-from .download import Batch, Sink, Target
-from .errors import InvalidInput
-from .inputs import Options, TaskInput, request_body, warner
+from .download import Batch, Sink, Target, plan
+from .errors import InvalidInput, UnitaskError
+from .inputs import Options, TaskInput, reads_files, request_body, warner
+from .mapping import MapResult, MapRun
 
 T = TypeVar("T")
 
@@ -57,8 +61,10 @@ class AsyncRunner(AsyncIO):
         self._reset()
 
     async def _body(self, task: TaskInput[Any], options: Options, *, validate: bool) -> dict[str, Any]:
-        uploads, warn = self._uploads.wanted, warner()
-        return await self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warn)
+        uploads = self._uploads.wanted
+        if not reads_files(task):
+            return request_body(task, options, validate=validate, uploads=uploads)
+        return await self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warner())
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
@@ -69,6 +75,39 @@ class AsyncRunner(AsyncIO):
                 reply = await self._take(step, on_change)
             drive.reply(reply)
         return drive.result
+
+    async def _work(self, run: MapRun, turn: Turn[TaskInput[Any]]) -> MapResult[Any] | None:
+        """Carry out a turn of a pool; return the result if its job has one now."""
+        job = turn.job
+        try:
+            if job.waiting is not None:
+                await self._drive(run.pool.poll(turn, self._clock()))
+            else:
+                flow = None
+                if job.submission is None:
+                    body = await self._body(job.input, run.options, validate=run.validate)
+                    flow = self._map_submission(run, job, body)
+                await self._drive(run.pool.submit(turn, self._clock(), flow))
+        except UnitaskError as error:
+            turn.error = error
+        except BaseException as error:
+            self._report(job.submission or Submission(), error)
+            raise
+        if turn.error is not None:
+            self._report(job.submission or Submission(), turn.error)
+            if not isinstance(turn.error, UnitaskError):
+                raise turn.error
+        if not run.finish(turn, self._clock()):
+            return None
+        result = run.result(turn)
+        if run.to is None or result.task is None:
+            return result
+        try:
+            batch = plan(result.task, run.to, previews=False, overwrite=run.overwrite, parallel=1)
+            paths = batch.paths(await self._fetch_all(batch, self._fetch))
+        except UnitaskError as error:
+            return replace(result, error=error)
+        return replace(result, files=tuple(paths))
 
     async def _updates(self, flow: Flow[Any]) -> AsyncIterator[Step]:
         """Yield each step that reports a changed task or a row."""
@@ -102,29 +141,35 @@ class AsyncRunner(AsyncIO):
         return self._resumed()
 
     async def _send(self, send: SendRequest) -> Reply:
-        progress = send.progress
+        progress, answer = send.progress, Answer()
         progress.left = False
         pools = self._connected()
         http = pools.submissions if send.submission else pools.calls
-        response = body = None
         try:
+            if self._has_shortcut(send):
+                await self._exchange(pools, send, answer)
+                return self._response(answer)
             request = http.build_request(**self._request(send), extensions={"trace": watching_async(progress)})
-            async with self._turn(pools, send, request):
+            allowed = self._allowed(send, int(request.headers.get("content-length", 0)))
+            if self._http_client is None:  # what was written may still be on its way when reading begins
+                request.extensions["timeout"].update(write=allowed, read=allowed)
+            async with self._turn(pools, send, allowed):
                 progress.left = None
                 response = await http.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
-                    body = Body(response)
+                    answer.headers, answer.status = dict(response.headers), response.status_code
                     if response.is_stream_consumed:  # by a mock, or a hook of http_client
-                        body.take(response.content)
+                        answer.body.take(response.content)
                     else:
+                        answer.body = Body(response.headers.get("content-encoding", ""))
                         async for chunk in response.aiter_raw():
-                            body.take(chunk)
-                    body.end()
+                            answer.body.take(chunk)
+                    answer.body.end()
                 finally:
                     await response.aclose()
-            return self._response(response, body.content)
+            return self._response(answer)
         except Exception as error:  # no exception may hide that a submission may have arrived
-            return self._failure(error, progress, response, body)
+            return self._failure(error, progress, answer)
 
     async def _fetch(self, batch: Batch, target: Target) -> Path:
         with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:

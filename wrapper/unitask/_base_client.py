@@ -13,8 +13,8 @@ import secrets
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sized
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
@@ -25,10 +25,11 @@ from unitask_api.outputs import output_named
 from unitask_api.states import State
 
 from . import _telemetry
-from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
+from ._connections import ENCODINGS, SLOWEST_SENDING, Answer, AnswerError, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests
 from ._core.effects import Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.polling import DurationTracker
+from ._core.pool import Job, Pool, PoolLimits
 from ._core.range_download import DownloadAttemptError, target
 from ._core.recovery import Submission
 from ._core.retry import RetryPolicy, Timeouts
@@ -41,9 +42,10 @@ from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
 from ._telemetry import keep_out_of_logs, watched
 from .budget import Budget
-from .download import Sink
+from .download import Sink, check_destination, names_folder
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
-from .inputs import TaskInput
+from .inputs import Options, TaskInput
+from .mapping import MapRun
 from .media import LARGEST_FILE, measured
 from .webhooks import Receiver, remember
 
@@ -56,6 +58,7 @@ OnChange = Callable[[Task[Output]], object]
 
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LATEST_TIME = 2.0**53  # unix seconds
+MAP_ATTEMPTS = 20  # how often `map` sends a submission that never left, or that was answered HTTP 429
 PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only with each other
 # The request provably never left. Any other exception may have happened after it arrived.
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -145,9 +148,12 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self.budget: Budget | None = budget
         self._headers = checked_headers(default_headers)
+        own = {"accept-encoding": ENCODINGS, "x-api-key": self._key}
+        self._call_headers = {"user-agent": USER_AGENT, **self._headers, **own}
         self._proxy, self._clock = proxy, clock
         self._mark_webhooks, self._webhooks = mark_webhooks, webhooks
         self._retry_policy = RetryPolicy(random.random)
+        self._has_own_retries = max_retries is not None
         if max_retries is not None:
             self._retry_policy = RetryPolicy(random.random, attempts=max_retries + 1, reads=max_retries + 1)
         self._durations = DurationTracker()
@@ -193,7 +199,13 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         return Timeouts(timeout, self.poll_patience, self.http_timeout, self._retry_policy, self._durations)
 
     def _submit_flow(
-        self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
+        self,
+        body: dict[str, Any],
+        task: TaskInput[OutputT],
+        submission: Submission,
+        *,
+        retry_policy: RetryPolicy | None = None,
+        budgets: Iterable[Budget] | None = None,
     ) -> Flow[Task[OutputT]]:
         submission.token, submission.client = secrets.token_hex(8), recovery.ClientIdentity(PROCESS, self._account)
         submission.dated = lambda: self._dated
@@ -203,16 +215,50 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
 
         def send() -> Flow[Task[OutputT]]:
             attached = yield from with_uploads(body, self._uploads, self._limits())
-            submitted = flows.submit(attached, task.output_type(), self._retry_policy, submission)
+            submitted = flows.submit(attached, task.output_type(), retry_policy or self._retry_policy, submission)
             return (yield from watched(submitted, "create", model=model, task_type=task_type))
 
         flow = send()
-        if self.budget is not None:
-            estimate = pricing.estimate(body, measured)
-            flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)
+        if budgets is None:
+            budgets = (self.budget,) if self.budget else ()
+        for budget in budgets:
+            flow = budget.within(pricing.estimate(body, measured), f"{model} {task_type}", flow, submission)
         created = yield from flow
         remember(self._own_ids, created.id, submission.token)
         return created
+
+    def _map_run(
+        self,
+        tasks: Iterable[TaskInput[Any]],
+        options: Options,
+        limits: PoolLimits,
+        max_usd: float | None,
+        timeout: float | None,
+        to: str | os.PathLike[str] | None,
+    ) -> MapRun:
+        """Check the arguments of `map`; return the state of this call."""
+        self._check_open()
+        concurrency, rate = limits.concurrency, limits.per_second
+        check(_is_whole(concurrency) and concurrency > 0, "concurrency", concurrency, "a whole number from 1")
+        check(_is_number(rate) and rate > 0, "per_second", rate, "a number of submissions a second, above 0, or None")
+        usable = max_usd is None or (_is_number(max_usd) and 0 <= max_usd < math.inf)
+        check(usable, "max_usd", max_usd, "an amount in USD, 0 or more, or None")
+        if isinstance(tasks, TaskInput | str) or not isinstance(cast("object", tasks), Iterable):
+            raise InvalidInput(f"{tasks!r:.80} is not a list of tasks: give an iterable of objects of unitask.tasks")
+        if to is not None:
+            if not names_folder(to):
+                raise InvalidInput(f"to is {os.fspath(to)!r}: name a folder (with a slash at its end)")
+            check_destination(to)
+        budgets = tuple(budget for budget in (self.budget, None if max_usd is None else Budget(max_usd)) if budget)
+        limits = replace(limits, has_webhook=self._webhooks is not None and bool(options.get("webhook_url")))
+        pool = Pool(iter(tasks), limits, self._limits(timeout))
+        return MapRun(pool, len(tasks) if isinstance(tasks, Sized) else None, options, budgets, to)
+
+    def _map_submission(self, run: MapRun, job: Job[TaskInput[Any]], body: dict[str, Any]) -> Flow[Task[Any]]:
+        job.submission, policy = Submission(), self._retry_policy
+        if not self._has_own_retries:
+            policy = replace(policy, attempts=MAP_ATTEMPTS)
+        return self._submit_flow(body, job.input, job.submission, retry_policy=policy, budgets=run.budgets)
 
     def _report(self, submission: Submission, interruption: BaseException) -> None:
         """Log what became of a submission that an exception ends, and note it, unless its message contains it."""
@@ -291,22 +337,21 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         first, last = (None if time is None else unix(name, time) for name, time in (("start", start), ("end", end)))
         return pagination.history(requests.HistoryQuery(first, last, checked_group(group), page_size), self._limits())
 
-    def _response(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
+    def _response(self, answer: Answer, broken: str = "") -> Response:
+        """Return an answer without secrets."""
         hider = self._hider
-        headers = {hider.text(name.lower()): hider.text(value) for name, value in response.headers.items()}
-        answer = Response(response.status_code, headers, hider.content(body), self._clock(), broken)
-        if response.is_success and (date := envelope.date_of(answer)) is not None:
-            self._dated = (date, answer.at)
-        return answer
+        headers = {hider.text(name): hider.text(value) for name, value in answer.headers.items()}
+        response = Response(answer.status, headers, hider.content(answer.body.content), self._clock(), broken)
+        if 200 <= answer.status < 300 and (date := envelope.date_of(response)) is not None:
+            self._dated = (date, response.at)
+        return response
 
-    def _failure(
-        self, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None
-    ) -> Reply:
+    def _failure(self, error: Exception, progress: Progress, answer: Answer) -> Reply:
         """Return the reply to a request that ended in an exception."""
         name = "" if isinstance(error, AnswerError) else type(error).__name__
         words = self._hider.text(": ".join(filter(None, (name, str(error)))))
-        if response is not None:
-            return self._response(response, body.content if body else b"", words)
+        if answer.status:
+            return self._response(answer, words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
         return TransportFailure(words, self._clock(), never_left=never)
 
@@ -314,26 +359,21 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         """Return the seconds that a call may take, besides sending its body."""
         return self.http_timeout if send.timeout is None else send.timeout
 
-    def _allowed(self, send: SendRequest, request: httpx.Request) -> float:
+    def _allowed(self, send: SendRequest, size: int) -> float:
         """Return the seconds that a call may take in all, with the time to send a large body."""
-        allowed = self._limit(send) + int(request.headers.get("content-length", 0)) / SLOWEST_SENDING
-        if self._http_client is None:  # what was written may still be on its way when reading begins
-            request.extensions["timeout"].update(write=allowed, read=allowed)
-        return allowed
+        return self._limit(send) + size / SLOWEST_SENDING
+
+    def _url(self, send: SendRequest) -> str:
+        return f"{self.base_url}{send.path}" if send.path.startswith("/") else send.path
 
     def _request(self, send: SendRequest) -> dict[str, Any]:
         """Return the arguments of `httpx.Client.build_request`. Its webhook secret is hidden in all later answers."""
         self._hider.remember(_webhook_secret(send))
         call: dict[str, Any] = {
             "method": send.method,
-            "url": f"{self.base_url}{send.path}" if send.path.startswith("/") else send.path,
+            "url": self._url(send),
             "params": send.params,
-            "headers": {
-                "user-agent": USER_AGENT,
-                **self._headers,
-                "accept-encoding": ENCODINGS,
-                "x-api-key": self._key,
-            },
+            "headers": self._call_headers,
         }
         if send.json is not None:
             call["json"] = send.json

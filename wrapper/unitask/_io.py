@@ -1,32 +1,41 @@
 """What differs between the clients, in two classes with the same methods; the rest of the async client is generated."""
 
 import asyncio
+import contextlib
 import inspect
+import json
+import math
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+import threading
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import httpx
 
 from ._base_client import BaseClient, OnChange, check, send_as_written
 from ._bounded import bounded
-from ._connections import Pools, connect
+from ._connections import Answer, Exchanger, Pools, connect
 from ._core.effects import SendRequest
 from ._model.task import Output, Task
+from ._workers import AsyncTasks, Threads
 from .download import Batch, Target
 from .errors import InvalidInput
+from .mapping import MapResult, MapRun, MapTurn
 
 P = ParamSpec("P")
 T = TypeVar("T")
+SHORTEST_CALL = 1.0  # seconds that a poll gets, however long it waited for its turn
 
 
 class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
     """The I/O of `Client`: connections belong to a process, files are fetched in threads."""
 
     _given: httpx.Client | httpx.BaseTransport | None
+    _sleep: Callable[[float], object]
     _transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
 
     def _reset(self) -> None:
@@ -54,11 +63,17 @@ class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
                     http.close()
         self._reset()
 
+    def _has_shortcut(self, send: SendRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def _exchange(self, pools: Pools[httpx.Client], send: SendRequest, answer: Answer) -> None:
+        raise NotImplementedError
+
     @contextmanager
-    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, request: httpx.Request) -> Generator[None]:
-        """Limit the time of a call."""
+    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, allowed: float) -> Generator[None]:  # noqa: ARG002
+        """Limit the time of a call, in seconds."""
         try:
-            with bounded(self._allowed(send, request)):
+            with bounded(allowed):
                 yield
         except Exception:
             raise
@@ -94,11 +109,32 @@ class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
                 batch.stopped = True
                 raise
 
+    def _idle(self, run: MapRun, seconds: float, woken: threading.Event) -> None:
+        """Let time pass until the next turn of a pool is due, or it is woken."""
+        notified, is_real = None, self._sleep is time.sleep  # a test clock does not wait for what may never come
+        if self._webhooks is not None:
+            tasks = run.pool.waiting.keys()
+            notified = self._webhooks.wait_for_notification(tasks, seconds if is_real else 0, woken)
+        elif is_real:
+            woken.wait(min(seconds, threading.TIMEOUT_MAX))
+        if notified is not None:
+            run.notify(notified, self._clock().monotonic)
+        elif not is_real:
+            self._sleep(seconds)
+
+    def _results(
+        self, run: MapRun, work: Callable[[MapRun, MapTurn], MapResult[Any] | None]
+    ) -> Iterator[MapResult[Any]]:
+        """Carry out a pool, and yield each result as it comes."""
+        workers = Threads(run, work, self._idle, self._clock)
+        return workers.results() if self._sleep is time.sleep else workers.results_one_by_one()
+
 
 class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[object]]):
     """The I/O of `AsyncClient`: connections belong to an event loop, files are read and written in threads."""
 
     _given: httpx.AsyncClient | httpx.AsyncBaseTransport | None
+    _sleep: Callable[[float], Awaitable[object]]
     _transport: Callable[[float], httpx.AsyncBaseTransport]
 
     def _reset(self) -> None:
@@ -130,17 +166,30 @@ class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[
             for http in (pools.submissions, pools.calls, pools.files):
                 await http.aclose()
 
+    def _has_shortcut(self, send: SendRequest) -> bool:
+        return isinstance(self._given, Exchanger) and self._given.reaches(self._url(send))
+
+    async def _exchange(self, pools: Pools[httpx.AsyncClient], send: SendRequest, answer: Answer) -> None:
+        """Send a request without objects of httpx, and read its answer."""
+        request = self._request(send)
+        url, headers, body = request["url"], request["headers"], b""
+        if send.params:
+            url = f"{url}?{httpx.QueryParams(send.params)}"
+        if send.json is not None:
+            body = json.dumps(send.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            headers = {**headers, "content-type": "application/json"}
+        exchanger = cast("Exchanger", self._given)
+        async with self._turn(pools, send, self._allowed(send, len(body))):
+            await exchanger.exchange(send.method, url, headers, body, answer, send.progress)
+
     @asynccontextmanager
-    async def _turn(
-        self, pools: Pools[httpx.AsyncClient], send: SendRequest, request: httpx.Request
-    ) -> AsyncGenerator[None]:
-        """Wait until a call may begin, and limit its time. A submission waits without a limit."""
-        allowed = self._allowed(send, request)
-        if send.submission:
-            async with pools.gate, asyncio.timeout(allowed):  # the time counts from where it is made
-                yield
-        else:
-            async with asyncio.timeout(allowed), pools.gate:
+    async def _turn(self, pools: Pools[httpx.AsyncClient], send: SendRequest, allowed: float) -> AsyncGenerator[None]:
+        """Wait until a call may begin; limit its time, in seconds. What a poll has waited is taken from its time."""
+        begun = self._clock().monotonic
+        async with pools.gate:
+            if send.timeout is not None:
+                allowed = max(SHORTEST_CALL, allowed - (self._clock().monotonic - begun))
+            async with asyncio.timeout(allowed):
                 yield
 
     async def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -163,6 +212,28 @@ class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[
                 return await fetch(batch, target)
 
         return await asyncio.gather(*map(fetched, batch.targets), return_exceptions=True)
+
+    async def _idle(self, run: MapRun, seconds: float, woken: asyncio.Event) -> None:
+        """Let time pass until the next turn of a pool is due, or it is woken."""
+        notified, is_real = None, self._sleep is asyncio.sleep  # a test clock does not wait for what may never come
+        if self._webhooks is not None:
+            tasks = run.pool.waiting.keys()
+            notified = await self._webhooks.wait_for_notification_async(tasks, seconds if is_real else 0, woken)
+        elif is_real:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if seconds == math.inf else seconds):
+                    await woken.wait()
+        if notified is not None:
+            run.notify(notified, self._clock().monotonic)
+        elif not is_real:
+            await self._sleep(seconds)
+
+    def _results(
+        self, run: MapRun, work: Callable[[MapRun, MapTurn], Awaitable[MapResult[Any] | None]]
+    ) -> AsyncGenerator[MapResult[Any]]:
+        """Carry out a pool, and yield each result as it comes."""
+        workers = AsyncTasks(run, work, self._idle, self._clock)
+        return workers.results() if self._sleep is asyncio.sleep else workers.results_one_by_one()
 
 
 async def _send_as_written(request: httpx.Request) -> None:

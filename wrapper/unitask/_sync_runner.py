@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -10,14 +11,17 @@ import httpx
 
 from ._base_client import BROKEN, FETCH_ERRORS, OnChange, check, check_type
 from ._bounded import bounded
-from ._connections import Body, SyncRouting, watching
+from ._connections import Answer, Body, SyncRouting, watching
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
+from ._core.pool import Turn
+from ._core.recovery import Submission
 from ._drive import Drive
 from ._environment import transport_settings
 from ._io import SyncIO
-from .download import Batch, Sink, Target
-from .errors import InvalidInput
-from .inputs import Options, TaskInput, request_body, warner
+from .download import Batch, Sink, Target, plan
+from .errors import InvalidInput, UnitaskError
+from .inputs import Options, TaskInput, reads_files, request_body, warner
+from .mapping import MapResult, MapRun
 
 T = TypeVar("T")
 
@@ -49,8 +53,10 @@ class SyncRunner(SyncIO):
         self._reset()
 
     def _body(self, task: TaskInput[Any], options: Options, *, validate: bool) -> dict[str, Any]:
-        uploads, warn = self._uploads.wanted, warner()
-        return self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warn)
+        uploads = self._uploads.wanted
+        if not reads_files(task):
+            return request_body(task, options, validate=validate, uploads=uploads)
+        return self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warner())
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
@@ -61,6 +67,39 @@ class SyncRunner(SyncIO):
                 reply = self._take(step, on_change)
             drive.reply(reply)
         return drive.result
+
+    def _work(self, run: MapRun, turn: Turn[TaskInput[Any]]) -> MapResult[Any] | None:
+        """Carry out a turn of a pool; return the result if its job has one now."""
+        job = turn.job
+        try:
+            if job.waiting is not None:
+                self._drive(run.pool.poll(turn, self._clock()))
+            else:
+                flow = None
+                if job.submission is None:
+                    body = self._body(job.input, run.options, validate=run.validate)
+                    flow = self._map_submission(run, job, body)
+                self._drive(run.pool.submit(turn, self._clock(), flow))
+        except UnitaskError as error:
+            turn.error = error
+        except BaseException as error:
+            self._report(job.submission or Submission(), error)
+            raise
+        if turn.error is not None:
+            self._report(job.submission or Submission(), turn.error)
+            if not isinstance(turn.error, UnitaskError):
+                raise turn.error
+        if not run.finish(turn, self._clock()):
+            return None
+        result = run.result(turn)
+        if run.to is None or result.task is None:
+            return result
+        try:
+            batch = plan(result.task, run.to, previews=False, overwrite=run.overwrite, parallel=1)
+            paths = batch.paths(self._fetch_all(batch, self._fetch))
+        except UnitaskError as error:
+            return replace(result, error=error)
+        return replace(result, files=tuple(paths))
 
     def _updates(self, flow: Flow[Any]) -> Iterator[Step]:
         """Yield each step that reports a changed task or a row."""
@@ -94,29 +133,35 @@ class SyncRunner(SyncIO):
         return self._resumed()
 
     def _send(self, send: SendRequest) -> Reply:
-        progress = send.progress
+        progress, answer = send.progress, Answer()
         progress.left = False
         pools = self._connected()
         http = pools.submissions if send.submission else pools.calls
-        response = body = None
         try:
+            if self._has_shortcut(send):
+                self._exchange(pools, send, answer)
+                return self._response(answer)
             request = http.build_request(**self._request(send), extensions={"trace": watching(progress)})
-            with self._turn(pools, send, request):
+            allowed = self._allowed(send, int(request.headers.get("content-length", 0)))
+            if self._http_client is None:  # what was written may still be on its way when reading begins
+                request.extensions["timeout"].update(write=allowed, read=allowed)
+            with self._turn(pools, send, allowed):
                 progress.left = None
                 response = http.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
-                    body = Body(response)
+                    answer.headers, answer.status = dict(response.headers), response.status_code
                     if response.is_stream_consumed:  # by a mock, or a hook of http_client
-                        body.take(response.content)
+                        answer.body.take(response.content)
                     else:
+                        answer.body = Body(response.headers.get("content-encoding", ""))
                         for chunk in response.iter_raw():
-                            body.take(chunk)
-                    body.end()
+                            answer.body.take(chunk)
+                    answer.body.end()
                 finally:
                     response.close()
-            return self._response(response, body.content)
+            return self._response(answer)
         except Exception as error:  # no exception may hide that a submission may have arrived
-            return self._failure(error, progress, response, body)
+            return self._failure(error, progress, answer)
 
     def _fetch(self, batch: Batch, target: Target) -> Path:
         with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:

@@ -23,6 +23,7 @@ from .errors import BudgetExceeded, InvalidInput, SubmissionUncertain, UnitaskEr
 
 __all__ = ["Budget"]
 
+BUCKETS = 64
 MOST_USD = 1e12  # of any amount: beyond it is a mistake
 
 
@@ -32,23 +33,37 @@ class _Amounts:
 
     spent: int = 0  # the bills so far
     held: int = 0  # the sum of `aside`
-    # What is put aside, by the id of the task, or by the token of a submission without one.
-    aside: Mapping[str, int] = field(default_factory=dict[str, int])
+    # What is put aside, by the id of the task, or by the token of a submission without one. It is in parts, by the hash
+    # of the key, because a change copies a part.
+    aside: tuple[Mapping[str, int], ...] = ({},) * BUCKETS
     # The amounts that replaced these, under the key 0; empty while these are the current ones.
     successor: dict[int, _Amounts] = field(default_factory=dict[int, "_Amounts"])
 
     def put_aside(self, key: str, credits_: int) -> _Amounts:
-        aside = {**self.aside, key: self.aside.get(key, 0) + credits_}
-        return _Amounts(self.spent, self.held + credits_, aside)
+        bucket = self._bucket(key)
+        return self._with({**bucket, key: bucket.get(key, 0) + credits_}, key, self.spent, self.held + credits_)
 
     def take_out(self, key: str, *, spend: int = 0) -> _Amounts:
-        if key not in self.aside:
+        bucket = self._bucket(key)
+        if key not in bucket:
             return self
-        aside = {other: credits_ for other, credits_ in self.aside.items() if other != key}
-        return _Amounts(self.spent + spend, self.held - self.aside[key], aside)
+        others = {other: credits_ for other, credits_ in bucket.items() if other != key}
+        return self._with(others, key, self.spent + spend, self.held - bucket[key])
+
+    def amount(self, key: str) -> int | None:
+        """What is put aside under this key."""
+        return self._bucket(key).get(key)
+
+    def _bucket(self, key: str) -> Mapping[str, int]:
+        return self.aside[hash(key) % BUCKETS]
+
+    def _with(self, bucket: Mapping[str, int], key: str, spent: int, held: int) -> _Amounts:
+        place = hash(key) % BUCKETS
+        return _Amounts(spent, held, (*self.aside[:place], bucket, *self.aside[place + 1 :]))
 
     def move(self, key: str, to: str) -> _Amounts:
-        return self.take_out(key).put_aside(to, self.aside[key]) if key in self.aside else self
+        credits_ = self.amount(key)
+        return self if credits_ is None else self.take_out(key).put_aside(to, credits_)
 
 
 class Budget:
@@ -176,11 +191,12 @@ class Budget:
 
 def _settled(amounts: _Amounts, task: Task[Any]) -> _Amounts:
     """Return the amounts after a poll: at its end, what is put aside for a task becomes its bill, or is released."""
-    if not task.done or task.id not in amounts.aside:
+    aside = amounts.amount(task.id)
+    if not task.done or aside is None:
         return amounts
     bill, cost = 0, task.cost_usd
     if task.state is State.COMPLETED:
-        bill = amounts.aside[task.id]
+        bill = aside
         if cost is not None and cost >= 0:
             bill = math.ceil(Fraction(str(min(cost, MOST_USD))) * CREDITS_PER_USD)
     return amounts.take_out(task.id, spend=bill)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from unitask_api.output_files import OutputFile
 
 from . import llm
-from ._base_client import OnChange, checked_group, target_of, unix
+from ._base_client import OnChange, check, checked_group, target_of, unix
 from ._core import envelope, flows, requests, retry
 from ._core.effects import RowYielded, TaskUpdated
+from ._core.pool import PoolLimits
 from ._core.recovery import Submission
 from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow
@@ -23,6 +25,7 @@ from ._telemetry import span
 from .download import plan
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput
+from .mapping import MapProgress, MapResult
 from .media import Media, read_file
 
 if TYPE_CHECKING:
@@ -199,6 +202,56 @@ class Client(SyncRunner):
             InvalidInput: An argument cannot be used.
         """
         return self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
+
+    def map(
+        self,
+        tasks: Iterable[TaskInput[OutputT]],
+        *,
+        concurrency: int = 1000,
+        per_second: float | None = None,
+        max_usd: float | None = None,
+        timeout: float | None = None,
+        ordered: bool = False,
+        to: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        on_progress: Callable[[MapProgress], object] | None = None,
+        validate: bool = True,
+        **options: Unpack[Options],
+    ) -> Iterator[MapResult[OutputT]]:
+        """Submit many tasks, and iterate over their results as they come.
+
+        Inputs are read as they are needed. HTTP 429 slows all requests down, and is not the failure of a task.
+
+        Args:
+            tasks: The inputs: any iterable, also one that reads a large file.
+            concurrency: How many tasks may be submitted and have no result that you took.
+            per_second: The most submissions a second; None for no limit.
+            max_usd: What the tasks may cost in all, besides the limit of `budget`; None for no limit.
+            timeout: Seconds to wait for each task; None is the usual limit of its type.
+            ordered: Whether results come in the order of the inputs, not as they finish.
+            to: A folder into which the files of each task are downloaded; None downloads nothing.
+            overwrite: Whether to replace files that exist.
+            on_progress: Called with the progress at each result, and every second.
+            validate: Whether to check the inputs against the documents first.
+            **options: webhook_url, webhook_secret, service_mode (see `Options`), for all tasks.
+
+        Returns:
+            An iterator over a `MapResult` for each input; an error of one is its result, and the others go on.
+
+        Raises:
+            InvalidInput: An argument cannot be used.
+            AuthenticationFailed, PermissionDenied, InsufficientCredit, BudgetExceeded: No more inputs were read, since
+                they would be refused, too; it is raised after the results of the others.
+
+        Example:
+            for result in client.map(swaps, max_usd=5.0, to="out/"):
+                print(result.index, result.files or result.error)
+        """
+        check(on_progress is None or callable(on_progress), "on_progress", on_progress, "a function")
+        limits = PoolLimits(concurrency, math.inf if per_second is None else per_second)
+        run = self._map_run(tasks, options, limits, max_usd, timeout, to)
+        run.ordered, run.overwrite, run.validate, run.on_progress = ordered, overwrite, validate, on_progress
+        return self._results(run, self._work)
 
     def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Recovery:
         """Find out from the task history what became of a submission whose answer was lost.

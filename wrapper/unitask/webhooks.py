@@ -14,6 +14,7 @@ import hmac
 import inspect
 import json
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Set
@@ -167,12 +168,16 @@ class Receiver:
         if (answer := await self._answer(scope, receive)) is not None:
             await _say(send, *answer)
 
-    def wait_for_notification(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+    def wait_for_notification(
+        self, task_ids: str | Collection[str], seconds: float, event: Event | None = None
+    ) -> str | None:
         """Wait until a notification of one of these tasks comes; return the id of that task, or None.
+
+        `event` ends the wait, too.
 
         A notification ends every call that waits for it at that moment. If there is none, it ends the next one at once.
         """
-        event = Event()
+        event = event or Event()
         self._notifications.subscribe(_set_of(task_ids), event.set)
         try:
             event.wait(min(seconds, TIMEOUT_MAX))
@@ -180,9 +185,11 @@ class Receiver:
             notified = self._notifications.unsubscribe(event.set)
         return notified
 
-    async def wait_for_notification_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+    async def wait_for_notification_async(
+        self, task_ids: str | Collection[str], seconds: float, event: asyncio.Event | None = None
+    ) -> str | None:
         """Do what `wait_for_notification` does, in asyncio; the notification may arrive in another event loop."""
-        loop, event = asyncio.get_running_loop(), asyncio.Event()
+        loop, event = asyncio.get_running_loop(), event or asyncio.Event()
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # that loop is closed, so nothing waits there
@@ -191,7 +198,7 @@ class Receiver:
         self._notifications.subscribe(_set_of(task_ids), wake)
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(None if seconds == math.inf else seconds):
                     await event.wait()
         finally:
             notified = self._notifications.unsubscribe(wake)
@@ -288,7 +295,7 @@ class _Notifications:
         """Call `wake` when a notification comes, or at once for an undelivered one."""
         with self._lock:
             few, many = sorted((self._undelivered.keys(), task_ids), key=len)
-            found = next((task_id for task_id in few if task_id in many), None)
+            found = next((task_id for task_id in list(few) if task_id in many), None)
             self._waiting[wake] = (task_ids, {} if found is None else {found: None})
             if found is not None:
                 del self._undelivered[found]

@@ -1,18 +1,17 @@
 """Each call about a task, written once. A flow yields steps and receives replies; both clients drive it.
 
 Rules of this file: a submission is sent again only if it never left, or after HTTP 429 that names no task
-(retry.py); any other outcome is decided or uncertain. A poll that fails is repeated while the patience lasts,
-unless the provider refuses a task that it has never shown. The error of an interrupted wait names the task.
+(retry.py); any other outcome is decided or uncertain. The error of an interrupted wait names the task.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from unitask_api.json_types import printable
 from unitask_api.states import State
@@ -20,13 +19,13 @@ from unitask_api.states import State
 from .. import errors
 from .._model.task import OutputT, Task
 from .._model.timestamp import Timestamp
-from . import envelope, polling, requests
+from . import envelope, requests
 from .effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, Step, TaskUpdated, TransportFailure, no_answer
 from .recovery import Submission
-from .retry import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
+from .retry import RetryPolicy, Timeouts
+from .waiting import Waiting
 
 T = TypeVar("T")
-ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
 SHORTEST_CALL = 0.1  # seconds that a request gets at least, after the deadline of many waits
 SLOW_CALL = 5.0  # seconds that it gets at least before that
 MOST_HALVINGS = 10  # of the time of a request
@@ -88,10 +87,10 @@ def wait(
     exists: bool = False,
 ) -> Flow[Task[OutputT]]:
     """Poll until the task is completed, like `watch`. Raise `TaskFailed` when it ends in another way."""
-    poller = _Poller(task_id, output_type, limits, exists=exists)
-    task = yield from _watch(poller, kind, seen)
+    waiting = yield from _begin(task_id, output_type, kind, limits, seen, exists=exists)
+    task = yield from _watch(waiting)
     if task.state is not State.COMPLETED:
-        raise poller.with_polls(envelope.task_failed(task))
+        raise waiting.with_polls(envelope.task_failed(task))
     return task
 
 
@@ -108,30 +107,38 @@ def watch(
 
     `kind` is its name in the catalogue; None takes it from the first poll. Without `seen`, that poll is immediate.
     """
-    return _watch(_Poller(task_id, output_type, limits, exists=exists), kind, seen)
+    return (yield from _watch((yield from _begin(task_id, output_type, kind, limits, seen, exists=exists))))
 
 
-def _watch(poller: _Poller[OutputT], kind: str | None, seen: Task[OutputT] | None) -> Flow[Task[OutputT]]:
-    limits = poller.limits
-    with _going_on(poller.task_id):
-        yield from poller.begin()
-        poller.note(seen)
-        submitted, is_new = (None, False) if seen is None else (poller.started.monotonic, True)
-        unfinished = poller.started.monotonic  # when it was last seen not yet done
-        while seen is None or not seen.done:
-            pause, usual = 0.0, limits.durations.estimate(kind or polling.kind_of(seen))
-            if seen is not None:
-                unfinished = poller.now
-                submitted = poller.submitted(seen) if submitted is None else submitted
-                pause = max(poller.pace, polling.next_poll_delay(poller.now - submitted, usual))
-            timeout = polling.default_timeout(usual) if limits.timeout is None else limits.timeout
-            before, seen = seen, (yield from poller.poll(pause, poller.started.monotonic + timeout))
-            if before is None or seen.raw != before.raw:
-                yield TaskUpdated(seen)
-        watched = None if submitted is None else poller.now - submitted
-        least, most = unfinished - poller.started.monotonic, math.inf if watched is None or not is_new else watched
-        limits.durations.learn(kind or polling.kind_of(seen), seen, watched, least=least, most=most)
-        return seen
+def _begin(
+    task_id: str,
+    output_type: type[OutputT],
+    kind: str | None,
+    limits: Timeouts,
+    seen: Task[OutputT] | None = None,
+    *,
+    exists: bool,
+) -> Flow[Waiting[OutputT]]:
+    with _going_on(task_id):
+        started = (yield Sleep(0)).at
+        return Waiting(task_id, output_type, kind, limits, started, exists, last=seen)
+
+
+def _watch(waiting: Waiting[OutputT]) -> Flow[Task[OutputT]]:
+    with _going_on(waiting.task_id):
+        while not waiting.ended:
+            if (changed := (yield from _poll(waiting))) is not None:
+                yield TaskUpdated(changed)
+        return cast("Task[OutputT]", waiting.last)
+
+
+def _poll(waiting: Waiting[OutputT]) -> Flow[Task[OutputT] | None]:
+    """Poll once, when it is due; return the task if it has changed."""
+    heeded = (waiting.task_id,) if waiting.heeds_notifications else ()
+    now = (yield Sleep(waiting.pause(), notification_of=heeded)).at.monotonic
+    while longer := waiting.postponed(now):
+        now = (yield Sleep(longer, notification_of=heeded)).at.monotonic
+    return waiting.take((yield waiting.request(now)))
 
 
 @contextmanager
@@ -153,9 +160,11 @@ def goes_on(task_id: str) -> str:
 
 def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: bool = False) -> Flow[Task[OutputT]]:
     """Poll once. Repeat a poll that brings no usable answer while the patience lasts."""
-    poller = _Poller(task_id, output_type, limits, exists=exists)
-    yield from poller.begin()
-    return (yield from poller.poll(0.0, math.inf))
+    limits = replace(limits, timeout=math.inf)
+    waiting = yield from _begin(task_id, output_type, None, limits, exists=exists)
+    while (task := (yield from _poll(waiting))) is None:
+        pass
+    return task
 
 
 def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None) -> Flow[list[T | errors.UnitaskError]]:
@@ -266,88 +275,3 @@ class _Calls:
             self.slow = max(0, self.slow - 1)
         elif isinstance(step, SendRequest) and step.timeout is not None and took >= step.timeout / 2:
             self.slow = min(MOST_HALVINGS, self.slow + 1)
-
-
-@dataclass(slots=True)
-class _Poller(Generic[OutputT]):
-    """Polls one task, and repeats polls that fail."""
-
-    task_id: str
-    output_type: type[OutputT]
-    limits: Timeouts
-    exists: bool = False  # the provider has accepted or shown the task
-    started: Timestamp = field(default_factory=lambda: Timestamp(0.0, 0.0))
-    now: float = 0.0  # when the last answer came
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # of the last answer, for support
-    last: Task[OutputT] | None = None
-    polls: int = 0
-    pace: float = 0.0  # seconds that the provider asked to leave between polls
-    statuses: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])  # when each was first seen
-
-    def begin(self) -> Flow[None]:
-        self.started = (yield Sleep(0)).at
-        self.now = self.started.monotonic
-
-    def poll(self, pause: float, deadline: float) -> Flow[Task[OutputT]]:
-        failing_since, failures = self.now + pause, 0
-        while True:
-            if self.polls and self.now >= deadline:
-                waited, polls, statuses = self.elapsed, self.polls, tuple(self.statuses)
-                raise self.with_polls(
-                    errors.WaitTimeout(self.task_id, task=self.last, waited=waited, polls=polls, statuses=statuses)
-                )
-            seconds = max(0.0, min(pause, deadline - self.now))
-            self.now = (yield Sleep(seconds, notification_of=() if failures else (self.task_id,))).at.monotonic
-            seconds = min(self.limits.http_timeout, max(1.0, deadline - self.now))  # a second at the deadline, too
-            reply = yield requests.get_task(self.task_id, seconds, self.output_type.PROTOCOL)
-            self.now, self.polls = reply.at.monotonic, self.polls + 1
-            found = self._read(reply)
-            if isinstance(found, Task):
-                self.note(found)
-                return found
-            failures += 1
-            error = found.error if isinstance(found, envelope.Unreadable) else found
-            may_pass = isinstance(found, envelope.Unreadable) or self.exists or is_retryable(found)
-            is_last = failures >= self.limits.retry_policy.reads or self.now - failing_since > self.limits.patience
-            if is_last or not may_pass:
-                error.task_id = self.task_id
-                if self.exists:
-                    error.about_running(self.task_id)
-                error.attempts, error.elapsed = failures, self.elapsed
-                raise error
-            pause = self.limits.retry_policy.pause(failures, getattr(error, "retry_after", None))
-
-    def with_polls(self, error: ErrorT) -> ErrorT:
-        error.attempts, error.elapsed, error.headers = self.polls, self.elapsed, self.headers
-        return error
-
-    def note(self, task: Task[OutputT] | None) -> None:
-        if task is None:
-            return
-        self.last, self.exists, status = task, True, str(task.status)
-        if not self.statuses or self.statuses[-1][1] != status:
-            self.statuses.append((self.elapsed, status))
-
-    @property
-    def elapsed(self) -> float:
-        return self.now - self.started.monotonic
-
-    def submitted(self, task: Task[OutputT]) -> float:
-        """Return when a task was submitted: as the provider says, else when the wait began."""
-        created = task.created_at
-        age = 0.0 if created is None else self.started.unix - created.timestamp()
-        is_possible = 0 <= age <= polling.LONGEST_TASK  # otherwise one of the clocks is wrong
-        return self.started.monotonic - (age if is_possible else 0.0)
-
-    def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable | envelope.Unreadable:
-        if not isinstance(reply, Response) or reply.broken:
-            return errors.Unreachable(f"no answer to a poll of task {self.task_id}, {no_answer(reply)}")
-        self.headers = envelope.trace_headers(reply)
-        found = envelope.read_task(reply, self.output_type)
-        if isinstance(found, Task):
-            if found.id != self.task_id:
-                reason = f"task {self.task_id!r} was requested, the answer is about {found.id!r}"
-                return errors.ProviderBroken(reason, **envelope.facts(reply))
-            asked = envelope.retry_after(reply)
-            self.pace = 0.0 if asked is None else clamp_retry_after(asked)
-        return found

@@ -1,0 +1,233 @@
+"""`map` of both clients: many inputs, each with its result, within limits of number, rate and money."""
+
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unitask import MapProgress, MapResult, Output, Task, errors, tasks
+from unitask._core.pool import Pool, PoolLimits, Turn
+from unitask.testing import UnitaskProvider
+
+from .script import AT_SOME_TIME, limits, task_data
+from .shells import all_of, instant_clock, perform
+
+A_PRICE = 0.01  # of a face swap, in USD
+
+
+def swaps(count: int) -> Iterator[tasks.FaceSwap]:
+    for number in range(count):
+        yield tasks.FaceSwap(target_image=f"https://me.test/{number}.jpg", swap_image="https://me.test/b.png")
+
+
+def mapped(shell: str, made: UnitaskProvider, inputs: Any, **options: Any) -> list[MapResult[Any]]:
+    return perform(shell, made, lambda client: all_of(client.map(inputs, **options)))
+
+
+def provider() -> UnitaskProvider:
+    return UnitaskProvider(clock=instant_clock())
+
+
+def test_each_input_gets_its_result(shell: str) -> None:
+    made = provider()
+    results = mapped(shell, made, swaps(30))
+
+    assert sorted(result.index for result in results) == list(range(30))
+    assert all(result.error is None and result.task is not None and result.task.done for result in results)
+    assert {result.input.values()["target_image"] for result in results} == {
+        task.input["target_image"] for task in made.tasks
+    }
+    assert len(made.tasks) == 30
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_results_come_as_they_finish_or_in_order(shell: str, ordered: bool) -> None:
+    made = provider()
+    made.completes(tasks.FaceSwap, statuses=("pending", *("processing",) * 4, "completed"), times=1)
+    results = mapped(shell, made, swaps(4), ordered=ordered)
+
+    assert [result.index for result in results] == ([0, 1, 2, 3] if ordered else [1, 2, 3, 0])
+
+
+def test_failure_of_one_is_its_result(shell: str, caplog: pytest.LogCaptureFixture) -> None:
+    made = provider()
+    made.fails("no face found", times=1)
+    made.refuses(status=400, message="bad input", times=1)
+    made.loses_the_answer(tasks.FaceSwap, times=1)
+    inputs = [*swaps(3), tasks.FaceSwap(target_image="missing.png", swap_image="https://me.test/b.png"), *swaps(1)]
+    with caplog.at_level(logging.WARNING, "unitask"):
+        *failed, good = [result.error for result in mapped(shell, made, inputs, ordered=True)]
+
+    kinds = [errors.NoFaceFound, errors.InvalidRequest, errors.SubmissionUncertain, errors.InvalidInput]
+    assert [isinstance(error, kind) for error, kind in zip(failed, kinds, strict=True)] == [True] * 4
+    assert good is None
+    assert len(made.tasks) == 4
+    assert failed[2].token in caplog.text
+
+
+def test_inputs_are_read_when_they_may_be_submitted(shell: str) -> None:
+    made, read = provider(), list[int]()
+
+    def inputs() -> Iterator[tasks.FaceSwap]:
+        for number, swap in enumerate(swaps(20)):
+            read.append(number)
+            assert number - len(taken) < 3
+            yield swap
+
+    taken: list[int] = []
+
+    def take(client: Any) -> Any:
+        results = client.map(inputs(), concurrency=3)
+        if shell == "sync":
+            for result in results:
+                taken.append(result.index)  # noqa: PERF401 - the inputs read it meanwhile
+            return None
+
+        async def steps() -> None:
+            async for result in results:
+                taken.append(result.index)  # noqa: PERF401
+
+        return steps()
+
+    perform(shell, made, take)
+    assert (len(read), len(taken)) == (20, 20)
+
+
+def test_money_is_held_for_all_tasks_and_the_rest_is_not_submitted(shell: str) -> None:
+    made, inputs = provider(), swaps(1000)
+    with pytest.raises(errors.BudgetExceeded) as refused_:
+        mapped(shell, made, inputs, max_usd=5 * A_PRICE)
+
+    assert len(made.tasks) == 5
+    assert refused_.value.spent_usd == pytest.approx(5 * A_PRICE)
+    assert next(inputs, None) is not None
+
+
+def test_money_of_a_failed_task_is_used_for_the_next(shell: str) -> None:
+    made = provider()
+    made.fails("no face found", times=3)
+    results = mapped(shell, made, swaps(5), max_usd=2 * A_PRICE, ordered=True)
+
+    assert [result.error is None for result in results] == [False] * 3 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (401, "no", errors.AuthenticationFailed),
+        (403, "no", errors.PermissionDenied),
+        (500, "account credit not enough", errors.InsufficientCredit),
+    ],
+)
+def test_refusal_that_concerns_the_account_ends_the_submissions(
+    shell: str, status: int, message: str, kind: type[Exception]
+) -> None:
+    made, inputs = provider(), swaps(1000)
+    made.completes(tasks.FaceSwap, times=2)
+    made.refuses(status=status, message=message)
+    with pytest.raises(kind):
+        mapped(shell, made, inputs)
+
+    assert len([line for line in made.lines if line.startswith("POST")]) == 3
+
+
+def test_error_of_the_inputs_is_raised_after_the_results(shell: str) -> None:
+    made = provider()
+
+    def inputs() -> Iterator[tasks.FaceSwap]:
+        yield from swaps(3)
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        mapped(shell, made, inputs())
+
+    assert len(made.tasks) == 3
+    assert len([line for line in made.lines if line.startswith("GET")]) >= 3
+
+
+def test_files_are_fetched_as_results_come(shell: str, tmp_path: Path) -> None:
+    made = provider()
+    results = mapped(shell, made, swaps(3), to=f"{tmp_path}/out/")
+
+    files = sorted(file for result in results for file in result.files)
+    assert len(files) == 3
+    assert all(file.is_file() for file in files)
+
+
+def test_progress_is_reported(shell: str) -> None:
+    made, reports = provider(), list[MapProgress]()
+    mapped(shell, made, list(swaps(5)), on_progress=reports.append)
+
+    last = reports[-1]
+    assert (last.total, last.read, last.running, last.done, last.failed, last.rest) == (5, 5, 0, 5, 0, 0)
+    assert last.spent_usd == pytest.approx(5 * A_PRICE)
+
+
+def a_pool(count: int, **changes: Any) -> Pool[Any]:
+    return Pool(iter(range(count)), PoolLimits(**changes), limits())
+
+
+def accepted(number: int) -> Task[Any]:
+    return Task(task_data() | {"task_id": str(number)}, Output)
+
+
+def begun(pool: Pool[Any], now: float) -> list[Turn[Any]]:
+    """Return the turns that are due."""
+    return list(itertools.takewhile(lambda turn: isinstance(turn, Turn), iter(lambda: pool.next(now), 0)))
+
+
+def ended(turn: Turn[Any], **how: Any) -> Turn[Any]:
+    for name, value in how.items():
+        setattr(turn, name, value)
+    return turn
+
+
+def test_submissions_keep_their_rate() -> None:
+    pool = a_pool(100, per_second=2.0)
+    times = []
+    now = 0.0
+    for _ in range(5):
+        found = pool.next(now)
+        while isinstance(found, float):
+            now = found
+            found = pool.next(now)
+        times.append(now)
+
+    assert times == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(7.0, 7.0), (float("nan"), 1.0), (9999.0, 120.0), (0.0, 0.5)])
+def test_too_many_requests_pause_all_and_slow_the_submissions(asked: float, pause: float) -> None:
+    pool = a_pool(100)
+    first, second, *_ = (pool.next(0.0) for _ in range(3))
+    assert isinstance(first, Turn)
+    assert isinstance(second, Turn)
+    pool.finish(ended(first, limited=asked, pause=0.1), AT_SOME_TIME._replace(monotonic=10.0))
+    pool.finish(ended(second, limited=asked, pause=0.1), AT_SOME_TIME._replace(monotonic=10.1))  # the same burst
+
+    assert pool.next(10.2) == pytest.approx(10.0 + pause)
+    after = 10.0 + pause
+    assert len(begun(pool, after)) == 3  # both again, and one more
+    assert pool.next(after) == pytest.approx(after + 0.02)
+
+
+def test_poll_that_is_due_is_postponed_when_other_tasks_show_that_it_would_be_early() -> None:
+    pool = a_pool(3)
+    durations = pool.timeouts.durations
+    jobs = [turn.job for turn in begun(pool, 0.0)]
+    for job in jobs:
+        pool.finish(ended(Turn(job, 0.0), task=accepted(job.index)), AT_SOME_TIME._replace(monotonic=0.0))
+    due = pool.next(0.0)
+    for _ in range(100):
+        durations.note_poll("int", 0.0, 100.0, ended=False)
+
+    assert isinstance(due, float)
+    later = pool.next(due)
+    assert isinstance(later, float)
+    assert later > 5 * due
+    assert later == pytest.approx(durations.next_poll_delay("int", 0.0))
+    pool.notify("1", 2 * due)
+    assert [turn.job.index for turn in begun(pool, 2 * due)] == [1]
+    assert len(begun(pool, later)) == 2

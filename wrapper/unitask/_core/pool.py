@@ -1,0 +1,286 @@
+"""Submit many tasks and wait for them: which request is due next, within limits. It does no I/O.
+
+One scheduler holds all tasks in a heap of due times; a task that is waited for is one small object, without a
+generator. A client takes turns from it (`next`), carries each out, and gives it back (`finish`).
+
+Rules of this file: inputs are read lazily, and at most `concurrency` of them have no result that was taken. HTTP 429
+pauses all requests and slows the submissions; it is not the failure of one task. An error that concerns the whole
+account ends the submissions; tasks that were accepted are waited for.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any, Generic, TypeVar, cast
+
+from unitask_api.states import State
+
+from .. import errors
+from .._model.task import Task
+from .._model.timestamp import Timestamp
+from . import envelope
+from .effects import Flow, Reply, Response, Resumed, Sleep, TaskUpdated
+from .recovery import Submission
+from .retry import RETRY_AFTER_CAP, Timeouts, clamp_retry_after
+from .waiting import Waiting
+
+InputT = TypeVar("InputT")
+
+FIRST_PAUSE = 1.0  # seconds for which HTTP 429 without Retry-After pauses all requests; doubled each time
+LEAST_SPACING = 0.02  # seconds between two submissions after the first HTTP 429; doubled each time
+MOST_SPACING = 10.0
+RECOVERY = 0.9  # each accepted submission shortens the spacing by this factor
+SAFETY_NET = 60.0  # seconds between polls of a task whose end a webhook reports
+# Another submission would be refused, too.
+_ACCOUNT_ERRORS = (errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied)
+
+
+@dataclass(slots=True)
+class PoolLimits:
+    """What a pool may do at once. They may change while it works."""
+
+    concurrency: int = 1000  # inputs that were read and whose result was not taken
+    per_second: float = math.inf  # submissions
+    has_webhook: bool = False  # notifications of the tasks arrive at this client
+
+
+@dataclass(slots=True, eq=False)
+class Job(Generic[InputT]):
+    """An input, from when it is read until it has its result."""
+
+    index: int
+    input: InputT
+    due: float = math.nan  # when its next turn is; NaN during a turn
+    submission: Submission | None = None
+    flow: Flow[Task[Any]] | None = None  # of its submission
+    waiting: Waiting[Any] | None = None  # once its task is accepted
+    is_notified: bool = False  # a notification came during a turn
+
+
+@dataclass(slots=True, eq=False)
+class Turn(Generic[InputT]):
+    """The request that is due for a job, and how it ended."""
+
+    job: Job[InputT]
+    began: float
+    task: Task[Any] | None = None  # accepted, or completed
+    error: Exception | None = None
+    pause: float | None = None  # seconds until the submission goes on
+    limited: float | None = None  # Retry-After of HTTP 429; NaN without one
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many inputs were read, and what became of them."""
+
+    read: int = 0
+    done: int = 0
+    failed: int = 0
+    spent_usd: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Pool(Generic[InputT]):
+    """The tasks of one call of `map`."""
+
+    inputs: Iterator[InputT] | None
+    limits: PoolLimits
+    timeouts: Timeouts
+    counts: Counts = field(default_factory=Counts)
+    stopped_by: Exception | None = None  # why no more inputs are read
+    is_closed: bool = False
+    waiting: dict[str, Job[InputT]] = field(default_factory=dict[str, "Job[InputT]"])  # by the id of the task
+    _queue: list[tuple[float, int, Job[InputT]]] = field(default_factory=list[Any])  # a heap; may have outdated entries
+    _ready: list[Job[InputT]] = field(default_factory=list["Job[InputT]"])  # to be submitted before others are read
+    _blocked: list[Job[InputT]] = field(default_factory=list["Job[InputT]"])  # refused by a budget that holds others
+    _puts: int = 0  # into the queue, so that its entries have an order
+    _untaken: int = 0  # jobs whose result was not taken
+    _turns: int = 0  # that go on
+    _paused_at: float = -math.inf
+    _paused_until: float = -math.inf
+    _pauses: int = 0  # one after another
+    _next_submission: float = -math.inf
+    _spacing: float = 0.0  # seconds between submissions, besides `per_second`
+
+    def next(self, now: float) -> Turn[InputT] | float | None:
+        """Return the turn that is due, else the time (monotonic) at which one is, else None: all have ended.
+
+        The time is infinite if only the end of a turn, or the taking of a result, brings the next one.
+        """
+        if self.is_closed:
+            return None
+        while self._queue and self._is_outdated(now):
+            heappop(self._queue)
+        due = self._queue[0][0] if self._queue else math.inf
+        if due > now and self._may_submit():
+            due = min(due, self._next_submission)
+        due = max(due, self._paused_until)
+        if due > now:
+            return due if due < math.inf or self._untaken else None
+        if self._queue and self._queue[0][0] <= now:
+            job: Job[InputT] | None = heappop(self._queue)[2]
+        else:
+            job = self._read()
+            self._next_submission = max(now, self._next_submission) + max(self._spacing, 1.0 / self.limits.per_second)
+        if job is None:
+            return self.next(now)
+        job.due, self._turns = math.nan, self._turns + 1
+        return Turn(job, now)
+
+    def _is_outdated(self, now: float) -> bool:
+        """Whether the first entry of the queue is none of its job, or of a poll that is postponed."""
+        due, _, job = self._queue[0]
+        if due == job.due <= now and job.waiting is not None and not job.is_notified:
+            longer = job.waiting.postponed(now)
+            if longer:
+                self._put(job, now + longer)
+        return due != job.due
+
+    def _may_submit(self) -> bool:
+        if self._ready:
+            return True
+        return self.inputs is not None and not self._blocked and not self.is_full
+
+    def _read(self) -> Job[InputT] | None:
+        if self._ready:
+            return self._ready.pop(0)
+        try:
+            job = Job(self.counts.read, next(self.inputs or iter(())))
+        except StopIteration:
+            self.inputs = None
+            return None
+        except Exception as error:  # of the caller's iterator
+            self._stop(error)
+            return None
+        self.counts.read, self._untaken = self.counts.read + 1, self._untaken + 1
+        return job
+
+    def submit(self, turn: Turn[InputT], now: Timestamp, flow: Flow[Task[Any]] | None = None) -> Flow[None]:
+        """Make the submission of a job up to its next pause, or to its end; `flow` begins it."""
+        reply: Reply | None = Resumed(now) if flow is None else None
+        flow = turn.job.flow = flow or turn.job.flow
+        assert flow is not None
+        try:
+            step = flow.send(cast("Reply", reply))
+            while not isinstance(step, Sleep) or not step.seconds:
+                if isinstance(step, Sleep):
+                    step = flow.send(Resumed(now))
+                    continue
+                try:
+                    reply = yield step
+                except BaseException as error:
+                    step = flow.throw(error)
+                    continue
+                now = reply.at
+                turn.limited = _limit(reply)
+                step = flow.send(reply)
+            turn.pause = step.seconds
+        except StopIteration as end:
+            turn.task = end.value
+        except Exception as error:
+            turn.error = error
+
+    def poll(self, turn: Turn[InputT], now: Timestamp) -> Flow[None]:
+        """Poll the task of a job once."""
+        waiting = turn.job.waiting
+        assert waiting is not None
+        try:
+            reply = yield waiting.request(now.monotonic)
+            turn.limited = _limit(reply)
+            if turn.limited is not None:
+                waiting.skip(reply.at)
+            elif (changed := waiting.take(reply)) is not None:
+                yield TaskUpdated(changed)
+            if waiting.ended and waiting.last is not None:
+                turn.task = waiting.last
+                if turn.task.state is not State.COMPLETED:
+                    turn.error = waiting.with_polls(envelope.task_failed(turn.task))
+        except Exception as error:
+            turn.error = error
+
+    def finish(self, turn: Turn[InputT], at: Timestamp) -> bool:
+        """Take back a turn; return whether the job has its result: `turn.error`, else `turn.task`."""
+        job, now, self._turns = turn.job, at.monotonic, self._turns - 1
+        if turn.limited is not None and turn.began > self._paused_at:  # one that began before says nothing new
+            self._slow_down(turn.limited, now)
+        if job.waiting is None and turn.task is not None:
+            self._accept(job, turn.task, at)
+        pause = turn.pause
+        if job.waiting is not None and turn.error is None and not job.waiting.ended:
+            try:
+                pause = job.waiting.pause()
+            except errors.WaitTimeout as error:
+                turn.error = error
+        if turn.error is None and pause is not None:
+            self._put(job, now if job.is_notified else now + pause)
+            return False
+        if isinstance(turn.error, errors.BudgetExceeded) and job.waiting is None and (self.waiting or self._turns):
+            job.flow = job.submission = None
+            self._blocked.append(job)
+            return False
+        self._end(turn)
+        return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next input is read only when a result is taken."""
+        return self._untaken >= self.limits.concurrency
+
+    def take(self) -> None:
+        """Note that a result was taken."""
+        self._untaken -= 1
+
+    def notify(self, task_id: str, now: float) -> None:
+        """Poll a task now, since a notification of it has come."""
+        job = self.waiting.get(task_id)
+        if job is not None and job.due > now:
+            self._put(job, now)
+        elif job is not None:
+            job.is_notified = True
+
+    def close(self) -> None:
+        """Begin no more turns."""
+        self.is_closed = True
+
+    def _put(self, job: Job[InputT], due: float) -> None:
+        job.due, job.is_notified = due, False
+        self._puts += 1
+        heappush(self._queue, (due, self._puts, job))
+
+    def _accept(self, job: Job[InputT], task: Task[Any], now: Timestamp) -> None:
+        kind = type(job.input).__name__
+        job.flow = job.submission = None
+        least = SAFETY_NET if self.limits.has_webhook else 0.0
+        settings: dict[str, Any] = {"least_pause": least, "keeps": False, "last": task}
+        job.waiting = Waiting(task.id, task.output_type, kind, self.timeouts, now, **settings)
+        self.waiting[task.id] = job
+        self._pauses, self._spacing = 0, self._spacing * RECOVERY
+
+    def _end(self, turn: Turn[InputT]) -> None:
+        job, task, error = turn.job, turn.task, turn.error
+        if job.waiting is not None:
+            self.waiting.pop(job.waiting.task_id, None)
+        elif isinstance(error, (*_ACCOUNT_ERRORS, errors.BudgetExceeded)):
+            self._stop(error)
+        if error is None and task is not None:
+            self.counts.done, self.counts.spent_usd = self.counts.done + 1, self.counts.spent_usd + (task.cost_usd or 0)
+        else:
+            self.counts.failed += 1
+        self._ready, self._blocked = [*self._ready, *self._blocked], []
+
+    def _stop(self, error: Exception) -> None:
+        self.inputs, self.stopped_by = None, self.stopped_by or error
+
+    def _slow_down(self, asked: float, now: float) -> None:
+        pause = min(RETRY_AFTER_CAP, FIRST_PAUSE * 2.0**self._pauses) if math.isnan(asked) else clamp_retry_after(asked)
+        self._paused_at, self._paused_until, self._pauses = now, now + pause, min(10, self._pauses + 1)
+        self._spacing = min(MOST_SPACING, max(LEAST_SPACING, 2.0 * self._spacing))
+
+
+def _limit(reply: Reply) -> float | None:
+    """Return the Retry-After of HTTP 429: NaN without one, None for another answer."""
+    if not isinstance(reply, Response) or reply.status != 429:
+        return None
+    asked = envelope.retry_after(reply)
+    return math.nan if asked is None else asked

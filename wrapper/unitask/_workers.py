@@ -1,0 +1,194 @@
+"""Carry out the turns of a pool, in threads or in asyncio tasks.
+
+One worker at a time waits for the next turn; when it has one, the next worker waits. Workers are started as they are
+needed. On a test clock, one turn follows another instead.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from typing import Any
+
+from ._connections import IN_FLIGHT
+from ._model.timestamp import Timestamp
+from .mapping import MapResult, MapRun, MapTurn
+
+REPORTED_EVERY = 1.0  # seconds; the longest time between two reports of the progress
+
+
+class Threads:
+    """The workers of `Client.map`."""
+
+    def __init__(
+        self,
+        run: MapRun,
+        work: Callable[[MapRun, MapTurn], MapResult[Any] | None],
+        idle: Callable[[MapRun, float, threading.Event], None],
+        clock: Callable[[], Timestamp],
+    ) -> None:
+        self._run, self._work, self._idle, self._clock = run, work, idle, clock
+        self._woken, self._leader, self._threads = threading.Event(), threading.Lock(), list[threading.Thread]()
+        self._ended = queue.SimpleQueue[MapResult[Any] | BaseException | None]()  # None: a worker has stopped
+
+    def results_one_by_one(self) -> Iterator[MapResult[Any]]:
+        """Yield the results, on a test clock."""
+        while (turn := self._next_turn()) is not None:
+            if (result := self._work(self._run, turn)) is not None:
+                self._run.put(result)
+            while (ready := self._run.pop()) is not None:
+                yield ready
+        self._run.raise_stop()
+
+    def results(self) -> Iterator[MapResult[Any]]:
+        """Yield the results."""
+        self._start()
+        stopped = 0
+        try:
+            while stopped < len(self._threads):
+                try:
+                    item = self._ended.get(timeout=REPORTED_EVERY)
+                except queue.Empty:
+                    self._run.report()
+                    continue
+                if isinstance(item, BaseException):
+                    raise item
+                if item is None:
+                    stopped += 1
+                    continue
+                self._wake(self._run.put(item))
+                while (ready := self._run.pop()) is not None:
+                    yield ready
+        except BaseException as interruption:
+            self._run.pool.close()
+            self._wake()
+            for thread in self._threads:
+                thread.join()  # a submission that was sent gets its answer
+            self._run.note(interruption, [self._ended.get() for _ in range(self._ended.qsize())])
+            raise
+        self._run.raise_stop()
+
+    def _start(self) -> None:
+        self._threads.append(threading.Thread(target=self._go, daemon=True))
+        self._threads[-1].start()
+
+    def _go(self) -> None:
+        try:
+            while (turn := self._lead()) is not None:
+                if (result := self._work(self._run, turn)) is not None:
+                    self._ended.put(result)
+                self._wake(self._run.brings_forward(turn.job))
+            self._ended.put(None)
+        except BaseException as error:
+            self._ended.put(error)
+
+    def _lead(self) -> MapTurn | None:
+        with self._leader:
+            turn = self._next_turn()
+            if turn is not None and len(self._threads) < IN_FLIGHT:
+                self._start()
+            return turn
+
+    def _next_turn(self) -> MapTurn | None:
+        while True:
+            self._woken.clear()
+            now = self._clock().monotonic
+            found = self._run.next(now)
+            if not isinstance(found, float):
+                return found
+            self._idle(self._run, found - now, self._woken)
+
+    def _wake(self, needed: bool = True) -> None:
+        if needed:
+            self._woken.set()
+
+
+class AsyncTasks:
+    """The workers of `AsyncClient.map`."""
+
+    def __init__(
+        self,
+        run: MapRun,
+        work: Callable[[MapRun, MapTurn], Awaitable[MapResult[Any] | None]],
+        idle: Callable[[MapRun, float, asyncio.Event], Awaitable[None]],
+        clock: Callable[[], Timestamp],
+    ) -> None:
+        self._run, self._work, self._idle, self._clock = run, work, idle, clock
+        self._woken, self._leader, self._tasks = asyncio.Event(), asyncio.Lock(), list[asyncio.Task[None]]()
+        self._ended = asyncio.Queue[MapResult[Any] | BaseException | None]()  # None: a worker has stopped
+
+    async def results_one_by_one(self) -> AsyncGenerator[MapResult[Any]]:
+        """Yield the results, on a test clock."""
+        while (turn := await self._next_turn()) is not None:
+            if (result := await self._work(self._run, turn)) is not None:
+                self._run.put(result)
+            while (ready := self._run.pop()) is not None:
+                yield ready
+        self._run.raise_stop()
+
+    async def results(self) -> AsyncGenerator[MapResult[Any]]:
+        """Yield the results."""
+        self._start()
+        stopped = 0
+        try:
+            while stopped < len(self._tasks):
+                try:
+                    item = await self._next_item()
+                except TimeoutError:
+                    self._run.report()
+                    continue
+                if isinstance(item, BaseException):
+                    raise item
+                if item is None:
+                    stopped += 1
+                    continue
+                self._wake(self._run.put(item))
+                while (ready := self._run.pop()) is not None:
+                    yield ready
+        except BaseException as interruption:
+            self._run.pool.close()
+            self._wake()
+            await asyncio.gather(*self._tasks)  # a submission that was sent gets its answer
+            self._run.note(interruption, [self._ended.get_nowait() for _ in range(self._ended.qsize())])
+            raise
+        self._run.raise_stop()
+
+    async def _next_item(self) -> MapResult[Any] | BaseException | None:
+        with contextlib.suppress(asyncio.QueueEmpty):
+            return self._ended.get_nowait()
+        async with asyncio.timeout(REPORTED_EVERY):
+            return await self._ended.get()
+
+    def _start(self) -> None:
+        self._tasks.append(asyncio.create_task(self._go()))
+
+    async def _go(self) -> None:
+        try:
+            while (turn := await self._lead()) is not None:
+                if (result := await self._work(self._run, turn)) is not None:
+                    self._ended.put_nowait(result)
+                self._wake(self._run.brings_forward(turn.job))
+            self._ended.put_nowait(None)
+        except BaseException as error:
+            self._ended.put_nowait(error)
+
+    async def _lead(self) -> MapTurn | None:
+        async with self._leader:
+            turn = await self._next_turn()
+            if turn is not None and len(self._tasks) < IN_FLIGHT:
+                self._start()
+            return turn
+
+    async def _next_turn(self) -> MapTurn | None:
+        while True:
+            self._woken.clear()
+            now = self._clock().monotonic
+            found = self._run.next(now)
+            if not isinstance(found, float):
+                return found
+            await self._idle(self._run, found - now, self._woken)
+
+    def _wake(self, needed: bool = True) -> None:
+        if needed:
+            self._woken.set()

@@ -1,0 +1,152 @@
+"""What `Client.map` yields and reports, and the state of one such call."""
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any, Generic, TypeAlias, cast
+
+from ._core.pool import Job, Pool, Turn
+from ._model.task import OutputT, Task
+from ._model.timestamp import Timestamp
+from .budget import Budget
+from .errors import TaskFailed, UnitaskError
+from .inputs import Options, TaskInput
+
+__all__ = ["MapProgress", "MapResult"]
+
+MapTurn: TypeAlias = Turn[TaskInput[Any]]
+log: logging.Logger = logging.getLogger("unitask")
+
+
+@dataclass(frozen=True, slots=True)
+class MapResult(Generic[OutputT]):
+    """What became of one input of `Client.map`.
+
+    Attributes:
+        index: Its number among the inputs, from 0.
+        input: The input.
+        task: The completed task; None if there is none.
+        error: Why there is no task, or why its files were not fetched; None after a success.
+        files: The files that were fetched.
+    """
+
+    index: int
+    input: TaskInput[OutputT]
+    task: Task[OutputT] | None
+    error: UnitaskError | None = None
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MapProgress:
+    """How far a call of `Client.map` is.
+
+    Attributes:
+        total: The number of inputs; None if they have no length.
+        read: Inputs that were read.
+        running: Tasks that were accepted and have not ended.
+        done: Completed tasks.
+        failed: Inputs without a completed task.
+        spent_usd: The bills of the completed tasks.
+    """
+
+    total: int | None
+    read: int
+    running: int
+    done: int
+    failed: int
+    spent_usd: float
+
+    @property
+    def rest(self) -> int | None:
+        """Inputs without a result; None if the inputs have no length."""
+        return None if self.total is None else self.total - self.done - self.failed
+
+
+@dataclass(slots=True, eq=False)
+class MapRun:
+    """One call of `Client.map`; for clients."""
+
+    pool: Pool[TaskInput[Any]]
+    total: int | None
+    options: Options
+    budgets: tuple[Budget, ...]
+    to: str | os.PathLike[str] | None
+    overwrite: bool = False
+    validate: bool = True
+    ordered: bool = False
+    on_progress: Callable[[MapProgress], object] | None = None
+    guard: Lock = field(default_factory=Lock)  # of the pool
+    sleeps_until: float = -math.inf  # when the worker that waits for the next turn goes on by itself
+    _early: dict[int, MapResult[Any]] = field(default_factory=dict[int, MapResult[Any]])
+    _yielded: int = 0
+
+    def next(self, now: float) -> MapTurn | float | None:
+        """Return the next turn of the pool, as `Pool.next`."""
+        with self.guard:
+            found = self.pool.next(now)
+            self.sleeps_until = found if isinstance(found, float) else -math.inf
+            return found
+
+    def finish(self, turn: MapTurn, now: Timestamp) -> bool:
+        """Take back a turn, as `Pool.finish`; what a task that has ended does not cost is free for others."""
+        task = turn.error.task if isinstance(turn.error, TaskFailed) else turn.task
+        for budget in self.budgets:
+            if isinstance(task, Task):
+                budget.see(task)
+        with self.guard:
+            return self.pool.finish(turn, now)
+
+    def put(self, result: MapResult[Any]) -> bool:
+        """Add a result; return whether the pool may read an input that it could not read before."""
+        self.report()
+        self._early[result.index] = result
+        with self.guard:
+            was_full = self.pool.is_full
+            self.pool.take()
+            return was_full and not self.pool.is_full
+
+    def pop(self) -> MapResult[Any] | None:
+        """Return the next result to yield; None if there is none now."""
+        place = self._yielded if self.ordered else next(iter(self._early), -1)
+        self._yielded += place in self._early
+        return self._early.pop(place, None)
+
+    def notify(self, task_id: str, now: float) -> None:
+        """Poll a task now, as `Pool.notify`."""
+        with self.guard:
+            self.pool.notify(task_id, now)
+
+    def result(self, turn: MapTurn) -> MapResult[Any]:
+        """Return the result of a job that has ended."""
+        job, error = turn.job, cast("UnitaskError | None", turn.error)
+        return MapResult(job.index, job.input, turn.task if error is None else None, error)
+
+    def brings_forward(self, job: Job[TaskInput[Any]]) -> bool:
+        """Whether the worker that waits for the next turn has to look again, after a turn of this job."""
+        return self.sleeps_until > -math.inf and not job.due >= self.sleeps_until
+
+    def report(self) -> None:
+        """Report the progress."""
+        if self.on_progress is not None:
+            counts = self.pool.counts
+            running, done, failed = len(self.pool.waiting), counts.done, counts.failed
+            self.on_progress(MapProgress(self.total, counts.read, running, done, failed, counts.spent_usd))
+
+    def raise_stop(self) -> None:
+        """Raise the error that ended the submissions, if one did."""
+        if self.pool.stopped_by is not None:
+            raise self.pool.stopped_by
+
+    def note(self, interruption: BaseException, left: Iterable[object]) -> None:
+        """Name the tasks that an interruption leaves: those that go on, and those whose result was not taken."""
+        results = [*self._early.values(), *(item for item in left if isinstance(item, MapResult))]
+        ended = [result.task.id for result in results if result.task is not None]
+        if named := [*self.pool.waiting, *ended]:
+            note = f"unitask: {len(named)} tasks were accepted and not yielded; client.wait_all({named}) waits for them"
+            log.warning("map was stopped by %s: %s", type(interruption).__name__, note)
+            interruption.add_note(note)
