@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from unitask import AsyncClient, Client, errors, tasks
 from unitask._core.effects import Response
+from unitask.bulk.transport import FastTransport
 from unitask.testing import InstantClock, UnitaskProvider
 
 from .script import TASK_ID, UNIX
@@ -71,6 +72,8 @@ def perform(
         transport = replies.transport if is_provider else httpx.MockTransport(replies)
         sleep = clock.sleep if shell == "sync" else clock.sleep_async
         settings = {"transport": transport, "sleep": sleep, **settings, "clock": clock}
+    elif shell == "fast":
+        settings["transport"] = FastTransport()
     settings = {"api_key": KEY, "base_url": replies if isinstance(replies, str) else BASE_URL, **settings}
     if shell == "sync":
         with Client(**settings) as client:

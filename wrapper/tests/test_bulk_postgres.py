@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,7 +49,7 @@ def take(database: Database, job: int, number: int, owner: str) -> Shard | None:
     values = (owner, LEASE, job, number)
     if not database.run(lambda at: at.execute(workers.TAKE, values).fetchone()):
         return None
-    return Shard(job, number, 10 * number, owner, postgres.clock() + LEASE)
+    return Shard(job, number, 10 * number, 10, owner, postgres.clock() + LEASE)
 
 
 def expire(database: Database, job: int) -> None:
@@ -63,7 +64,7 @@ def journal_of(server: Server, database: Database) -> Iterator[Callable[..., Pos
     def open_journal(job: int, number: int = 0, owner: str = "a") -> PostgresJournal:
         shard = take(database, job, number, owner)
         assert shard is not None
-        opened.append(PostgresJournal(server.url, shard, 10))
+        opened.append(PostgresJournal(server.url, shard))
         return opened[-1]
 
     yield open_journal
@@ -197,7 +198,7 @@ def test_concurrency_and_rate_are_divided_and_tasks_of_a_dead_worker_count(
 ) -> None:
     def divide(*mine: Shard) -> list[tuple[int, float]]:
         database.run(lambda at: workers._divide(at, job=job, mine=mine))
-        return [(shard.places, shard.pace) for shard in mine]
+        return [(shard.limits.concurrency, shard.limits.per_second) for shard in mine]
 
     job = a_job(server, concurrency=5, per_second=3.0)
     one = journal_of(job)
@@ -205,14 +206,16 @@ def test_concurrency_and_rate_are_divided_and_tasks_of_a_dead_worker_count(
     for key in range(4):
         sent(one, key)
     other = journal_of(job, 1, "b")
-    assert divide(other.shard) == [(0, 0.0)]  # the first worker has everything until it renews its lease
+    assert divide(other.shard) == [(0, inf)]  # the first shard has everything until its worker renews the lease
     assert divide(one.shard) == [(3, 1.5)]
     assert divide(other.shard) == [(1, 1.5)]  # four tasks of the first go on
     one.ended(0, DONE, "", 1).result()
     assert divide(other.shard) == [(2, 1.5)]
     database.run(lambda at: at.execute("UPDATE shard SET lease = now() WHERE job = %s AND number = 0", (job,)))
     assert divide(other.shard) == [(2, 3.0)]  # its three tasks go on
-    assert divide(journal_of(job, 0, "b").shard) == [(3, 0.0)]
+    again = journal_of(job, 0, "b")
+    assert divide(again.shard, other.shard) == [(0, inf), (2, 1.5)]
+    assert divide(again.shard, other.shard) == [(3, 1.5), (2, 1.5)]
 
 
 def test_journal_refuses_a_client_of_another_account(server: Server, journal_of: JournalOf) -> None:
@@ -224,9 +227,9 @@ def test_journal_refuses_a_client_of_another_account(server: Server, journal_of:
 
 def test_tasks_come_back_from_the_database_as_they_were(server: Server, database: Database) -> None:
     given = [SWAPS[0], tasks.Raw("model", "type", {"prompt": "ü"})]
-    job = workers.submit(server.url, CLIENT, iter(given))
-    shard = Shard(job, 0, 0, "", 0.0)
-    assert database.run(lambda at: workers._inputs(at, shard, 10)) == given
+    job = workers.submit(server.url, CLIENT, iter(given), timeout=5)
+    shard = Shard(job, 0, 0, 10, "", 0.0)
+    assert database.run(lambda at: workers._inputs(at, shard)) == (given, {"timeout": 5})
     for wrong in (tasks.FaceSwap(target_image=b"bytes", swap_image="b.jpg"), "text"):
         with pytest.raises(errors.InvalidInput, match="nothing was stored"):
             workers.submit(server.url, CLIENT, [*given, wrong])  # type: ignore[list-item]

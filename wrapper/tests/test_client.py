@@ -14,8 +14,8 @@ import httpx
 import pytest
 from unitask import AsyncClient, Client, Outcome, Output, Task, errors, tasks, webhooks
 from unitask._base_client import NEVER_LEFT
-from unitask._core import polling
 from unitask._core.effects import Response
+from unitask._core.polling import DurationTracker
 from unitask.tasks import FaceSwapOutput
 from unitask.testing import InstantClock
 from unitask_api import contract
@@ -28,7 +28,6 @@ DONE = seen("completed", output={"image_url": OUTPUT_URL})
 LOST = answer(520, b"<html>")
 SUBMIT, POLL = "POST /api/v1/task", f"GET /api/v1/task/{TASK_ID}"
 HISTORIES = "GET /api/open/tasks/histories"
-USUAL = polling.DurationEstimate(8.0)  # of a face swap, in the catalogue
 
 
 def empty_histories() -> list[Response]:
@@ -53,8 +52,8 @@ def test_run_sends_one_submission_polls_as_planned_and_returns_the_task(shell: s
         "config": {"service_mode": "public"},
     }
     assert task.output.image_url == OUTPUT_URL
-    first = polling.next_poll_delay(0.0, USUAL)
-    planned = pytest.approx([first, polling.next_poll_delay(first, USUAL)])
+    first = DurationTracker().next_poll_delay("FaceSwap", 0.0)
+    planned = pytest.approx([first, DurationTracker().next_poll_delay("FaceSwap", first)])
     assert script.clock.sleeps[:2] == planned
     raw = tasks.Raw(MODEL, TASK_TYPE, script.requests[0].body["input"])
     for swap, reply in ((FACE_SWAP, answer(200, {"data": {"task_id": TASK_ID}})), (raw, seen())):
@@ -103,7 +102,7 @@ def test_client_learns_how_long_tasks_take(shell: str) -> None:
     waits = [lambda client: client.wait(TASK_ID)] * 30
     perform(shell, script, in_turn(*waits, lambda client: client.run(FACE_SWAP)))
 
-    assert script.clock.sleeps[0] == pytest.approx(polling.next_poll_delay(0.0, USUAL))
+    assert script.clock.sleeps[0] == pytest.approx(DurationTracker().next_poll_delay("FaceSwap", 0.0))
     assert script.clock.sleeps[-1] > 5 * script.clock.sleeps[0]
 
 
@@ -229,7 +228,7 @@ def test_notification_of_a_task_makes_its_wait_poll_at_once(shell: str) -> None:
     receiver = Notified(script.clock, 0.3)
     perform(shell, script, lambda client: client.run(FACE_SWAP), webhooks=receiver)
 
-    without_notification = polling.next_poll_delay(0.3, USUAL)
+    without_notification = DurationTracker().next_poll_delay("FaceSwap", 0.3)
     assert script.clock.passed == pytest.approx(0.3 + without_notification)
     assert script.clock.sleeps == pytest.approx([without_notification])
     assert receiver.waits[0] == (TASK_ID,)

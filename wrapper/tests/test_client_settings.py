@@ -304,6 +304,7 @@ def test_usable_variables_are_accepted(usable: dict[str, str], monkeypatch: pyte
     Client(KEY)
 
 
+@pytest.mark.parametrize("shell", ["sync", "async", "fast"])
 @pytest.mark.parametrize("call", [get, models])
 @pytest.mark.parametrize(
     ("variable", "host"), [("http_proxy", "127.0.0.1"), ("ALL_PROXY", "127.1"), ("HTTP_PROXY", "provider.test")]

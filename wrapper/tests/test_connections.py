@@ -17,6 +17,7 @@ import httpcore
 import pytest
 from unitask import AsyncClient, Budget, Client, _connections, errors, tasks
 from unitask._connections import IN_FLIGHT
+from unitask.bulk import transport
 
 from .interruption import Interruption, at_each_line
 from .raw_server import Hangup, RawServer, Received, raw_server, response, shown
@@ -26,6 +27,12 @@ from .shells import FACE_SWAP, KEY, get, in_turn, perform, provider, responded, 
 # A closed loop cannot close the connections that were made in it; Python closes their sockets, with a warning.
 leaks_sockets = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 WHOLE = seen("completed").body
+
+
+@pytest.fixture(params=["sync", "async", "fast"])
+def shell(request: pytest.FixtureRequest) -> str:
+    """The kind of client, and the async one over `FastTransport`."""
+    return str(request.param)
 
 
 def dripping(server: RawServer, head: bytes) -> Iterator[bytes]:
@@ -157,10 +164,18 @@ def test_each_of_many_forked_children_gets_its_own_task() -> None:
     assert "parentagain" in parent
 
 
+def test_submission_that_could_not_connect_is_not_in_doubt(shell: str) -> None:
+    with raw_server(lambda _: []) as server:
+        pass  # nothing listens there any more
+    with pytest.raises(errors.Unreachable, match="was not sent, ConnectError"):
+        perform(shell, server.url, submit, max_retries=0)
+
+
 @leaks_sockets
-def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool() -> None:
+@pytest.mark.parametrize("given", [None, transport.FastTransport()], ids=["httpx", "fast"])
+def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool(given: Any) -> None:
     with raw_server(lambda request: [shown(request)]) as server:
-        client = AsyncClient(KEY, server.url)
+        client = AsyncClient(KEY, server.url, transport=given)
         for _ in range(5):
             asyncio.run(client.submit(FACE_SWAP))
         pools = len(client._pools)
@@ -180,6 +195,7 @@ def test_submission_is_not_sent_on_a_connection_that_was_idle(
     def idle(_: object) -> None:
         monkeypatch.setattr(httpcore._sync.http11, "time", later)
         monkeypatch.setattr(httpcore._async.http11, "time", later)
+        monkeypatch.setattr(transport, "time", later)
 
     with raw_server(lambda request: [shown(request)]) as server:
         perform(shell, server.url, in_turn(call, idle, call))

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import Timestamp, errors
-from unitask._core import flows, polling, retry
+from unitask._core import flows, retry
 from unitask._core.effects import Flow, Reply, Response, SendRequest, Sleep
+from unitask._core.polling import DurationTracker
 from unitask._core.recovery import ClientIdentity, Submission
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
@@ -42,7 +43,6 @@ from .script import (
 
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {"target_image": "b", "swap_image": "a"}}
 KIND = "FaceSwap"
-USUAL = polling.DurationEstimate(8.0)  # of a face swap, in the catalogue
 
 
 def submit() -> Flow[Task[FaceSwapOutput]]:
@@ -192,13 +192,13 @@ def test_each_change_is_reported_once() -> None:
 
 @pytest.mark.parametrize(("seconds", "slept"), [("9", 9.0), ("0", None), ("9999", 60.0)])
 def test_longer_retry_after_of_a_successful_poll_sets_the_next_pause(seconds: str, slept: float | None) -> None:
-    planned = polling.next_poll_delay(0.0, USUAL)
+    planned = DurationTracker().next_poll_delay(KIND, 0.0)
     busy = dataclasses.replace(seen("pending"), headers={"retry-after": seconds})
     played = play(wait(), busy, seen("pending"), seen("completed"))
 
     assert played.sleeps[0] == pytest.approx(slept or planned)
     if slept != 60.0:  # which is the deadline
-        assert played.sleeps[1] == pytest.approx(polling.next_poll_delay(slept or planned, USUAL))
+        assert played.sleeps[1] == pytest.approx(DurationTracker().next_poll_delay(KIND, slept or planned))
 
 
 @pytest.mark.parametrize(("age", "counted"), [(9.0, 9.0), (0.5, 0.5), (21600.0, 21600.0), (-60.0, 0.0), (1e5, 0.0)])
@@ -207,23 +207,27 @@ def test_age_is_measured_here_or_read_from_the_provider_for_a_task_that_was_foun
     found = play(wait(), seen("pending", meta=meta), seen("completed"))
     created = play(run(), *[seen("pending", meta=meta)] * 2, seen("completed", meta=meta), took=0.25)
 
-    first = polling.next_poll_delay(0.0, USUAL)
-    assert found.sleeps == [polling.next_poll_delay(counted, USUAL)]
-    assert created.sleeps == pytest.approx([first, polling.next_poll_delay(first + 0.25, USUAL)])
+    first = DurationTracker().next_poll_delay(KIND, 0.0)
+    assert found.sleeps == [DurationTracker().next_poll_delay(KIND, counted)]
+    assert created.sleeps == pytest.approx([first, DurationTracker().next_poll_delay(KIND, first + 0.25)])
 
 
 def test_wait_learns_from_the_task_that_it_saw_end() -> None:
-    seen_by_run, by_watch, by_wait, nothing = (polling.DurationTracker() for _ in range(4))
+    trackers = seen_by_run, by_watch, by_wait, found, nothing = [DurationTracker() for _ in range(5)]
     play(run(durations=seen_by_run), seen("pending"), seen("completed", model="new"))
     play(watch(durations=by_watch), seen("pending"), seen("completed", model="new"))
     meta = {"created_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:01:40Z"}
     play(wait(kind=None, durations=by_wait), seen("completed", meta=meta))
+    old = {"created_at": datetime.fromtimestamp(UNIX - 300.0, UTC).isoformat()}
+    for _ in range(20):  # that each still runs after 300 s says nothing about those that ended before
+        play(wait(durations=found, timeout=0.0), seen("pending", meta=old))
     play(wait(durations=nothing), seen("completed"))  # how long it took is not known
+    usual = [tracker.usual_seconds(KIND) for tracker in trackers]
 
-    assert USUAL not in (seen_by_run.estimate(KIND), by_watch.estimate(KIND))
-    assert seen_by_run.estimate(f"new {TASK_TYPE}") == polling.DurationEstimate(polling.UNKNOWN_TYPE)
-    assert by_wait.estimate(KIND).seconds > USUAL.seconds
-    assert nothing.estimate(KIND) == USUAL
+    assert usual[0] < 8 > usual[1]
+    assert usual[2] > 8
+    assert usual[3:] == [DurationTracker().usual_seconds(KIND)] * 2
+    assert seen_by_run.usual_seconds(f"new {TASK_TYPE}") == pytest.approx(30.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("timeout", [0.0, 5.0])
@@ -245,7 +249,7 @@ def test_timeout_holds_its_task_and_its_polls() -> None:
     assert error.task
     assert (error.task_id, error.task.status) == (TASK_ID, "processing")
     assert error.attempts == error.polls == len(played.sent) - 1
-    assert error.elapsed == pytest.approx(9.5)  # since the answer to the submission
+    assert error.elapsed == pytest.approx(played.sent_at[-1])  # since the answer to the submission, which took 0.5 s
     assert error.statuses == ((0.0, "pending"), (pytest.approx(played.sent_at[2]), "processing"))
     assert error.headers == TRACED
 
@@ -430,9 +434,9 @@ def test_no_provider_makes_a_wait_poll_late_or_lose_the_id(
 def test_polls_keep_a_distance_and_follow_retry_after(
     kind: str, done_at: float, took: float, learned: list[float], retry_after: float
 ) -> None:
-    durations = polling.DurationTracker()
+    durations = DurationTracker()
     for seconds in learned:
-        durations.learn(kind, Task({"task_id": "1", "status": "completed"}, Output), seconds)
+        durations.note_poll(kind, 0.0, seconds, ended=True)
 
     def respond(step: Any, now: float) -> tuple[Any, float]:
         if not isinstance(step, SendRequest):

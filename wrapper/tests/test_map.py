@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask import MapProgress, MapResult, Timestamp, errors, tasks
+from unitask import MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
 from unitask._core.pool import Pool, PoolLimits, Turn
 from unitask.testing import UnitaskProvider
 
-from .script import AT_SOME_TIME, limits
+from .script import AT_SOME_TIME, limits, task_data
 from .shells import all_of, instant_clock, perform
 
 A_PRICE = 0.01  # of a face swap, in USD
@@ -166,11 +166,15 @@ def test_progress_is_reported(shell: str) -> None:
 
 
 def a_pool(count: int, **changes: Any) -> Pool[Any]:
-    return Pool(iter(range(count)), PoolLimits(**changes), limits())
+    return Pool(swaps(count), PoolLimits(**changes), limits())
 
 
 def at(seconds: float) -> Timestamp:
     return AT_SOME_TIME._replace(monotonic=seconds)
+
+
+def accepted(number: int) -> Task[Any]:
+    return Task(task_data() | {"task_id": str(number)}, Output)
 
 
 def begun(pool: Pool[Any], now: float) -> list[Turn[Any]]:
@@ -211,3 +215,23 @@ def test_too_many_requests_pause_all_and_slow_the_submissions(asked: float, paus
     after = 10.0 + pause
     assert len(begun(pool, after)) == 3  # both again, and one more
     assert pool.next(at(after)) == pytest.approx(after + 0.02)
+
+
+def test_poll_that_is_due_is_postponed_when_other_tasks_show_that_it_would_be_early() -> None:
+    pool = a_pool(3)
+    durations = pool.timeouts.durations
+    jobs = [turn.job for turn in begun(pool, 0.0)]
+    for job in jobs:
+        pool.finish(ended(Turn(job, 0.0), task=accepted(job.index)), at(0.0))
+    due = pool.next(at(0.0))
+    for _ in range(100):
+        durations.note_poll("FaceSwap", 0.0, 100.0, ended=False)
+
+    assert isinstance(due, float)
+    later = pool.next(at(due))
+    assert isinstance(later, float)
+    assert later > 5 * due
+    assert later == pytest.approx(durations.next_poll_delay("FaceSwap", 0.0))
+    pool.notify("1", 2 * due)
+    assert [turn.job.index for turn in begun(pool, 2 * due)] == [1]
+    assert len(begun(pool, later)) == 2

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from ._base_client import BROKEN, FETCH_ERRORS, OnChange, check, check_type
-from ._connections import AsyncRouting, Body, watching_async
+from ._connections import Answer, AsyncRouting, Body, watching_async
 from ._core.effects import (
     Flow,
     Reply,
@@ -62,10 +62,10 @@ class AsyncRunner(AsyncIO):
         self._reset()
 
     async def _body(self, task: TaskInput[Any], options: Options, *, validate: bool) -> dict[str, Any]:
-        uploads, warn = self._uploads.wanted, warner()
+        uploads = self._uploads.wanted
         if not reads_files(task):
-            return request_body(task, options, validate=validate, uploads=uploads, warn=warn)
-        return await self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warn)
+            return request_body(task, options, validate=validate, uploads=uploads)
+        return await self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warner())
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
@@ -96,7 +96,12 @@ class AsyncRunner(AsyncIO):
         job, pool = turn.job, run.pool
         try:
             if pool.is_search(turn):
-                await self._drive(pool.search(turn))
+                lost = pool.take_lost()
+                for one in lost:
+                    if one.uncertain is None:
+                        body = await self._body(one.input, run.options, validate=False)
+                        one.uncertain = self._uncertain(one, body)
+                await self._drive(pool.search(turn, lost))
             elif job.waiting is not None:
                 await self._drive(pool.poll(turn, self._clock()))
             elif not pool.known(turn):
@@ -159,31 +164,37 @@ class AsyncRunner(AsyncIO):
         return self._resumed()
 
     async def _send(self, send: SendRequest) -> Reply:
-        progress = send.progress
+        progress, answer = send.progress, Answer()
         progress.left = False
         pools = self._connected()
         http = pools.submissions if send.submission else pools.calls
-        response = body = None
         try:
+            if self._has_shortcut(send):
+                await self._exchange(pools, send, answer)
+                return self._response(answer)
             request = http.build_request(**self._request(send), extensions={"trace": watching_async(progress)})
-            async with self._turn(pools, send, request):
-                if send.check is not None:
-                    send.check()
+            allowed = self._allowed(send, int(request.headers.get("content-length", 0)))
+            if self._http_client is None:  # what was written may still be on its way when reading begins
+                request.extensions["timeout"].update(write=allowed, read=allowed)
+            async with self._turn(pools, send, allowed):
                 progress.left = None
                 response = await http.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
-                    body = Body(response)
+                    answer.headers, answer.status = dict(response.headers), response.status_code
                     if response.is_stream_consumed:  # by a mock, or a hook of http_client
-                        body.take(response.content)
+                        answer.body.take(response.content)
                     else:
+                        answer.body = Body(response.headers.get("content-encoding", ""))
                         async for chunk in response.aiter_raw():
-                            body.take(chunk)
-                    body.end()
+                            answer.body.take(chunk)
+                    answer.body.end()
                 finally:
                     await response.aclose()
-            return self._response(response, body.content)
+            return self._response(answer)
+        except JournalError:  # it was not sent
+            raise
         except Exception as error:  # no exception may hide that a submission may have arrived
-            return self._failure(error, progress, response, body)
+            return self._failure(error, progress, answer)
 
     async def _fetch(self, batch: Batch, target: Target) -> Path:
         with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:

@@ -25,7 +25,7 @@ from unitask_api.outputs import output_named
 from unitask_api.states import State
 
 from . import _telemetry
-from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
+from ._connections import ENCODINGS, SLOWEST_SENDING, Answer, AnswerError, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests
 from ._core.effects import Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.polling import DurationTracker
@@ -145,6 +145,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self.budget: Budget | None = budget
         self._headers = checked_headers(default_headers)
+        own = {"accept-encoding": ENCODINGS, "x-api-key": self._key}
+        self._call_headers = {"user-agent": USER_AGENT, **self._headers, **own}
         self._proxy, self._clock = proxy, clock
         self._mark_webhooks, self._webhooks = mark_webhooks, webhooks
         self._retry_policy = RetryPolicy(random.random)
@@ -299,22 +301,21 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         first, last = (None if time is None else unix(name, time) for name, time in (("start", start), ("end", end)))
         return pagination.history(requests.HistoryQuery(first, last, checked_group(group), page_size), self._limits())
 
-    def _response(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
+    def _response(self, answer: Answer, broken: str = "") -> Response:
+        """Return an answer without secrets."""
         hider = self._hider
-        headers = {hider.text(name.lower()): hider.text(value) for name, value in response.headers.items()}
-        answer = Response(response.status_code, headers, hider.content(body), self._clock(), broken)
-        if response.is_success and (date := envelope.date_of(answer)) is not None:
-            self._dated = (date, answer.at)
-        return answer
+        headers = {hider.text(name): hider.text(value) for name, value in answer.headers.items()}
+        response = Response(answer.status, headers, hider.content(answer.body.content), self._clock(), broken)
+        if 200 <= answer.status < 300 and (date := envelope.date_of(response)) is not None:
+            self._dated = (date, response.at)
+        return response
 
-    def _failure(
-        self, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None
-    ) -> Reply:
+    def _failure(self, error: Exception, progress: Progress, answer: Answer) -> Reply:
         """Return the reply to a request that ended in an exception."""
         name = "" if isinstance(error, AnswerError) else type(error).__name__
         words = self._hider.text(": ".join(filter(None, (name, str(error)))))
-        if response is not None:
-            return self._response(response, body.content if body else b"", words)
+        if answer.status:
+            return self._response(answer, words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
         return TransportFailure(words, self._clock(), never_left=never)
 
@@ -322,26 +323,21 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         """Return the seconds that a call may take, besides sending its body."""
         return self.http_timeout if send.timeout is None else send.timeout
 
-    def _allowed(self, send: SendRequest, request: httpx.Request) -> float:
+    def _allowed(self, send: SendRequest, size: int) -> float:
         """Return the seconds that a call may take in all, with the time to send a large body."""
-        allowed = self._limit(send) + int(request.headers.get("content-length", 0)) / SLOWEST_SENDING
-        if self._http_client is None:  # what was written may still be on its way when reading begins
-            request.extensions["timeout"].update(write=allowed, read=allowed)
-        return allowed
+        return self._limit(send) + size / SLOWEST_SENDING
+
+    def _url(self, send: SendRequest) -> str:
+        return f"{self.base_url}{send.path}" if send.path.startswith("/") else send.path
 
     def _request(self, send: SendRequest) -> dict[str, Any]:
         """Return the arguments of `httpx.Client.build_request`. Its webhook secret is hidden in all later answers."""
         self._hider.remember(_webhook_secret(send))
         call: dict[str, Any] = {
             "method": send.method,
-            "url": f"{self.base_url}{send.path}" if send.path.startswith("/") else send.path,
+            "url": self._url(send),
             "params": send.params,
-            "headers": {
-                "user-agent": USER_AGENT,
-                **self._headers,
-                "accept-encoding": ENCODINGS,
-                "x-api-key": self._key,
-            },
+            "headers": self._call_headers,
         }
         if send.json is not None:
             call["json"] = send.json

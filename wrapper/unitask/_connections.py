@@ -6,6 +6,7 @@ A submission is not sent on a connection that was idle for long: if the server i
 import asyncio
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -88,14 +89,12 @@ class AnswerError(Exception):
 
 
 class Body:
-    """The body of an answer as it arrives: it is unpacked, and its size is limited."""
+    """The body of an answer as it arrives: it is unpacked, and its size is limited. `coding`: how it is packed."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, coding: str = "") -> None:
         self._taken, self._wrong = bytearray(), ""
-        self._unpacking: Unpacking | None = None
-        coding = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
-        if coding in ("gzip", "deflate") and not response.is_stream_consumed:
-            self._unpacking = Unpacking()
+        is_packed = coding.strip().lower().removeprefix("x-") in ("gzip", "deflate")
+        self._unpacking = Unpacking() if is_packed else None
 
     @property
     def content(self) -> bytes:
@@ -119,6 +118,29 @@ class Body:
             raise AnswerError(self._wrong)
         if self._unpacking is not None and self._taken and not self._unpacking.is_whole:
             raise AnswerError("its packed body is cut off")
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer as it arrives."""
+
+    status: int = 0  # until the head has arrived
+    headers: dict[str, str] = field(default_factory=dict[str, str])  # with names in lower case
+    body: Body = field(default_factory=Body)
+
+
+class Exchanger(ABC):
+    """A transport with a shorter way for API calls than objects of httpx."""
+
+    @abstractmethod
+    def reaches(self, url: str) -> bool:
+        """Return whether `exchange` can send to this URL."""
+
+    @abstractmethod
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, answer: Answer, progress: Progress
+    ) -> None:
+        """Send a request once, and read its answer into `answer`. The caller limits the time."""
 
 
 def checked_headers(given: Mapping[str, str] | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import json
 import math
 import os
 import threading
@@ -11,13 +12,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import httpx
 
 from ._base_client import OnChange, check, send_as_written
 from ._bounded import bounded
-from ._connections import Pools, connect
+from ._connections import Answer, Exchanger, Pools, connect
 from ._core.effects import SendRequest
 from ._mapping_client import MappingClient
 from ._model.task import Output, Task
@@ -63,11 +64,19 @@ class SyncIO(MappingClient[httpx.Client, httpx.BaseTransport, object]):
                     http.close()
         self._reset()
 
+    def _has_shortcut(self, send: SendRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def _exchange(self, pools: Pools[httpx.Client], send: SendRequest, answer: Answer) -> None:
+        raise NotImplementedError
+
     @contextmanager
-    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, request: httpx.Request) -> Generator[None]:
-        """Limit the time of a call."""
+    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, allowed: float) -> Generator[None]:
+        """Limit the time of a call, in seconds."""
+        if send.check is not None:
+            send.check()
         try:
-            with bounded(self._allowed(send, request)):
+            with bounded(allowed):
                 yield
         except Exception:
             raise
@@ -164,15 +173,31 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
             for http in (pools.submissions, pools.calls, pools.files):
                 await http.aclose()
 
+    def _has_shortcut(self, send: SendRequest) -> bool:
+        return isinstance(self._given, Exchanger) and self._given.reaches(self._url(send))
+
+    async def _exchange(self, pools: Pools[httpx.AsyncClient], send: SendRequest, answer: Answer) -> None:
+        """Send a request without objects of httpx, and read its answer."""
+        request = self._request(send)
+        url, headers, body = request["url"], request["headers"], b""
+        if send.params:
+            url = f"{url}?{httpx.QueryParams(send.params)}"
+        if send.json is not None:
+            body = json.dumps(send.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            headers = {**headers, "content-type": "application/json"}
+        exchanger = cast("Exchanger", self._given)
+        async with self._turn(pools, send, self._allowed(send, len(body))):
+            await exchanger.exchange(send.method, url, headers, body, answer, send.progress)
+
     @asynccontextmanager
-    async def _turn(
-        self, pools: Pools[httpx.AsyncClient], send: SendRequest, request: httpx.Request
-    ) -> AsyncGenerator[None]:
-        """Wait until a call may begin, and limit its time. What a poll has waited is taken from its time."""
-        allowed, begun = self._allowed(send, request), self._clock().monotonic
+    async def _turn(self, pools: Pools[httpx.AsyncClient], send: SendRequest, allowed: float) -> AsyncGenerator[None]:
+        """Wait until a call may begin; limit its time, in seconds. What a poll has waited is taken from its time."""
+        begun = self._clock().monotonic
         async with pools.gate:
             if send.timeout is not None:
                 allowed = max(SHORTEST_CALL, allowed - (self._clock().monotonic - begun))
+            if send.check is not None:
+                send.check()
             async with asyncio.timeout(allowed):
                 yield
 

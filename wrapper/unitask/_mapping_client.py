@@ -21,7 +21,7 @@ from ._model.task import Recovery, Task
 from .budget import Budget
 from .download import check_destination, names_folder
 from .errors import InvalidInput, SubmissionUncertain
-from .inputs import Options, TaskInput
+from .inputs import Options, TaskInput, reads_files
 from .mapping import MapRun
 from .media import measured
 
@@ -72,11 +72,8 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         return Ledger(journal, digest_of, self._find_many, max_usd)
 
     def _find_many(self, lost: list[SubmissionUncertain], own: Mapping[str, str]) -> Flow[list[Recovery]]:
-        found: list[Recovery] = []
-        for uncertain in lost:
-            client = ClientIdentity(PROCESS, self._account)
-            found.append((yield from recovery.find(uncertain, own, self._limits(), client)))
-        return found
+        client = ClientIdentity(PROCESS, self._account)
+        return recovery.find_many(lost, own, self._limits(), client)
 
     def _map_submission(self, run: MapRun, job: Job[TaskInput[Any]], body: dict[str, Any]) -> Flow[Task[Any]]:
         """Return the flow that submits an input."""
@@ -87,7 +84,13 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         if run.pool.ledger is None:
             return flow
         job.held = pricing.estimate(body, measured)
-        return run.pool.ledger.submission(job.index, job.input, job.held, flow, job.submission)
+        with_fields = self._uploads.wanted and reads_files(job.input)
+        return run.pool.ledger.submission(job.index, job.input, job.held, flow, job.submission, with_fields=with_fields)
+
+    def _uncertain(self, job: Job[TaskInput[Any]], body: dict[str, Any]) -> SubmissionUncertain:
+        """Return the error of a submission that an earlier call may have sent."""
+        intent = "" if job.row is None else job.row.intent
+        return recovery.from_json(intent, body, self._clock(), self._dated)
 
 
 def digest_of(task: TaskInput[Any]) -> str:

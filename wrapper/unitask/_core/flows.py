@@ -135,8 +135,10 @@ def _watch(waiting: Waiting[OutputT]) -> Flow[Task[OutputT]]:
 def _poll(waiting: Waiting[OutputT]) -> Flow[Task[OutputT] | None]:
     """Poll once, when it is due; return the task if it has changed."""
     heeded = (waiting.task_id,) if waiting.heeds_notifications else ()
-    resumed = yield Sleep(waiting.pause(), notification_of=heeded)
-    return waiting.take((yield waiting.request(resumed.at.monotonic)))
+    now = (yield Sleep(waiting.pause(), notification_of=heeded)).at.monotonic
+    while longer := waiting.postponed(now):
+        now = (yield Sleep(longer, notification_of=heeded)).at.monotonic
+    return waiting.take((yield waiting.request(now)))
 
 
 @contextmanager

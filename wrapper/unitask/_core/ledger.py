@@ -9,20 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unitask_api.outputs import output_type
 
 from .. import errors
-from .._model import task_token
 from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
-from .._model.timestamp import Timestamp
 from . import envelope
-from .effects import Flow, SendRequest, Write
+from .effects import Flow, SendRequest, Sleep, Write
 from .journal import Journal, Row, RowState, Verdict
-from .recovery import Submission
+from .recovery import Submission, adopt
 
-LONGEST_SENDING = 60.0  # seconds after which a request that was sent has certainly arrived, or been lost
+
+class Found(NamedTuple):
+    """What became of a submission that was searched."""
+
+    outcome: Outcome = Outcome.UNCLEAR
+    task: Task[Any] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -57,16 +60,23 @@ class Ledger:
         return row
 
     def submission(
-        self, index: int, given: Any, held: int | None, flow: Flow[Task[Any]], submission: Submission
+        self,
+        index: int,
+        given: Any,
+        held: int | None,
+        flow: Flow[Task[Any]],
+        submission: Submission,
+        *,
+        with_fields: bool,
     ) -> Flow[Task[Any]]:
-        """Write a row before a submission is sent, and its task when it was accepted."""
+        """Write a row before a submission is sent, and its task when it was accepted; see `Submission.to_json`."""
         written, reply = False, None
         try:
             step = next(flow)
             while True:
                 if isinstance(step, SendRequest) and step.submission:
                     if not written:
-                        yield from self._intend(index, given, held, submission)
+                        yield from self._intend(index, given, held, submission, with_fields=with_fields)
                         written = True
                     step = replace(step, check=self.journal.check)
                 try:
@@ -101,13 +111,17 @@ class Ledger:
         """Write which files a result has."""
         yield from self._write(self.journal.written(index, [str(path) for path in files]))
 
-    def search(self, lost: Mapping[int, errors.SubmissionUncertain]) -> Flow[dict[int, Recovery]]:
-        """Search tasks that may have been accepted, by the number of their input, and write what was found."""
+    def search(self, lost: Mapping[int, errors.SubmissionUncertain]) -> Flow[dict[int, Found]]:
+        """Search tasks that may have been accepted, by the number of their input, and write what was found.
+
+        A task with the same input is taken for the one that is searched: it has the result that is wanted.
+        """
         found = yield from self.find(list(lost.values()), self.own)
-        results = dict(zip(lost, found, strict=True))
-        for index, recovery in results.items():
-            if recovery.task is not None:
-                yield from self.accept(index, recovery.task.id)
+        results: dict[int, Found] = {}
+        for index, recovery, task in zip(lost, found, adopt(found), strict=True):
+            results[index] = Found(recovery.outcome, task)
+            if task is not None:
+                yield from self.accept(index, task.id)
             elif recovery.outcome is Outcome.ABSENT:
                 yield from self._write(self.journal.withdrawn(index))
             else:
@@ -115,10 +129,13 @@ class Ledger:
                 yield from self._write(self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
         return results
 
-    def _intend(self, index: int, given: Any, held: int | None, submission: Submission) -> Flow[None]:
+    def _intend(
+        self, index: int, given: Any, held: int | None, submission: Submission, *, with_fields: bool
+    ) -> Flow[None]:
         if self.limit_usd is not None and held is None:
             raise self._over(None)
-        change = self.journal.intent(index, self.digest(given), intent_of(submission), held or 0)
+        intent = submission.to_json((yield Sleep(0)).at, with_fields=with_fields)
+        change = self.journal.intent(index, self.digest(given), intent, held or 0)
         yield Write(change)
         match change.result():
             case Verdict.OVER:
@@ -145,21 +162,7 @@ class Ledger:
 
 
 def read_outcome(row: Row) -> Task[Output] | errors.UnitaskError:
-    """Return the task of a row that is DONE, or the error of one that is FAILED or UNKNOWN."""
+    """Return the task of a row that is DONE, or the error of one that is FAILED."""
     said = json.loads(row.outcome or "{}")
-    if row.state is RowState.UNKNOWN:
-        return uncertain_of(row.intent)
     task = Task(said, output_type(said.get("model"), said.get("task_type"), said.get("input")))
     return task if row.state is RowState.DONE else envelope.task_failed(task)
-
-
-def intent_of(submission: Submission) -> str:
-    """Return the text from which a later process can search the task of a submission."""
-    started = submission.started or Timestamp(0.0, 0.0)
-    latest = Timestamp(started.monotonic + LONGEST_SENDING, started.unix + LONGEST_SENDING)
-    return submission.uncertain("the program ended before the answer came", latest).token
-
-
-def uncertain_of(intent: str) -> errors.SubmissionUncertain:
-    """Return the error of a submission that a row stands for."""
-    return task_token.read_uncertain(intent)

@@ -4,13 +4,15 @@ Polling at rate r(t) costs E[n] = integral of S r dt polls and a delay E[d] = in
 where S is the share of tasks that still run at age t and h their rate of completion. Their product is least when r is
 proportional to the square root of h (Barlow, Hunter and Proschan 1963): r(t) = J / (2 D) sqrt(h(t)) for a mean delay D,
 with J = integral of S sqrt(h) dt. The next poll is where the integral of r has grown by one.
+
+h is a life table: for each bin of ages, how many tasks passed through it and how many of them ended there. Tasks that
+still run count as far as they were polled. Before the first task, and where little was seen, the catalogue's typical
+time counts.
 """
 
 import itertools
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from unitask_api import contract
@@ -22,60 +24,155 @@ SHORTEST = 0.5  # seconds between polls, at least
 LONGEST = 30.0  # seconds between polls, at most: provider speed changes, and the tail of h is unreliable
 SPREAD = 0.8  # sigma of the logarithm of durations: a rough prior for a catalogue figure that is rough itself
 UNKNOWN_TYPE = 30.0  # seconds; the usual duration of an unknown task type
-PATIENCE = 20.0  # a wait ends by default after this many times the typical duration, but not before
+PATIENCE = 20.0  # a wait ends by default after this many times the usual duration, but not before
 LEAST_WAIT = 600.0  # seconds
-PRIOR_TASKS = 3.0  # the catalogue counts like this many tasks
-FADING = 0.95  # with each task that is seen, all before it count this much less
+LONGEST_WAIT = 86_400.0  # seconds; no default limit is longer
+PRIOR_TASKS = 2.0  # the catalogue counts like this many tasks
+TAIL = 0.5  # the hazard of a bin by the catalogue, at most: tasks that are much slower must not seem impossible
+UNFORESEEN = 0.02  # polls are planned as if so many more ended in each bin of which little was seen
 SHORTEST_TASK = 0.1  # seconds; what ended sooner counts as this
 LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this
-LONGEST_WAIT = 86_400.0  # seconds; no default limit is longer
-LEAST_SPREAD = 0.15
-MOST_SPREAD = 3.0  # four of them are a factor of 160,000
-EARLY = (0.75, 2.0, 5.0, 12.0)  # seconds; ages of the early polls: one more poll for a task of 8 s, four for 10 minutes
-EARLY_SPREAD = 0.7  # with a smaller spread, enough is known of a kind to leave them out
-EARLY_SHARE = 0.6  # an early poll comes before this share of the age of the first planned one
-MOST_STEPS = 4096  # of the integral, and so of the planned polls
-TAIL = 0.25  # after the plan, the pause is this share of the age
-
-
-@dataclass(frozen=True, slots=True)
-class DurationEstimate:
-    """How long tasks of a kind take: the median in seconds, and sigma of the logarithm."""
-
-    seconds: float
-    spread: float = SPREAD
+STEP = 0.2  # logarithm of the ratio of the ages at the ends of a bin
+BINS = math.ceil(math.log(LONGEST_TASK / SHORTEST_TASK) / STEP)
+EDGES = (0.0, *(SHORTEST_TASK * math.exp(STEP * place) for place in range(1, BINS + 1)))  # seconds
+WIDTHS = tuple(end - start for start, end in itertools.pairwise(EDGES))
+MOST_TASKS = 128.0  # in a bin; with more of them, each counts less, so that old ones fade
+MOST_KINDS = 256
+FIRST = 1.25  # integral of r at the first poll: few tasks have ended after a full step
+EARLY = 0.75  # seconds; age of the first poll, at most, while fewer tasks than PRIOR_TASKS were seen at that age;
+GROWTH = 1.5  # then the pause is at most this many times the age: the provider may be faster than the catalogue says
+NEW_PLAN = 256.0  # new facts until the next plan, at most; fewer while there are few
 
 
 class DurationTracker:
-    """How long tasks of each kind take: by the catalogue, and by the tasks that were seen."""
+    """How long tasks of each kind take: by the catalogue, and by the polls of all tasks. Ages are since submission."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[float, float, float]] = {}
+        self._kinds: dict[str, _LifeTable] = {}
 
-    def estimate(self, kind: str) -> DurationEstimate:
-        if kind not in self._seen:
-            return DurationEstimate(_catalogued(kind))
-        count, total, squares = self._seen[kind]
-        mean = total / count
-        spread = min(MOST_SPREAD, math.sqrt(max(LEAST_SPREAD**2, squares / count - mean**2)))
-        # in steps, so that plans are made for some durations and not for all
-        return DurationEstimate(math.exp(round(mean * 20) / 20), round(spread * 20) / 20)
+    def next_poll_delay(self, kind: str, age: float) -> float:
+        """Return the seconds between a poll (or the submission) at this age and the next poll.
 
-    def learn(
-        self, kind: str, task: Task[Any], watched: float | None, *, least: float = 0.0, most: float = math.inf
+        When that poll is due, the same call may give a longer delay: other tasks of the kind were polled meanwhile.
+        """
+        return self._table(kind).delay(min(LONGEST_TASK, age) if age > 0 else 0.0)
+
+    def usual_seconds(self, kind: str) -> float:
+        """Return the median duration."""
+        return self._table(kind).planned()[0]
+
+    def note_poll(self, kind: str, before: float, age: float, *, ended: bool) -> None:
+        """Add a poll: the task had not ended at the age `before`; at `age` it still runs, or it was completed."""
+        start, end = _place(before), _place(age)
+        if end > start:
+            table = self._table(kind)
+            table.add(start, end)
+            if ended:
+                table.add_end(start, end)
+
+    def note_end(
+        self, kind: str, task: Task[Any], before: float, age: float, least: float = 0.0, most: float = math.inf
     ) -> None:
-        """Add a task that has ended, in seconds: as reported, within `least` and `most`, else as `watched`."""
+        """Add the end of a task that had not ended at the age `before`; ignore a task that was not completed.
+
+        Its duration is the reported one, within `least` and `most`. If none is reported, it ended between `before` and
+        `age`; NaN for an unknown age adds nothing.
+        """
         if task.state != "completed":
             return
         created, ended = task.created_at, task.ended_at
         reported = (ended - created).total_seconds() if created and ended else math.nan
-        took = min(max(reported, least), most) if 0 <= reported <= LONGEST_TASK else watched
-        if took is None or not took >= 0:  # NaN is not a duration
-            return
-        x, usual = math.log(_bounded(took)), math.log(_catalogued(kind))
-        prior = PRIOR_TASKS, PRIOR_TASKS * usual, PRIOR_TASKS * (usual**2 + SPREAD**2)
-        count, total, squares = self._seen.get(kind, prior)
-        self._seen[kind] = (count * FADING + 1, total * FADING + x, squares * FADING + x * x)
+        if 0 <= reported <= LONGEST_TASK:
+            table, start, end = self._table(kind), _place(before), _place(min(max(reported, least), most))
+            table.add(min(start, end), end)
+            table.add_end(end, end)
+        else:
+            self.note_poll(kind, before, age, ended=True)
+
+    def _table(self, kind: str) -> "_LifeTable":
+        table = self._kinds.get(kind)
+        if table is None:
+            if len(self._kinds) >= MOST_KINDS:
+                del self._kinds[next(iter(self._kinds))]
+            entry = contract.task_types().get(kind)
+            table = self._kinds[kind] = _LifeTable(entry.typical_seconds if entry else UNKNOWN_TYPE)
+        return table
+
+
+class _LifeTable:
+    """How many tasks of a kind passed through each bin of ages, how many ended there, and the plan that follows."""
+
+    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_plan", "_seen")
+
+    def __init__(self, typical: float) -> None:
+        running = [0.5 * math.erfc(math.log(age / typical) / (SPREAD * math.sqrt(2.0))) for age in EDGES[1:]]
+        self._catalogued = [
+            min(TAIL, max(1e-9, math.log(before / max(after, 1e-300))))
+            for before, after in itertools.pairwise((1.0, *running))
+        ]
+        self._passed, self._ended, self._hazards = [0.0] * BINS, [0.0] * BINS, self._catalogued
+        self._seen, self._new = 0.0, 0.0
+        self._plan: tuple[float, list[float], list[float]] | None = None
+
+    def add(self, start: float, end: float) -> None:
+        """Add a task that passed from one place to another."""
+        passed, first, last = self._passed, int(start), int(end)
+        passed[first] -= start - first
+        passed[last] += end - last
+        for place in range(first, last):
+            passed[place] += 1.0
+        self._note(1.0)
+
+    def add_end(self, start: float, end: float) -> None:
+        """Add an end between two places: to each bin the share that the hazard gives it."""
+        places = range(int(start), int(end) + 1)
+        chances = [self._hazards[place] * (min(end, place + 1) - max(start, place)) for place in places]
+        total = math.fsum(chances)
+        for place, chance in zip(places, chances, strict=True):
+            self._ended[place] += chance / total if total > 0 else 1.0 / len(places)
+        self._note(8.0)
+
+    def _note(self, facts: float) -> None:
+        self._seen += facts
+        self._new += facts
+        if self._new >= min(NEW_PLAN, 8.0 + self._seen / 8):
+            self._plan, self._new = None, 0.0
+
+    def delay(self, age: float) -> float:
+        _, rates, grown = self.planned()
+        place = int(_place(age))
+        due = max(FIRST, grown[place] + (age - EDGES[place]) * rates[place] + 1.0)
+        goal = min(bisect_right(grown, due), BINS) - 1
+        delay = EDGES[goal] + (due - grown[goal]) / rates[goal] - age
+        if self._passed[place] < PRIOR_TASKS:
+            delay = min(delay, max(EARLY, GROWTH * age))
+        return min(LONGEST, max(SHORTEST, delay))
+
+    def planned(self) -> tuple[float, list[float], list[float]]:
+        """Return the median, and for each bin the rate of polls and its integral up to the bin."""
+        if self._plan is not None:
+            return self._plan
+        for place, passed in enumerate(self._passed):
+            if passed > MOST_TASKS:
+                self._ended[place] *= MOST_TASKS / passed
+                self._passed[place] = MOST_TASKS
+        hazards, roots = [0.0] * BINS, [0.0] * BINS
+        facts = zip(_smooth(self._ended), _smooth(self._passed), self._catalogued, WIDTHS, strict=True)
+        for place, (ended, passed, catalogued, width) in enumerate(facts):
+            hazards[place] = (ended + PRIOR_TASKS * catalogued) / (passed + PRIOR_TASKS)
+            roots[place] = math.sqrt((hazards[place] + UNFORESEEN * PRIOR_TASKS / (passed + PRIOR_TASKS)) / width)
+        running, total, median = 1.0, 0.0, EDGES[-1]
+        for start, width, hazard, root in zip(EDGES, WIDTHS, hazards, roots, strict=False):
+            after = running * math.exp(-hazard)
+            if after <= 0.5 < running:
+                median = start + width * math.log(2.0 * running) / hazard
+            total += (running - after) / root  # the integral of S h / r, for r = root
+            running = after
+        factor = total / (2.0 * min(5.0, max(0.25, median / 10)))  # r = factor root for this mean delay, in seconds
+        rates = [min(1.0 / SHORTEST, max(1.0 / LONGEST, factor * root)) for root in roots]
+        steps = (rate * width for rate, width in zip(rates, WIDTHS, strict=True))
+        self._hazards, self._plan = hazards, (median, rates, list(itertools.accumulate(steps, initial=0.0)))
+        return self._plan
 
 
 def kind_of(task: Task[Any] | None) -> str:
@@ -86,59 +183,15 @@ def kind_of(task: Task[Any] | None) -> str:
     return entry.name if entry else f"{task.model} {task.task_type}"
 
 
-def _catalogued(kind: str) -> float:
-    entry = contract.task_types().get(kind)
-    return entry.typical_seconds if entry else UNKNOWN_TYPE
+def default_timeout(usual: float) -> float:
+    """Return the seconds that a wait for a task lasts by default, by its usual seconds."""
+    return min(LONGEST_WAIT, max(LEAST_WAIT, PATIENCE * usual))
 
 
-def next_poll_delay(age: float, usual: DurationEstimate) -> float:
-    """Return the seconds until the next poll of a task that was submitted `age` seconds ago."""
-    polls = poll_schedule(usual.seconds, usual.spread)
-    place = bisect_right(polls, age + SHORTEST / 2)
-    if place == len(polls):
-        return min(LONGEST, max(SHORTEST, TAIL * age))
-    ahead = polls[place] - age
-    return max(SHORTEST, ahead / math.ceil(ahead / LONGEST))  # equal parts: no poll just before a planned one
+def _place(age: float) -> float:
+    """Return the place of an age among the bins; of what is not an age, 0."""
+    return math.log(min(LONGEST_TASK, age) / SHORTEST_TASK) / STEP if age > SHORTEST_TASK else 0.0
 
 
-def default_timeout(usual: DurationEstimate) -> float:
-    return min(LONGEST_WAIT, max(LEAST_WAIT, PATIENCE * usual.seconds))
-
-
-def _bounded(seconds: float) -> float:
-    return min(LONGEST_TASK, seconds) if seconds > SHORTEST_TASK else SHORTEST_TASK  # NaN too
-
-
-@lru_cache(maxsize=128)
-def poll_schedule(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
-    """Return the ages at which to poll, in seconds, for a log-normal duration with this median and spread."""
-    typical, spread = _bounded(typical), min(MOST_SPREAD, spread) if spread > LEAST_SPREAD else LEAST_SPREAD
-    delay = min(5.0, max(0.25, typical / 10))  # mean seconds with which the end is noticed
-    # at the median, a step is a quarter of the delay
-    steps = min(MOST_STEPS, max(400, math.ceil(32.0 * spread * typical / delay)))
-    ages = [typical * math.exp(spread * (8.0 * step / steps - 4.0)) for step in range(steps + 1)]  # +- 4 sigma
-    roots = [math.sqrt(_hazard(age, typical, spread)) for age in ages]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(ages)]
-    running = [_surviving(age, typical, spread) for age in ages]
-    total = sum(share * root * gap for share, root, gap in zip(running, roots, gaps, strict=False))
-    rate = total / (2.0 * delay)
-    polls: list[float] = []
-    due, grown = 0.5, 0.0  # the first poll is half a step early: the end is as likely before as after it
-    for age, root, gap in zip(ages, roots, gaps, strict=False):
-        grown += min(1.0 / SHORTEST, rate * root) * gap
-        if grown >= due:
-            polls.append(age + gap)
-            due = grown + 1.0
-    planned = polls[0] if polls else math.inf
-    early = (age for age in EARLY if spread >= EARLY_SPREAD and age < EARLY_SHARE * planned)
-    return (*early, *polls)
-
-
-def _surviving(age: float, median: float, spread: float) -> float:
-    return 0.5 * math.erfc(math.log(age / median) / (spread * math.sqrt(2.0)))
-
-
-def _hazard(age: float, median: float, spread: float) -> float:
-    z = math.log(age / median) / spread
-    density = math.exp(-0.5 * z * z) / (age * spread * math.sqrt(2.0 * math.pi))
-    return density / max(_surviving(age, median, spread), 1e-300)
+def _smooth(values: list[float]) -> list[float]:
+    return [(a + 2 * b + c) / 4 for a, b, c in zip([0.0, *values], values, [*values[1:], 0.0], strict=False)]

@@ -9,7 +9,7 @@ account ends the submissions; tasks that were accepted are waited for.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar, cast
@@ -17,12 +17,12 @@ from typing import Any, Generic, TypeVar, cast
 from unitask_api.states import State
 
 from .. import errors
-from .._model.task import Outcome, Recovery, Task
+from .._model.task import Outcome, Task
 from .._model.timestamp import Timestamp
 from . import envelope
 from .effects import Flow, Reply, Response, Resumed, Sleep, TaskUpdated
 from .journal import Row, RowState
-from .ledger import Ledger, read_outcome, uncertain_of
+from .ledger import Found, Ledger, read_outcome
 from .pricing import bill_of
 from .recovery import Submission
 from .retry import RETRY_AFTER_CAP, Timeouts, clamp_retry_after
@@ -40,9 +40,9 @@ GATHERING = 2.0  # seconds for which submissions without an answer gather, to be
 _ACCOUNT_ERRORS = (errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PoolLimits:
-    """What a pool may do at once."""
+    """What a pool may do at once. They may change while it works."""
 
     concurrency: int = 1000  # inputs that were read and whose result was not taken
     per_second: float = math.inf  # submissions
@@ -61,7 +61,7 @@ class Job(Generic[InputT]):
     held: int | None = None  # credits that its task may cost; None if that is unknown
     uncertain: errors.SubmissionUncertain | None = None  # its task may have been accepted
     waiting: Waiting[Any] | None = None  # once its task is accepted
-    row: Row | None = None  # its result in the journal; there is nothing to do
+    row: Row | None = None  # of an earlier call: its result, or its lost submission
     is_notified: bool = False  # a notification came during a turn
 
 
@@ -122,7 +122,7 @@ class Pool(Generic[InputT]):
         now = at.monotonic
         if self.is_closed:
             return None
-        while self._queue and self._queue[0][0] != self._queue[0][2].due:
+        while self._queue and self._is_outdated(now):
             heappop(self._queue)
         due = self._queue[0][0] if self._queue else math.inf
         if due > now and self._may_submit():
@@ -142,6 +142,15 @@ class Pool(Generic[InputT]):
     def is_search(self, turn: Turn[InputT]) -> bool:
         """Whether a turn is `search`."""
         return turn.job is self._search
+
+    def _is_outdated(self, now: float) -> bool:
+        """Whether the first entry of the queue is none of its job, or of a poll that is postponed."""
+        due, _, job = self._queue[0]
+        if due == job.due <= now and job.waiting is not None and not job.is_notified:
+            longer = job.waiting.postponed(now)
+            if longer:
+                self._put(job, now + longer)
+        return due != job.due
 
     def _may_submit(self) -> bool:
         if self._ready:
@@ -176,12 +185,11 @@ class Pool(Generic[InputT]):
 
     def _continue(self, job: Job[InputT], row: Row, at: Timestamp) -> None:
         """Go on with the task of an earlier call."""
-        job.row, job.held = None, row.held
+        job.held = row.held
         if row.state is RowState.SENT and row.task_id is not None:
             self._wait(job, row.task_id, at, None)
             self._put(job, at.monotonic)
         else:
-            job.uncertain = uncertain_of(row.intent)
             self._lose(job, at.monotonic)
 
     def submit(self, turn: Turn[InputT], now: Timestamp, flow: Flow[Task[Any]] | None = None) -> Flow[None]:
@@ -229,29 +237,30 @@ class Pool(Generic[InputT]):
         except Exception as error:
             turn.error = error
 
-    def search(self, turn: Turn[InputT]) -> Flow[None]:
-        """Search the tasks of all submissions without an answer; what was found stands in `uncertain` and `row`."""
-        assert self.ledger is not None
+    def take_lost(self) -> list[Job[InputT]]:
+        """Return the jobs to search; for each, `uncertain` has to be set before `search`."""
         lost, self._lost = self._lost, []
+        return lost
+
+    def search(self, turn: Turn[InputT], lost: Sequence[Job[InputT]]) -> Flow[None]:
+        """Search the tasks of submissions without an answer, and go on with their jobs."""
+        assert self.ledger is not None
         try:
             found = yield from self.ledger.search({job.index: job.uncertain for job in lost if job.uncertain})
+            at = (yield Sleep(0)).at
         except Exception as error:
             turn.error = error
             return
-        at = (yield Sleep(0)).at
         for job in lost:
-            self._found(job, found[job.index], at)
-
-    def _found(self, job: Job[InputT], recovery: Recovery, at: Timestamp) -> None:
-        job.flow = job.submission = None
-        if recovery.task is not None:
-            self._wait(job, recovery.task.id, at, recovery.task)
-            job.uncertain = None
-        elif recovery.outcome is Outcome.ABSENT:
-            job.uncertain = None
-            self._ready.append(job)
-            return
-        self._put(job, at.monotonic)  # with `uncertain`, its next turn is its end
+            became = found.get(job.index, Found())
+            job.row = job.flow = job.submission = None
+            if became.outcome is Outcome.ABSENT:
+                job.uncertain = None
+                self._ready.append(job)
+                continue
+            if became.task is not None:
+                self._wait(job, became.task.id, at, became.task)
+            self._put(job, at.monotonic)  # without a task, its turn is its end
 
     def finish(self, turn: Turn[InputT], at: Timestamp) -> bool:
         """Take back a turn; return whether the job has its result: `turn.error`, else `turn.task`."""
@@ -312,12 +321,12 @@ class Pool(Generic[InputT]):
     def known(self, turn: Turn[InputT]) -> bool:
         """Whether the result of a job is known without a request; set it."""
         job = turn.job
-        if job.row is not None:
+        if job.uncertain is not None:
+            turn.error = job.uncertain
+        elif job.row is not None:
             outcome = read_outcome(job.row)
             turn.task, turn.error = (outcome, None) if isinstance(outcome, Task) else (None, outcome)
-        elif job.uncertain is not None:
-            turn.error = job.uncertain
-        return job.row is not None or job.uncertain is not None
+        return turn.task is not None or turn.error is not None
 
     def _put(self, job: Job[InputT], due: float) -> None:
         job.due, job.is_notified = due, False

@@ -67,6 +67,18 @@ class Waiting(Generic[OutputT]):
         """Whether a notification may bring the next poll forward; a pause after a failure is kept."""
         return not self._failures
 
+    def postponed(self, now: float) -> float:
+        """Return the seconds for which a poll that is due can wait, as other tasks have shown since it was planned."""
+        if self._failures or math.isnan(self._submitted) or now < self._now + self._pause:  # brought forward
+            return 0.0
+        pause = self.limits.durations.next_poll_delay(self.kind or "", self._now - self._submitted)
+        longer = min(pause, self._deadline() - self._now) - (now - self._now)
+        if longer < polling.SHORTEST:
+            return 0.0
+        self._pause = pause
+        self._failing_since = now + longer
+        return longer
+
     def request(self, now: float) -> SendRequest:
         """Return the poll; `now` is on the monotonic clock."""
         seconds = min(self.limits.http_timeout, max(1.0, self._deadline() - now))  # a second at the deadline, too
@@ -129,22 +141,22 @@ class Waiting(Generic[OutputT]):
             self._learn(task)
         else:
             if math.isnan(self._submitted):
-                self._submitted = self._submission(task)
+                self._submitted, self._unfinished = self._submission(task), self._now
             self._plan()
         # without `keeps`, for the error of a wait that ends here
         self.last = task if self.keeps or self.ended or self._now >= self._deadline() else None
 
     def _plan(self) -> None:
-        usual = self.limits.durations.estimate(self.kind or "")
+        kind, before, age = self.kind or "", self._unfinished - self._submitted, self._now - self._submitted
+        self.limits.durations.note_poll(kind, before, age, ended=False)
         self._unfinished = self._now
-        self._pause = max(self._pace, self.least_pause, polling.next_poll_delay(self._now - self._submitted, usual))
+        self._pause = max(self._pace, self.least_pause, self.limits.durations.next_poll_delay(kind, age))
         self._failing_since = self._now + self._pause
 
     def _learn(self, task: Task[OutputT]) -> None:
-        watched = None if math.isnan(self._submitted) else self._now - self._submitted
-        least = self._unfinished - self.started.monotonic
-        most = math.inf if watched is None or not self._is_new else watched
-        self.limits.durations.learn(self.kind or "", task, watched, least=least, most=most)
+        before, age = self._unfinished - self._submitted, self._now - self._submitted  # NaN if not known
+        least, most = self._unfinished - self.started.monotonic, age if self._is_new else math.inf
+        self.limits.durations.note_end(self.kind or "", task, before, age, least=least, most=most)
 
     def _fail(self, found: errors.UnitaskError | envelope.Unreadable) -> None:
         """Plan to repeat a poll; raise its error if it is not repeated."""
@@ -163,7 +175,7 @@ class Waiting(Generic[OutputT]):
     def _deadline(self) -> float:
         timeout = self.limits.timeout
         if timeout is None:
-            timeout = polling.default_timeout(self.limits.durations.estimate(self.kind or ""))
+            timeout = polling.default_timeout(self.limits.durations.usual_seconds(self.kind or ""))
         return self.started.monotonic + timeout
 
     def _submission(self, task: Task[OutputT]) -> float:

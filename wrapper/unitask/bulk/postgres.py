@@ -7,15 +7,17 @@ job, shard, tasks. A lease that has expired is never renewed: from then on the s
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 
 from .._core.journal import Job, Row, RowState, Totals, Verdict
+from .._core.pool import PoolLimits
 from ..errors import InvalidInput, JournalError
 
 try:
@@ -48,7 +50,7 @@ CREATE TABLE IF NOT EXISTS job (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account text NOT NULL, base_url text NOT NULL,
     options text NOT NULL, inputs int NOT NULL, shard_size int NOT NULL,
     money_limit bigint, held bigint NOT NULL DEFAULT 0, spent bigint NOT NULL DEFAULT 0,
-    concurrency int NOT NULL, per_second float8, created timestamptz NOT NULL DEFAULT now()
+    concurrency int NOT NULL, per_second float8 NOT NULL, created timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE IF NOT EXISTS input (job bigint NOT NULL, key int NOT NULL, task text NOT NULL, PRIMARY KEY (job, key));
 CREATE TABLE IF NOT EXISTS task (
@@ -59,7 +61,7 @@ CREATE TABLE IF NOT EXISTS task (
 CREATE INDEX IF NOT EXISTS task_open ON task (job, key) WHERE state IN ('sending', 'sent');
 CREATE TABLE IF NOT EXISTS shard (
     job bigint NOT NULL, number int NOT NULL, owner text NOT NULL DEFAULT '',
-    lease timestamptz NOT NULL DEFAULT '-infinity', places int NOT NULL DEFAULT 0, pace float8 NOT NULL DEFAULT 0,
+    lease timestamptz NOT NULL DEFAULT '-infinity', places int NOT NULL DEFAULT 0, rate float8 NOT NULL DEFAULT 0,
     done bool NOT NULL DEFAULT false, PRIMARY KEY (job, number)
 );
 """
@@ -155,18 +157,18 @@ class Shard:
 
     Attributes:
         first: The key of its first input.
+        size: The number of its inputs; the last shard may have fewer.
         until: When the last request may leave, on `clock`.
-        places: How many of its tasks may go on at once.
-        pace: How many of them may be submitted a second; 0 means that the job has no limit.
+        limits: Its part of the concurrency and rate of the job, which changes while it is worked on.
     """
 
     job: int
     number: int
     first: int
+    size: int
     owner: str
     until: float
-    places: int = 0
-    pace: float = 0.0
+    limits: PoolLimits = field(default_factory=lambda: PoolLimits(0))
 
     @property
     def is_lost(self) -> bool:
@@ -183,6 +185,13 @@ class _Write(NamedTuple):
     is_submission: bool = False
     survives: bool = False  # it is written also when the lease is over
 
+    def set(self, result: Any) -> None:
+        """End the future: with a value, or an exception."""
+        if isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
+
 
 class PostgresJournal:
     """The rows of a shard; `unitask.bulk.Journal` on PostgreSQL. Keys count from the first input of the shard.
@@ -190,9 +199,8 @@ class PostgresJournal:
     While the database cannot be reached, no future is done, so nothing is sent; the connection is made again.
     """
 
-    def __init__(self, url: str, shard: Shard, size: int) -> None:
+    def __init__(self, url: str, shard: Shard) -> None:
         self.shard = shard
-        self._size = size
         self._database = Database(url)
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._closing = threading.Lock()
@@ -214,7 +222,7 @@ class PostgresJournal:
     def rows(self) -> Iterable[Row]:
         """Return the rows in the order of their keys."""
         first = self.shard.first
-        rows = self._database.run(lambda at: read_rows(at, self.shard.job, first, first + self._size))
+        rows = self._database.run(lambda at: read_rows(at, self.shard.job, first, first + self.shard.size))
         return [row._replace(key=row.key - first) for row in rows]
 
     def totals(self) -> Totals:
@@ -324,21 +332,19 @@ class PostgresJournal:
                 for write in writes:
                     self._write([write])
                 return
-            refused = JournalError(f"the database refused a change of row {writes[0].key}: {error}")
-            results = cast("list[Any]", [refused])
+            results = [JournalError(f"the database refused a change of row {writes[0].key}: {error}")]
         except Exception as error:
-            results = cast("list[Any]", [error] * len(writes))
+            results = [error] * len(writes)
         for write, result in zip(writes, results, strict=True):
-            if isinstance(result, Exception):
-                write.future.set_exception(result)
-            else:
-                write.future.set_result(result)
+            write.set(result)
 
     def _transaction(self, at: Cursor, writes: Sequence[_Write]) -> list[Any]:
         """Change the rows and the money of the job; return the result of each change."""
         shard = self.shard
         (limit, held, spent) = at.execute(LOCK_JOB, (shard.job,)).fetchone() or (0, 0, 0)
         (is_ours,) = at.execute(LOCK_SHARD, (shard.owner, shard.job, shard.number)).fetchone() or (False,)
+        if not is_ours:
+            shard.until = -math.inf
         found = at.execute(
             TASKS + " AND key = ANY(%s) FOR UPDATE", (shard.job, [write.key for write in writes])
         ).fetchall()

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, TypeVar, cast
 
 from .. import tasks
 from .._core.journal import Row, Totals
@@ -49,10 +50,13 @@ except ImportError:
 if TYPE_CHECKING:
     from ..async_client import AsyncClient
 
-__all__ = ["JobStatus", "results", "status", "submit", "work"]
+__all__ = ["JobStatus", "results", "run_shard", "status", "submit", "work"]
 
+T = TypeVar("T")
 _log = logging.getLogger("unitask")
 SHARD_SIZE: Final = 200
+LEAST_RATE: Final = 1e-3  # of the rate of the job; a shard with less is not begun
+RENEWALS: Final = 5  # in the time of a lease
 SHUTDOWN: Final = 30.0  # seconds in which a worker that stops gives its shards back
 TASK: Final = "unitask.shard"
 CREATION: Final = 0x756E6974  # the advisory lock under which the tables are made
@@ -62,7 +66,7 @@ NEW_JOB: Final = (
 )
 NEW_SHARDS: Final = "INSERT INTO shard (job, number) SELECT %s, generate_series(0, %s - 1)"
 TAKE: Final = (
-    "UPDATE shard SET owner = %s, lease = clock_timestamp() + make_interval(secs => %s), places = 0, pace = 0"
+    "UPDATE shard SET owner = %s, lease = clock_timestamp() + make_interval(secs => %s), places = 0, rate = 0"
     " WHERE job = %s AND number = %s AND NOT done AND lease < clock_timestamp() RETURNING number"
 )
 RENEW: Final = (
@@ -78,7 +82,7 @@ OPEN_TASKS: Final = (
     " WHERE task.job = %s AND state IN ('sending', 'sent') AND NOT done GROUP BY number"
 )
 LIVE_SHARDS: Final = (
-    "SELECT number, places, pace FROM shard WHERE job = %s AND NOT done AND lease > clock_timestamp() ORDER BY number"
+    "SELECT number, places, rate FROM shard WHERE job = %s AND NOT done AND lease > clock_timestamp() ORDER BY number"
 )
 UNFINISHED: Final = (
     "SELECT DISTINCT job FROM shard JOIN job ON job.id = shard.job"
@@ -135,14 +139,16 @@ def submit(
     """
     account = (client._account, client.base_url)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     limit = None if max_usd is None else round(max_usd * CREDITS_PER_USD)
-    if concurrency < 1 or shard_size < 1:
-        raise InvalidInput(f"concurrency is {concurrency} and shard_size {shard_size}: give whole numbers from 1")
+    rate = math.inf if per_second is None else per_second
+    if concurrency < 1 or shard_size < 1 or not rate > 0:
+        given = f"concurrency is {concurrency}, shard_size {shard_size} and per_second {per_second}"
+        raise InvalidInput(f"{given}: give whole numbers from 1, and a rate above 0", undone="nothing was stored")
     queue = App(connector=SyncPsycopgConnector()).job_manager
     with contextlib.closing(Database(url)) as database:
         database.run(_make_tables)
 
         def store(at: Cursor) -> int:
-            values = (*account, json.dumps(options), shard_size, limit, concurrency, per_second)
+            values = (*account, json.dumps(options), shard_size, limit, concurrency, rate)
             (job,) = at.execute(NEW_JOB, values).fetchone() or (0,)
             count = 0
             with at.copy("COPY input (job, key, task) FROM STDIN") as copy:
@@ -198,110 +204,103 @@ async def work(
         InvalidInput, AuthenticationFailed, InsufficientCredit, BudgetExceeded: What concerns the whole job, see
             `AsyncClient.map`. The shards of this worker are free again: correct the cause, and start it again.
     """
-    worker = _Worker(url, client, job, shards, lease, options)
-    await worker.run(forever=forever)
+    with contextlib.closing(_Holder(url, client, lease, options)) as holder:
+        await _Worker(holder, job, shards).run(forever=forever)
 
 
-class _Worker:
-    """One process that works on jobs."""
+async def run_shard(
+    url: str, client: "AsyncClient", job: int, number: int, *, lease: float = 60.0, **options: Any
+) -> bool:
+    """Work on one shard that an engine of your own hands out (Celery, Ray). It may be called any number of times.
 
-    def __init__(
-        self,
-        url: str,
-        client: "AsyncClient",
-        job: int | None,
-        shards: int,
-        lease: float,
-        options: Mapping[str, Any],
-    ) -> None:
-        self.url, self.client, self.job, self.most, self.lease, self.options = url, client, job, shards, lease, options
-        self.owner = f"{socket.gethostname()} {os.getpid()} {os.urandom(4).hex()}"
-        self.database = Database(url)
-        self.app = App(connector=PsycopgConnector(conninfo=url, kwargs=dict(CONNECTION), min_size=1, max_size=2))
-        self.queue = self.app.job_manager
-        self.id = 0  # among the workers of procrastinate
-        self.running: dict[asyncio.Task[None], Shard] = {}
+    Args:
+        url: The database of `submit`.
+        client: Sends the requests.
+        job: The number of the job.
+        number: The number of the shard: `status(url, job).shards` of them, from 0.
+        lease: As for `work`.
+        **options: As for `work`.
 
-    async def run(self, *, forever: bool) -> None:
-        """Take shards until there are none, or one ends with an exception."""
+    Returns:
+        Whether the shard is done. If not, another worker has it, or had it last: call it again after `lease` seconds.
+
+    Raises:
+        UnitaskError: As `work` does.
+    """
+    with contextlib.closing(_Holder(url, client, lease, options)) as holder:
+        shard = await holder.take(job, number)
+        if shard is None:
+            return await holder.is_done(job, number)
+        run = asyncio.create_task(holder.run(shard))
         try:
-            await asyncio.to_thread(self.database.run, _make_tables)
-            async with self.app.open_async():
-                self.id = await self.queue.register_worker()
-                while await self._turn() or forever:
-                    await self._pause()
-                await self.queue.unregister_worker(self.id)
+            while not run.done():
+                await asyncio.wait([run], timeout=lease / RENEWALS)
+                await holder.renew()
         finally:
-            for task in self.running:
-                task.cancel()
-            if self.running:
-                await asyncio.wait(self.running, timeout=SHUTDOWN)
-            await asyncio.to_thread(self.database.close)  # ends attempts to reach a database that does not answer
-            await asyncio.gather(*self.running, return_exceptions=True)
+            run.cancel()
+            await asyncio.wait([run], timeout=SHUTDOWN)
+        return run.result()
 
-    async def _turn(self) -> bool:
-        """Renew the leases, return shards of dead workers to the queue, and take more; return whether work is left."""
-        await self._on_database(self._renew)
-        for job in {shard.job for shard in self.running.values()}:
-            mine = [shard for shard in self.running.values() if shard.job == job and not shard.is_lost]
-            await self._on_database(partial(_divide, job=job, mine=mine))
-        with _outages_logged():
-            await self.queue.update_heartbeat(self.id)
-            for entry in await self.queue.get_stalled_jobs(seconds_since_heartbeat=self.lease):
-                await self._put_back(entry)
-        unfinished = await self._on_database(self._unfinished)
-        with _outages_logged():
-            while unfinished and len(self.running) < self.most:
-                fetched = await self.queue.fetch_job([_queue(job) for job in unfinished], self.id)
-                if fetched is None:
-                    break
-                await self._take(fetched)
-        return bool(unfinished or self.running)
 
-    async def _pause(self) -> None:
-        """Wait until a shard ends, or the leases have to be renewed; raise what a shard raised."""
-        seconds = self.lease / 5 if len(self.running) >= self.most else min(1.0, self.lease / 5)
-        if not self.running:
-            await asyncio.sleep(seconds)
-            return
-        done, _ = await asyncio.wait(self.running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            del self.running[task]
-        for task in done:
-            task.result()
+class _Holder:
+    """Takes shards, works on them, and keeps their leases."""
 
-    async def _on_database(self, change: "Callable[[Cursor], Any]") -> Any:
-        return await asyncio.to_thread(self.database.run, change)
+    def __init__(self, url: str, client: "AsyncClient", lease: float, options: Mapping[str, Any]) -> None:
+        self.client, self.lease = client, lease
+        self.url, self._options = url, options
+        self._owner = f"{socket.gethostname()} {os.getpid()} {os.urandom(4).hex()}"
+        self._database = Database(url)
+        self._held: set[Shard] = set()
 
-    async def _put_back(self, entry: Entry, *, seconds: float = 0.0) -> None:
-        """Let another worker try a shard; before others, since its tasks go on."""
-        with contextlib.suppress(ProcrastinateException):  # another worker has done so, or has ended it
-            at = datetime.now(UTC) + timedelta(seconds=seconds)
-            await self.queue.retry_job(entry, retry_at=at, priority=1)
+    async def do(self, change: "Callable[[Cursor], T]") -> T:
+        """Carry out a change of the database."""
+        return await asyncio.to_thread(self._database.run, change)
 
-    async def _take(self, entry: Entry) -> None:
-        """Begin with a shard, unless another worker has it."""
-        job, number = cast("int", entry.task_kwargs["job"]), cast("int", entry.task_kwargs["number"])
-        until = clock() + SAFE_PART * self.lease
-        values = (self.owner, self.lease, job, number)
-        if not await self._on_database(lambda at: at.execute(TAKE, values).fetchone()):
-            await self._put_back(entry, seconds=self.lease / 2)
-            return
-        size, options = await self._on_database(
-            lambda at: at.execute("SELECT shard_size, options FROM job WHERE id = %s", (job,)).fetchone()
-        )
-        shard = Shard(job, number, number * size, self.owner, until)
-        await self._on_database(partial(_divide, job=job, mine=[shard]))
-        run = self._run_shard(entry, shard, size, {**json.loads(options), **self.options})
-        self.running[asyncio.create_task(run, name=f"shard {job}/{number}")] = shard
+    def close(self) -> None:
+        """End attempts to reach a database that does not answer."""
+        self._database.close()
 
-    async def _run_shard(self, entry: Entry, shard: Shard, size: int, options: Mapping[str, Any]) -> None:
+    async def take(self, job: int, number: int) -> Shard | None:
+        """Take a shard for the time of a lease; None if another worker has it, or it is done."""
+        until = self._until()
+        values = (self._owner, self.lease, job, number)
+        if not await self.do(lambda at: at.execute(TAKE, values).fetchone()):
+            return None
+        query = "SELECT shard_size FROM job WHERE id = %s"
+        (size,) = await self.do(lambda at: at.execute(query, (job,)).fetchone()) or (0,)
+        shard = Shard(job, number, number * size, size, self._owner, until)
+        self._held.add(shard)
+        await self.do(partial(_divide, job=job, mine=[shard]))
+        return shard
+
+    async def renew(self) -> None:
+        """Renew the leases in one statement, and divide the limits anew. A lease that has expired is over for good."""
+
+        def renew(at: Cursor) -> None:
+            until = self._until()
+            kept = set(at.execute(RENEW, (self.lease, self._owner)).fetchall())
+            for shard in self._held:
+                shard.until = until if (shard.job, shard.number) in kept else -math.inf
+
+        await self.do(renew)
+        for job in {shard.job for shard in self._held}:
+            await self.do(partial(_divide, job=job, mine=[shard for shard in self._held if shard.job == job]))
+
+    async def is_done(self, job: int, number: int) -> bool:
+        """Return whether a shard is done."""
+        query = "SELECT done FROM shard WHERE job = %s AND number = %s"
+        return (await self.do(lambda at: at.execute(query, (job, number)).fetchone())) == (True,)
+
+    async def run(self, shard: Shard) -> bool:
+        """Work on a shard, and give it back; return whether it is done now."""
         is_done = False
         try:
-            inputs = await self._on_database(lambda at: _inputs(at, shard, size))
-            journal = await asyncio.to_thread(PostgresJournal, self.url, shard, size)
+            while not shard.limits.concurrency and not shard.is_lost:  # `renew` divides again
+                await asyncio.sleep(self.lease / (2 * RENEWALS))
+            inputs, options = await self.do(lambda at: _inputs(at, shard))
+            journal = await asyncio.to_thread(PostgresJournal, self.url, shard)
             try:
-                async for _ in cast("Any", self.client).map(inputs, journal=journal, **options):
+                async for _ in cast("Any", self.client).map(inputs, journal=journal, **{**options, **self._options}):
                     pass
             finally:
                 await asyncio.to_thread(journal.close)
@@ -311,25 +310,109 @@ class _Worker:
                 raise
             _log.warning("shard %d of job %d: %s", shard.number, shard.job, LOST)
         finally:
-            values = (is_done, self.owner, shard.job, shard.number)
-            freed = await self._on_database(lambda at: at.execute(RELEASE, values).fetchone())
-            if is_done and freed:
+            values = (is_done, self._owner, shard.job, shard.number)
+            freed = await self.do(lambda at: at.execute(RELEASE, values).fetchone())
+            self._held.discard(shard)
+        return is_done and freed is not None
+
+    def _until(self) -> float:
+        """Return when the last request may leave after a renewal that begins now."""
+        return clock() + SAFE_PART * self.lease
+
+
+class _Worker:
+    """Works on shards that procrastinate hands out."""
+
+    def __init__(self, holder: _Holder, job: int | None, most: int) -> None:
+        self._holder, self._job, self._most = holder, job, most
+        connector = PsycopgConnector(conninfo=holder.url, kwargs=dict(CONNECTION), min_size=1, max_size=2)
+        self._app = App(connector=connector)
+        self._queue = self._app.job_manager
+        self._id = 0  # among the workers of procrastinate
+        self._running: dict[asyncio.Task[None], tuple[int, int]] = {}
+
+    async def run(self, *, forever: bool) -> None:
+        """Take shards until there are none, or one ends with an exception."""
+        await self._holder.do(_make_tables)
+        async with self._app.open_async():
+            self._id = await self._queue.register_worker()
+            try:
+                while await self._turn() or forever:
+                    await self._pause()
+            finally:
+                for task in self._running:
+                    task.cancel()
+                if self._running:
+                    await asyncio.wait(self._running, timeout=SHUTDOWN)
                 with _outages_logged():
-                    await self.queue.finish_job(entry, EntryStatus.SUCCEEDED, delete_job=True)
+                    await self._queue.unregister_worker(self._id)
+
+    async def _turn(self) -> bool:
+        """Renew the leases, return shards of dead workers to the queue, and take more; return whether work is left."""
+        await self._holder.renew()
+        with _outages_logged():
+            await self._queue.update_heartbeat(self._id)
+            stalled = list(await self._queue.get_stalled_jobs(seconds_since_heartbeat=self._holder.lease))
+            own = await self._queue.list_jobs_async(worker_id=self._id, status="doing")
+            known = set(self._running.values())
+            lost = [entry for entry in own if _place(entry) not in known]  # an answer of the database did not arrive
+            for entry in [*stalled, *lost]:
+                await self._put_back(entry)
+        unfinished = await self._holder.do(self._unfinished)
+        with _outages_logged():
+            while unfinished and len(self._running) < self._most:
+                fetched = await self._queue.fetch_job([_queue(job) for job in unfinished], self._id)
+                if fetched is None:
+                    break
+                await self._take(fetched)
+        return bool(unfinished or self._running)
+
+    async def _pause(self) -> None:
+        """Wait until a shard ends, or the leases have to be renewed; raise what a shard raised."""
+        seconds = self._holder.lease / RENEWALS
+        if len(self._running) < self._most:
+            seconds = min(1.0, seconds)
+        if not self._running:
+            await asyncio.sleep(seconds)
+            return
+        done, _ = await asyncio.wait(self._running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            del self._running[task]
+        for task in done:
+            task.result()
+
+    async def _put_back(self, entry: Entry, *, seconds: float = 0.0) -> None:
+        """Let another worker try a shard; before others, since its tasks go on."""
+        with contextlib.suppress(ProcrastinateException):  # another worker has done so, or has ended it
+            at = datetime.now(UTC) + timedelta(seconds=seconds)
+            await self._queue.retry_job(entry, retry_at=at, priority=1)
+
+    async def _take(self, entry: Entry) -> None:
+        """Begin with a shard, unless another worker has it."""
+        place = _place(entry)
+        shard = await self._holder.take(*place)
+        if shard is not None:
+            self._running[asyncio.create_task(self._run(entry, shard))] = place
+        elif await self._holder.is_done(*place):
+            await self._queue.finish_job(entry, EntryStatus.SUCCEEDED, delete_job=True)
+        else:
+            await self._put_back(entry, seconds=self._holder.lease / 2)
+
+    async def _run(self, entry: Entry, shard: Shard) -> None:
+        is_done = False
+        try:
+            is_done = await self._holder.run(shard)
+        finally:
+            if is_done:
+                with _outages_logged():
+                    await self._queue.finish_job(entry, EntryStatus.SUCCEEDED, delete_job=True)
             else:
                 await self._put_back(entry)
 
-    def _renew(self, at: Cursor) -> None:
-        """Renew the leases of this worker in one statement. A lease that has expired is over for good."""
-        until = clock() + SAFE_PART * self.lease
-        kept = set(at.execute(RENEW, (self.lease, self.owner)).fetchall())
-        for shard in self.running.values():
-            shard.until = until if (shard.job, shard.number) in kept else 0.0
-
     def _unfinished(self, at: Cursor) -> list[int]:
         """Return the jobs that this worker may work on."""
-        account = self.client._account  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        rows = at.execute(UNFINISHED, (account, self.job, self.job)).fetchall()
+        account = self._holder.client._account  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        rows = at.execute(UNFINISHED, (account, self._job, self._job)).fetchall()
         return [job for (job,) in rows]
 
 
@@ -345,25 +428,29 @@ def _make_tables(at: Cursor) -> None:
 def _divide(at: Cursor, *, job: int, mine: Sequence[Shard]) -> None:
     """Give these shards their part of the concurrency and rate of a job, as far as no other shard has it.
 
-    Tasks that go on count in any case: those of a shard with fewer places now, and those of dead workers.
+    Tasks that go on count in any case: those of a shard with fewer places now, and those of dead workers. A shard that
+    was begun keeps one place, without which its pool would end.
     """
     limits = at.execute("SELECT concurrency, per_second, shard_size FROM job WHERE id = %s FOR UPDATE", (job,))
-    concurrency, per_second, size = limits.fetchone() or (0, None, 1)
+    concurrency, per_second, size = limits.fetchone() or (0, 0.0, 1)
     going_on: dict[int, int] = dict(at.execute(OPEN_TASKS, (size, job)).fetchall())
-    live = {number: (places, pace) for number, places, pace in at.execute(LIVE_SHARDS, (job,)).fetchall()}
-    places = going_on | {number: max(given[0], going_on.get(number, 0)) for number, given in live.items()}
-    paces = {number: given[1] for number, given in live.items()}
+    live = {number: (places, rate) for number, places, rate in at.execute(LIVE_SHARDS, (job,)).fetchall()}
+    places = going_on | {number: max(given, going_on.get(number, 0)) for number, (given, _) in live.items()}
+    rates = {number: rate for number, (_, rate) in live.items()}
     for shard in mine:
         if shard.number not in live:
             continue
         rank, number = sorted(live).index(shard.number), shard.number
+        part = concurrency // len(live) + (rank < concurrency % len(live))
         free = concurrency - sum(places.values()) + places[number]
-        shard.places = max(0, min(concurrency // len(live) + (rank < concurrency % len(live)), free))
-        if per_second is not None:
-            shard.pace = max(0.0, min(per_second / len(live), per_second - sum(paces.values()) + paces[number]))
-        places[number], paces[number] = max(shard.places, going_on.get(number, 0)), shard.pace
-        values = (shard.places, shard.pace, job, number)
-        at.execute("UPDATE shard SET places = %s, pace = %s WHERE job = %s AND number = %s", values)
+        rate = per_second - sum(rate for other, rate in rates.items() if other != number)
+        rate = min(per_second / len(live), rate) if math.isfinite(per_second) else math.inf
+        if rate > LEAST_RATE * per_second or math.isinf(rate):
+            shard.limits.concurrency = max(min(1, shard.limits.concurrency), min(part, free))
+            shard.limits.per_second = rate
+            places[number], rates[number] = max(shard.limits.concurrency, going_on.get(number, 0)), rate
+        values = (shard.limits.concurrency, rates[number], job, number)
+        at.execute("UPDATE shard SET places = %s, rate = %s WHERE job = %s AND number = %s", values)
 
 
 def _status(at: Cursor, job: int) -> JobStatus:
@@ -378,10 +465,13 @@ def _status(at: Cursor, job: int) -> JobStatus:
     return JobStatus(job, found[0], read_totals(at, job), found[1], shards, done, workers)
 
 
-def _inputs(at: Cursor, shard: Shard, size: int) -> list[TaskInput[Any]]:
-    values = (shard.job, shard.first, shard.first + size)
+def _inputs(at: Cursor, shard: Shard) -> tuple[list[TaskInput[Any]], dict[str, Any]]:
+    """Return the inputs of a shard, and the options of its job."""
+    values = (shard.job, shard.first, shard.first + shard.size)
     rows = at.execute("SELECT task FROM input WHERE job = %s AND key >= %s AND key < %s ORDER BY key", values)
-    return [_restored(task) for (task,) in rows.fetchall()]
+    inputs = [_restored(task) for (task,) in rows.fetchall()]
+    (options,) = at.execute("SELECT options FROM job WHERE id = %s", (shard.job,)).fetchone() or ("{}",)
+    return inputs, json.loads(options)
 
 
 def _stored(task: TaskInput[Any]) -> str:
@@ -411,6 +501,11 @@ def _class(name: str) -> Any:
 def _entry(job: int, number: int) -> Entry:
     entry = Entry(queue=_queue(job), task_name=TASK, lock=None, queueing_lock=None)
     return entry.evolve(task_kwargs={"job": job, "number": number})
+
+
+def _place(entry: Entry) -> tuple[int, int]:
+    """Return job and number of the shard of an entry."""
+    return cast("int", entry.task_kwargs["job"]), cast("int", entry.task_kwargs["number"])
 
 
 def _queue(job: int) -> str:

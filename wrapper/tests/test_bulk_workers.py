@@ -1,0 +1,193 @@
+"""Workers on PostgreSQL: each input is sent once, whatever happens to a worker or to the database."""
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from typing import Any, cast
+
+import pytest
+from unitask import AsyncClient, errors, tasks
+from unitask._core.journal import RowState, Verdict
+
+from .postgres import MODULES, REASON, Server, running_server
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    for module in MODULES:
+        pytest.importorskip(module, reason=REASON)
+
+from unitask.bulk import postgres, workers
+from unitask.bulk.postgres import Database, PostgresJournal
+
+SWAPS = [tasks.FaceSwap(target_image=f"https://me.test/{n}.jpg", swap_image="https://me.test/b.jpg") for n in range(25)]
+LEASE = 2.0
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+class Pool:
+    """A client whose `map` calls the journal in the order in which `AsyncClient.map` does."""
+
+    base_url = "https://api.test"
+    _account = "account"
+
+    def __init__(self, other: "Pool | None" = None) -> None:
+        self.history: list[str] = other.history if other else []
+        self.sent: list[str] = []  # to the provider, by this client
+        self.running: list[PostgresJournal] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.refusal: Exception | None = None
+
+    async def map(self, inputs: list[tasks.FaceSwap], *, journal: PostgresJournal) -> AsyncIterator[str]:
+        self.running.append(journal)
+        rows = {row.key: row for row in await asyncio.to_thread(journal.rows)}
+        for key, task in enumerate(inputs):
+            url = str(task.target_image)
+            if key in rows and rows[key].task_id is None and url not in self.history:
+                await asyncio.wrap_future(journal.withdrawn(rows.pop(key).key))
+            if key not in rows:
+                if await asyncio.wrap_future(journal.intent(key, "d", "{}", 10)) is not Verdict.GO:
+                    raise errors.JournalError(postgres.LOST)
+                journal.check()
+                self.sent.append(url)
+                self.history.append(url)
+                await asyncio.wrap_future(journal.accepted(key, f"task {key}"))
+            await self.go_on.wait()
+            if self.refusal:
+                raise self.refusal
+            await asyncio.wrap_future(journal.ended(key, RowState.DONE, "{}", 7))
+            yield str(key)
+
+
+def work(server: Server, job: int, client: Pool) -> "asyncio.Task[None]":
+    return asyncio.create_task(workers.work(server.url, cast("AsyncClient", client), job=job, lease=LEASE))
+
+
+def submit(server: Server, client: Pool, **options: Any) -> int:
+    return workers.submit(server.url, cast("AsyncClient", client), SWAPS, shard_size=5, **options)
+
+
+def check_done(server: Server, job: int, *clients: Pool) -> None:
+    found = workers.status(server.url, job)
+    assert found.is_done
+    assert found.totals == (0, 7 * len(SWAPS), dict.fromkeys(RowState, 0) | {RowState.DONE: len(SWAPS)})
+    assert sorted(url for client in clients for url in client.sent) == sorted(str(task.target_image) for task in SWAPS)
+
+
+def execute(server: Server, query: str, *values: Any) -> None:
+    with closing(Database(server.url)) as database:
+        database.run(lambda at: at.execute(query.encode(), values))
+
+
+def test_workers_share_a_job(server: Server) -> None:
+    async def run() -> None:
+        clients = [Pool(), Pool()]
+        job = submit(server, clients[0])
+        await asyncio.gather(*(work(server, job, client) for client in clients))
+        check_done(server, job, *clients)
+
+    asyncio.run(run())
+
+
+def test_shards_of_a_dead_worker_are_finished_by_another(server: Server) -> None:
+    async def run() -> None:
+        dead = Pool()
+        client = Pool(dead)
+        job = submit(server, dead)
+        dead.go_on.clear()
+        started = work(server, job, dead)
+        while len(dead.sent) < 2:
+            await asyncio.sleep(0.01)
+        with pytest.MonkeyPatch.context() as patch:  # it ends without a word
+            patch.setattr(workers._Worker, "_put_back", asyncio.Event().wait)
+            patch.setattr(workers, "RELEASE", "SELECT %s, %s, %s, %s")
+            started.cancel()
+            await asyncio.wait([started], timeout=0.5)
+            dead_owner = dead.running[0].shard.owner
+        execute(server, "UPDATE shard SET lease = now() WHERE owner = %s", dead_owner)
+        execute(server, "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+        await work(server, job, client)
+        check_done(server, job, dead, client)
+
+    asyncio.run(run())
+
+
+def test_worker_that_lost_its_lease_leaves_the_shard_to_the_next_one(server: Server) -> None:
+    async def run() -> None:
+        stopped = Pool()
+        client = Pool(stopped)
+        job = submit(server, stopped)
+        stopped.go_on.clear()
+        first = work(server, job, stopped)
+        while len(stopped.sent) < 2:
+            await asyncio.sleep(0.01)
+        execute(server, "UPDATE shard SET lease = now() WHERE job = %s", job)
+        execute(server, "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+        second = work(server, job, client)
+        while not client.sent:
+            await asyncio.sleep(0.01)
+        stopped.go_on.set()
+        await asyncio.gather(first, second)
+        check_done(server, job, stopped, client)
+
+    asyncio.run(run())
+
+
+def test_error_that_concerns_the_job_ends_the_worker_and_frees_its_shards(server: Server) -> None:
+    async def run() -> None:
+        poor = Pool()
+        client = Pool(poor)
+        job = submit(server, poor)
+        poor.refusal = errors.InsufficientCredit("no credit")
+        with pytest.raises(errors.InsufficientCredit):
+            await work(server, job, poor)
+        assert workers.status(server.url, job)[-2:] == (0, 0)
+        await work(server, job, client)
+        check_done(server, job, poor, client)
+
+    asyncio.run(run())
+
+
+def test_work_goes_on_after_a_crash_of_the_database(server: Server) -> None:
+    async def run() -> None:
+        client = Pool()
+        job = submit(server, client)
+        client.go_on.clear()
+        working = work(server, job, client)
+        while len(client.sent) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.stop)
+        client.go_on.set()
+        await asyncio.to_thread(server.start)
+        await working
+        check_done(server, job, client)
+
+    asyncio.run(run())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_celery_may_run_a_shard_any_number_of_times(server: Server) -> None:
+    """The recipe of docs/bulk-workers.md, in Celery's own test worker."""
+    celery, harness = pytest.importorskip("celery"), pytest.importorskip("celery.contrib.testing.worker")
+    client = Pool()
+    job = submit(server, client)
+    app = celery.Celery(broker="memory://", backend="cache+memory://")
+
+    @app.task(bind=True, acks_late=True, reject_on_worker_lost=True, max_retries=None)
+    def shard(self: Any, job: int, number: int) -> None:
+        run = workers.run_shard(server.url, cast("AsyncClient", client), job, number, lease=LEASE)
+        if not asyncio.run(run):
+            raise self.retry(countdown=LEASE / 4)
+
+    with harness.start_worker(app, perform_ping_check=False, concurrency=3, pool="threads"):
+        numbers = range(workers.status(server.url, job).shards)
+        results = [shard.delay(job, number) for number in (*numbers, *numbers)]  # each one twice
+        for result in results:
+            result.get(timeout=60)
+    check_done(server, job, client)
