@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -136,7 +136,7 @@ def task_types() -> Mapping[str, TaskType]:
 
 def named(model: object, task_type: object) -> tuple[TaskType, ...]:
     """Return the task types with this model and task_type: usually one, none when unknown."""
-    return tuple(one for one in task_types().values() if (one.model, one.task_type) == (model, task_type))
+    return tuple(task_types()[entry["name"]] for entry in _entries(model, task_type))
 
 
 def find(model: object, task_type: object, given: object = None) -> TaskType | None:
@@ -151,8 +151,22 @@ def find(model: object, task_type: object, given: object = None) -> TaskType | N
         The task type; of several with the same names, the one whose `match` holds and has the most fields. None when
         nothing fits.
     """
-    entry = choose(document()["x-tasks"], model, task_type, given)
+    entry = choose(_entries(model, task_type), model, task_type, given)
     return task_types()[entry["name"]] if entry else None
+
+
+def _entries(model: object, task_type: object) -> Sequence[Node]:
+    """Return the entries of x-tasks with this model and task_type."""
+    are_texts = isinstance(model, str) and isinstance(task_type, str)
+    return _entries_by_names().get((model, task_type), ()) if are_texts else ()
+
+
+@cache
+def _entries_by_names() -> Mapping[tuple[object, object], Sequence[Node]]:
+    found: dict[tuple[object, object], list[Node]] = {}
+    for entry in document()["x-tasks"]:
+        found.setdefault((entry["model"], entry["task_type"]), []).append(entry)
+    return found
 
 
 def choose(entries: Iterable[Node], model: object, task_type: object, given: object = None) -> Node | None:

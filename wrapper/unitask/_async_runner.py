@@ -61,10 +61,10 @@ class AsyncRunner(AsyncIO):
         self._reset()
 
     async def _body(self, task: TaskInput[Any], options: Options, *, validate: bool) -> dict[str, Any]:
-        uploads, warn = self._uploads.wanted, warner()
+        uploads = self._uploads.wanted
         if not reads_files(task):
-            return request_body(task, options, validate=validate, uploads=uploads, warn=warn)
-        return await self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warn)
+            return request_body(task, options, validate=validate, uploads=uploads)
+        return await self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warner())
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()

@@ -53,10 +53,10 @@ class SyncRunner(SyncIO):
         self._reset()
 
     def _body(self, task: TaskInput[Any], options: Options, *, validate: bool) -> dict[str, Any]:
-        uploads, warn = self._uploads.wanted, warner()
+        uploads = self._uploads.wanted
         if not reads_files(task):
-            return request_body(task, options, validate=validate, uploads=uploads, warn=warn)
-        return self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warn)
+            return request_body(task, options, validate=validate, uploads=uploads)
+        return self._blocking(request_body, task, options, validate=validate, uploads=uploads, warn=warner())
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()

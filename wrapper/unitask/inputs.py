@@ -14,7 +14,7 @@ from unitask_api import contract
 
 from . import media
 from ._core import pricing
-from ._core.validation import VALUE, problems
+from ._core.validation import VALUE, is_valid, problems
 from ._model._json import as_object
 from ._model.secret import Secret, secret_problem
 from ._model.task import Output
@@ -45,6 +45,7 @@ class Options(TypedDict, total=False):
 
 
 NOTHING_SENT = "nothing was sent"
+_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, sort_keys=True)
 _UNREADABLE = "unreadable"  # stands where a problem was found, so it is never sent
 OPTIONS = sorted(Options.__optional_keys__)
 
@@ -72,8 +73,7 @@ class TaskInput(Generic[OutputT_co]):
 
     def values(self) -> dict[str, Any]:
         """Return the fields that were given, as they were given."""
-        declared = fields(cast("Any", self))  # every subclass is a dataclass
-        given = {item.name: getattr(self, item.name) for item in declared}
+        given = {name: getattr(self, name) for name in _field_names(cast("Any", type(self)))}
         extra = given.pop("extra", {})
         return {**self.FIXED, **{name: value for name, value in given.items() if value is not None}, **extra}
 
@@ -123,16 +123,22 @@ def reads_files(task: TaskInput[Any]) -> bool:
     if not isinstance(cast("object", task), TaskInput):
         return False
     entry = contract.task_types().get(type(task).__name__)
-    named = _media_fields(entry.input) if entry else frozenset[str]()
+    named = _media_rules(entry.input) if entry else {}
     return any(not _is_url(value) for name, value in task.values().items() if name in named)
 
 
 @cache
-def _media_fields(component: str) -> frozenset[str]:
-    """Return the fields of an input that take media, or hold fields that may."""
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind))  # every subclass is a dataclass
+
+
+@cache
+def _media_rules(component: str) -> dict[str, dict[str, Any]]:
+    """Return the schemas of the fields of an input that take media, or hold fields that may, by their names."""
     rules = contract.components()[component].get("properties", {}).items()
+    resolved = {name: contract.resolve(rule) for name, rule in rules}
     marks = {"x-media", "items", "properties", "anyOf"}
-    return frozenset(name for name, rule in rules if marks & contract.resolve(rule).keys())
+    return {name: rule for name, rule in resolved.items() if marks & rule.keys()}
 
 
 def _is_url(value: object) -> bool:
@@ -179,9 +185,9 @@ def request_body(
     reader = _Reader(validate, uploads)
     values = task.values()
     if entry:
-        values = {
-            name: reader.read(name, value, contract.field_rule(entry.input, name)) for name, value in values.items()
-        }
+        for name, rule in _media_rules(entry.input).items():
+            if name in values:
+                values[name] = reader.read(name, values[name], rule)
     found, body = reader.found, {"model": model, "task_type": task_type, "input": values}
     if options:
         body["config"] = _config(options)
@@ -191,7 +197,7 @@ def request_body(
             found.append(f"{entry.name} takes no {', '.join(options)}: its endpoint has no config; see its own fields")
     found += _webhook_problems(body)
     schemas = [("TaskRequest", ""), *([(entry.input, "input")] if entry else [])] if validate else []
-    found += _body_problems(body, schemas, warn or warner())
+    found += _body_problems(body, schemas, warn)
     if found:
         raise InvalidInput(*found, undone=NOTHING_SENT)
     return body
@@ -240,20 +246,20 @@ class _Reader:
             return _UNREADABLE
 
     def _sent(self, name: str, value: Any, rule: dict[str, Any]) -> Any:
-        rule = contract.resolve(rule)
         if media_rule := rule.get("x-media"):
             return self._file(name, value, media_rule)
         if isinstance(value, list | tuple) and "items" in rule:
             items = enumerate(cast("Sequence[Any]", value))
-            return [self._sent(f"{name}[{place}]", item, rule["items"]) for place, item in items]
+            item_rule = contract.resolve(rule["items"])
+            return [self._sent(f"{name}[{place}]", item, item_rule) for place, item in items]
         if isinstance(value, Mapping) and "properties" in rule:
-            rules = rule["properties"]
+            rules = {key: contract.resolve(one) for key, one in rule["properties"].items()}
             given = cast("Mapping[str, Any]", value).items()
             return {key: self._sent(f"{name}.{key}", item, rules.get(key, {})) for key, item in given}
         return cast("object", value)
 
     def _file(self, name: str, value: Any, rule: Mapping[str, Any]) -> Any:
-        if isinstance(value, str) and not value and rule.get("may_be_empty"):
+        if media.is_usual_url(value, rule) or (value == "" and rule.get("may_be_empty")):
             return value
         try:
             sent, content = media.wire_form(value)
@@ -267,17 +273,18 @@ class _Reader:
 
 
 def _body_problems(
-    body: dict[str, Any], schemas: Iterable[tuple[str, str]], warn: Callable[[str], None]
+    body: dict[str, Any], schemas: Iterable[tuple[str, str]], warn: Callable[[str], None] | None
 ) -> Iterator[str]:
     """Yield what is wrong with a body; each schema comes with the field that it describes, "" for the whole body."""
     try:
-        text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)
+        text = _JSON.encode(body)
         text.encode()
     except Exception as error:  # mostly TypeError or ValueError, but an object of the caller's may raise anything
         yield f"input: it cannot be written as JSON: {error!s:.200}"
         return
-    plain = json.loads(text)
-    for schema, name in schemas:
+    unclear = [(schema, name) for schema, name in schemas if not is_valid(schema, body[name] if name else body)]
+    plain: dict[str, Any] = json.loads(text) if unclear else {}
+    for schema, name in unclear:
         value, given = (plain[name], body[name]) if name else (plain, body)
         try:
             found = list(problems(schema, value))
@@ -289,6 +296,7 @@ def _body_problems(
             where = f"{name}.{where}".strip(".") or "input"
             message = "it is not text" if where.endswith(".secret") else message.replace(VALUE, _shown(given, path))
             if is_advice:
+                warn = warn or warner()
                 warn(f"{where}: {message:.200}")
             else:
                 yield f"{where}: {message:.200}"

@@ -1,9 +1,9 @@
-"""Search the task of an uncertain submission: read the task history of that time, and poll each task in it.
+"""Search the tasks of uncertain submissions: read the task history of that time, and poll each task in it.
 
-ARCHITECTURE.md says what proves "found" and "absent"; everything else is "unclear". The time of the submission is
-needed on the provider's clock, which the Date headers of its answers show. The age of a submission is what our
-monotonic clock or our wall clock says, or anything between: the first stops while a computer sleeps, the second may be
-set.
+Many are searched in one reading: a task is polled once, and compared with all of them. ARCHITECTURE.md says what proves
+"found" and "absent"; everything else is "unclear". The time of a submission is needed on the provider's clock, which
+the Date headers of its answers show. The age of a submission is what our monotonic clock or our wall clock says, or
+anything between: the first stops while a computer sleeps, the second may be set.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ MORE_ROOM = 60.0  # seconds requested in addition, so that a small difference of
 SETTLED = 60.0  # seconds after which an accepted task is assumed to be in the history; no page states it
 PAUSE = 10.0  # seconds between readings of the history
 TIMES_READ = 3  # within one reading, while tasks come in or the time of the submission is unknown
-LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit
-MOST_ROWS = 5000  # of the history
-MOST_POLLS = 200  # of tasks of the history
+LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit; more if the client has many tasks
+MOST_ROWS = 5000  # of the history, besides those of the client's own tasks
+MOST_POLLS = 200  # of tasks of the history, for each submission that is searched
 
 
 class ClientIdentity(NamedTuple):
@@ -73,18 +73,53 @@ class Submission:
     def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
         """Return the error of a submission that may have been accepted up to this moment."""
         sent, dated = SubmissionTime(self.started or at, at, self.client.process), self.dated()
-        model, task_type, given = self.body["model"], self.body["task_type"], self.body["input"]
-        identity = Fingerprint(
-            model,
-            task_type,
-            _digest([model, task_type, given]),
-            next(reversed(_marks_in(self.body)), None),
-            {name: _digest(value) for name, value in given.items()},
-            self.token,
-            sent._replace(on_provider=None if dated is None else _placed(dated, sent)),
-            self.client.account,
-        )
+        sent = sent._replace(on_provider=None if dated is None else _placed(dated, sent))
+        identity = _fingerprint(self.body, self.correlation_id, self.token, sent, self.client.account)
         return errors.SubmissionUncertain(reason, identity=identity, sent_between=(sent.start.utc, sent.end.utc))
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The correlation id in the webhook endpoint of the body."""
+        return next(reversed(_marks_in(self.body)), None)
+
+    def to_json(self, at: Timestamp, *, with_fields: bool) -> str:
+        """Return what `from_json` needs in a later process, just before the submission is sent.
+
+        `with_fields` keeps digests of the input: the body cannot be made again, since files of it were uploaded.
+        """
+        dated, given = self.dated(), self.body["input"]
+        earliest = None if dated is None else _placed(dated, SubmissionTime(at, at))[0]
+        fields = {name: _digest(value) for name, value in given.items()} if with_fields else None
+        return json.dumps([self.token, self.correlation_id, at.unix, earliest, self.client.account, fields])
+
+
+def from_json(text: str, body: dict[str, Any], at: Timestamp, dated: Dated | None) -> errors.SubmissionUncertain:
+    """Return the error of a submission that a process, which has ended before `at`, may have sent.
+
+    `body` is made from its input again; `dated` is the last time that the provider has reported.
+    """
+    try:
+        token, mark, unix, earliest, account, fields = json.loads(text)
+        start = Timestamp(0.0, float(unix))
+        latest = None if dated is None else _placed(dated, SubmissionTime(at, at))[1]
+        span = None if earliest is None or latest is None else (float(earliest), latest)
+    except (TypeError, ValueError) as error:
+        raise errors.JournalError(f"the journal has an intent that cannot be read: {text!r:.80}") from error
+    identity = _fingerprint(body, mark, token, SubmissionTime(start, at, "a former process", span), account, fields)
+    return errors.SubmissionUncertain("its process ended", identity=identity, sent_between=(start.utc, at.utc))
+
+
+def _fingerprint(
+    body: Mapping[str, Any],
+    mark: str | None,
+    token: str,
+    sent: SubmissionTime,
+    account: str,
+    fields: Mapping[str, str] | None = None,
+) -> Fingerprint:
+    model, task_type, given = body["model"], body["task_type"], body["input"]
+    fields = {name: _digest(value) for name, value in given.items()} if fields is None else fields
+    return Fingerprint(model, task_type, _digest([model, task_type, given]), mark, fields, token, sent, account)
 
 
 def with_correlation_id(body: dict[str, Any], mark: str) -> dict[str, Any]:
@@ -105,142 +140,94 @@ def submission_of(uncertain: errors.SubmissionUncertain) -> str:
 
 
 def find(
-    uncertain: errors.SubmissionUncertain,
+    uncertain: errors.SubmissionUncertain, own: Mapping[str, str], limits: Timeouts, client: ClientIdentity
+) -> Flow[Recovery]:
+    """Search one submission, like `find_many`."""
+    return (yield from find_many([uncertain], own, limits, client))[0]
+
+
+def find_many(
+    uncertains: Sequence[errors.SubmissionUncertain],
     own: Mapping[str, str],
     limits: Timeouts,
     client: ClientIdentity,
-) -> Flow[Recovery]:
-    """Search until the outcome is known, or `limits.timeout`; `own` has the submission of each task of this client."""
+) -> Flow[list[Recovery]]:
+    """Search until each outcome is known, or `limits.timeout`; return them in the order of the submissions.
+
+    `own` has the submission of each task of this client; a task of another submission than these is not polled.
+    """
     begun = (yield Sleep(0)).at
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
-    search = _Search(uncertain, own, limits, client, begun.monotonic + patience + LONGEST_READING)
+    longest = LONGEST_READING * (1 + len(own) / MOST_ROWS) + len(uncertains)
+    wanted = [_Wanted(uncertain, client) for uncertain in uncertains]
+    search = _Search(wanted, own, limits, begun.monotonic + patience + longest)
     while True:
-        finding = yield from search.read()
+        yield from search.read([one for one in wanted if one.is_open])
         left = begun.monotonic + patience - (yield Sleep(0)).at.monotonic
-        if finding.outcome is Outcome.FOUND or search.wait <= 0 or left <= 0:
-            return finding
-        yield Sleep(min(PAUSE, left, max(1.0, search.wait)))
+        wait = max((one.wait for one in wanted if one.is_open), default=0.0)
+        if wait <= 0 or left <= 0:
+            return [one.recovery for one in wanted]
+        yield Sleep(min(PAUSE, left, max(1.0, wait)))
 
 
-@dataclass(slots=True)
-class _Search:
-    """Reads the history, several times if need be, and keeps what it learned."""
+def adopt(recoveries: Sequence[Recovery]) -> list[Task[Output] | None]:
+    """Return a task for each submission that has one: the one that was found, else one with the whole input.
+
+    No task is returned twice.
+    """
+    taken = {recovery.task.id for recovery in recoveries if recovery.task is not None}
+    tasks: list[Task[Output] | None] = []
+    for recovery in recoveries:
+        fitting = (task for task in recovery.candidates[: recovery.fitting] if task.id not in taken)
+        tasks.append(recovery.task or next(fitting, None))
+        taken.update(task.id for task in tasks[-1:] if task is not None)
+    return tasks
+
+
+@dataclass(slots=True, eq=False)
+class _Seen:
+    """A task of the history, and what it is compared by."""
+
+    task: Task[Output]
+    marks: Sequence[str]  # the correlation ids in its webhook endpoint
+    fields: Mapping[str, str]  # digests of the fields of its input
+    fits: frozenset[str]  # fingerprints of the submissions whose whole input it shows
+
+
+@dataclass(slots=True, eq=False)
+class _Wanted:
+    """A submission that is searched, and what was learned about it."""
 
     uncertain: errors.SubmissionUncertain
-    own: Mapping[str, str]
-    limits: Timeouts
     client: ClientIdentity
-    deadline: float
+    recovery: Recovery = field(default_factory=lambda: Recovery(Outcome.UNCLEAR, "no time was left"))
     window: tuple[float, float] | None = None  # of the submission, on the provider's clock
-    known: dict[str, tuple[_Match, Task[Output]]] = field(default_factory=dict[str, "tuple[_Match, Task[Output]]"])
-    polls: int = 0
-    now: float = 0.0  # on the provider's clock, when the last reading began
-    wait: float = 0.0  # seconds for which another reading may help
+    wait: float = math.inf  # seconds for which another reading may help
+    doubt: str = ""  # why its task may be missing in the rows
 
     @property
-    def wanted(self) -> Fingerprint:
+    def identity(self) -> Fingerprint:
         return cast("Fingerprint", self.uncertain.identity)
 
-    def read(self) -> Flow[Recovery]:
-        named = yield from self._named()
-        if named is not None:
-            return named
-        if self.wanted.model == requests.LEGACY:
-            return Recovery(Outcome.UNCLEAR, "how the task history lists a legacy task is not documented")
-        rows, doubt = yield from self._rows()
-        finding = yield from self._compare(rows, doubt)
-        if finding.outcome is Outcome.ABSENT:
-            doubt = yield from self._add_newest(rows)
-            finding = yield from self._compare(rows, doubt)
-        return finding
+    @property
+    def is_missing(self) -> bool:
+        return self.recovery.outcome is not Outcome.FOUND
 
-    def _compare(self, rows: Sequence[HistoryRow], doubt: str) -> Flow[Recovery]:
-        """Poll the task of each row, and decide; `doubt` says why rows may be missing, if they may."""
-        alike: list[Task[Output]] = []
-        unsaid: list[Task[Output]] = []
-        unread = 0
-        for row in sorted(rows, key=self._is_other_kind):
-            task_id = row.task_id if _names_one_task(row) else None
-            if task_id is not None and self._is_of_another(task_id):
-                continue
-            seen = None if task_id is None else (yield from self._poll(task_id))
-            if seen is None:
-                unread += 1
-                continue
-            match, task = seen
-            if match is _Match.SAME:
-                reason = f"task {printable(task.id)} has the correlation id of this submission"
-                return Recovery(Outcome.FOUND, reason, task)
-            if match is not _Match.OTHER:
-                (alike if match is _Match.ALIKE else unsaid).append(task)
-        alike, unsaid = ([task for task in tasks if not self._is_of_another(task.id)] for tasks in (alike, unsaid))
-        return self._verdict(alike, unsaid, unread, doubt, len(rows))
+    @property
+    def is_open(self) -> bool:
+        return self.is_missing and self.wait > 0
 
-    def _is_of_another(self, task_id: str) -> bool:
-        submission = submission_of(self.uncertain)
-        return self.own.get(task_id, submission) != submission
-
-    def _named(self) -> Flow[Recovery | None]:
-        """Return the task that an answer to the submission named, if it can be polled."""
-        task_id, is_legacy = self.uncertain.task_id, self.wanted.model == requests.LEGACY
-        if not task_id or self._is_of_another(task_id):
-            return None
-        output_type = output_type_of(self.wanted.model, self.wanted.task_type) if is_legacy else Output
-        task = yield from retry.get_task(task_id, self.limits, output_type, self.deadline)
-        if task is None or (not is_legacy and _match(task, self.wanted) is _Match.OTHER):
-            return None
-        return Recovery(Outcome.FOUND, f"an answer to the submission named task {printable(task_id)}", task)
-
-    def _rows(self) -> Flow[tuple[list[HistoryRow], str]]:
-        """Return the rows of that time, and why the task may be missing among them; empty if it cannot."""
-        rows: list[HistoryRow] = []
-        doubt = ""
-        for _ in range(TIMES_READ):
-            rows, now = [], (yield Sleep(0)).at
-            asked = self._period(CLOCKS_APART + MORE_ROOM)
-            query = requests.HistoryQuery(*asked)
-            reading = pagination.HistoryReader(query, self.limits, self.deadline, is_proof=True)
-            try:
-                while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
-                    rows += page
-                doubt = self._learn(reading.dates, now) or reading.shortfall
-                start, end = self._period(CLOCKS_APART)
-                is_covered = asked[0] <= start and asked[1] >= end
-                if self.window is None or (is_covered and not doubt) or len(rows) >= MOST_ROWS:
-                    break
-                doubt = doubt or "the provider's clock jumps"
-            except errors.UnitaskError as error:
-                doubt, self.wait = f"the task history cannot be read: {error}", 0.0
-                break
-        return rows, doubt
-
-    def _add_newest(self, rows: list[HistoryRow]) -> Flow[str]:
-        """Add rows of that time that the history lists only without a filter; return what is wrong with its times."""
-        try:
-            newest = yield from pagination.HistoryReader(requests.HistoryQuery(), self.limits, self.deadline).more()
-        except errors.UnitaskError as error:
-            return f"the task history cannot be read: {error}"
-        (start, end), seen = self._period(CLOCKS_APART), {row.task_id for row in rows}
-        for row in newest:
-            created = None if row.created_at is None else row.created_at.timestamp()
-            if created is not None and created > self.now + CLOCKS_APART:
-                return "the times in the history are not those of the provider's Date header"
-            if created is not None and start <= created <= end and row.task_id not in seen:
-                rows.append(row)
-        return ""
-
-    def _period(self, room: float) -> tuple[int, int]:
+    def period(self, room: float) -> tuple[int, int]:
         """Return the time of the submission on the provider's clock, in whole unix seconds."""
         start, end = self.window or (moment.timestamp() for moment in self.uncertain.sent_between)
         return max(0, math.floor(start - room)), max(0, math.ceil(end + room))
 
-    def _learn(self, dates: Sequence[Dated], began: Timestamp) -> str:
+    def learn(self, dates: Sequence[Dated], began: Timestamp) -> str:
         """Learn from the dates of a reading when the submission was sent; return why that is unknown, if it is."""
-        sent = self.wanted.sent
+        sent = self.identity.sent
         self.wait = SETTLED - (began.unix - self.uncertain.sent_between[1].timestamp())  # as far as is known
         if not dates:
             return "the answers of the provider have no Date header, which is needed to compare times"
-        self.now = dates[0][0]
         spans = [] if sent is None or sent.on_provider is None else [sent.on_provider]
         if sent is not None and sent.process == self.client.process:
             ours = [_placed(dated, sent) for dated in dates]
@@ -252,42 +239,191 @@ class _Search:
             return "the clocks contradict each other, so it is unknown when the submission was sent"
         before = self.window or (start, end)
         self.window = min(start, before[0]), max(end, before[1])
-        self.wait = SETTLED - (self.now - self.window[1])
+        self.wait = SETTLED - (dates[0][0] - self.window[1])
         return ""
 
-    def _is_other_kind(self, row: HistoryRow) -> bool:
+    def is_other_kind(self, row: HistoryRow) -> bool:
         """Whether the row names another model or task type; such a row is polled last."""
         detail = as_object(row.raw.get("detail"))
-        given = ((detail.get("model"), self.wanted.model), (detail.get("workflow_type"), self.wanted.task_type))
+        given = ((detail.get("model"), self.identity.model), (detail.get("workflow_type"), self.identity.task_type))
         return any(isinstance(said, str) and _is_another(said, wanted) for said, wanted in given)
 
-    def _poll(self, task_id: str) -> Flow[tuple[_Match, Task[Output]] | None]:
-        """Poll a task; return whether it is the one, and the task; None when that is unknown."""
-        known = self.known.get(task_id)
-        if (known and known[0] is _Match.OTHER) or self.polls >= MOST_POLLS:
-            return known
-        self.polls += 1
-        task = yield from retry.get_task(task_id, self.limits, deadline=self.deadline)
-        if task is not None:
-            self.known[task_id] = known = (_match(task, self.wanted), task)
-        return known
-
-    def _verdict(
-        self, alike: Sequence[Task[Output]], unsaid: Sequence[Task[Output]], unread: int, doubt: str, rows: int
-    ) -> Recovery:
-        named, account = self.uncertain.task_id, self.wanted.account
+    def decide(self, alike: Sequence[_Seen], unsaid: Sequence[_Seen], unread: int, rows: int) -> None:
+        named, account = self.uncertain.task_id, self.identity.account
         doubts = [
             f"tasks with this input: {len(alike)}; another submission can have had it too" if alike else "",
             f"tasks that may or may not be the one: {len(unsaid)}" if unsaid else "",
             f"tasks that could not be polled: {unread}" if unread else "",
-            doubt,
+            self.doubt,
             "this client has another key or base_url" if account and account != self.client.account else "",
             f"an answer to the submission named task {named}" if named else "",
             f"it may enter the history later: search again in {self.wait:.0f} s" if self.wait > 0 else "",
         ]
         if reason := "; ".join(filter(None, doubts)):
-            return Recovery(Outcome.UNCLEAR, reason, candidates=(*alike, *unsaid))
-        return Recovery(Outcome.ABSENT, f"each of the {rows} tasks of that time is another one")
+            candidates = tuple(seen.task for seen in (*alike, *unsaid))
+            fitting = sum(_is_for_adoption(seen, self) for seen in alike)
+            self.recovery = Recovery(Outcome.UNCLEAR, reason, candidates=candidates, fitting=fitting)
+        else:
+            self.recovery = Recovery(Outcome.ABSENT, f"each of the {rows} tasks of that time is another one")
+
+
+@dataclass(slots=True, eq=False)
+class _Search:
+    """Reads the history, several times if need be, and keeps what it learned."""
+
+    wanted: Sequence[_Wanted]
+    own: Mapping[str, str]
+    limits: Timeouts
+    deadline: float
+    others: set[str] = field(default_factory=set[str])  # ids of tasks that are certainly none of these
+    known: dict[str, _Seen] = field(default_factory=dict[str, _Seen])
+    polls: int = 0
+    now: float = 0.0  # on the provider's clock, when the last reading began
+
+    def read(self, wanted: Sequence[_Wanted]) -> Flow[None]:
+        """Read the history once, and decide about each of these submissions."""
+        for one in wanted:
+            yield from self._named(one)
+            if one.identity.model == requests.LEGACY and one.is_open:
+                reason, one.wait = "how the task history lists a legacy task is not documented", 0.0
+                one.recovery = Recovery(Outcome.UNCLEAR, reason)
+        wanted = [one for one in wanted if one.is_open]
+        if not wanted:
+            return
+        rows = yield from self._rows(wanted)
+        yield from self._compare(wanted, rows)
+        absent = [one for one in wanted if one.recovery.outcome is Outcome.ABSENT]
+        if absent:
+            doubt = yield from self._add_newest(rows, absent)
+            for one in absent:
+                one.doubt = doubt
+            yield from self._compare(absent, rows)
+
+    def _compare(self, wanted: Sequence[_Wanted], rows: Sequence[HistoryRow]) -> Flow[None]:
+        """Poll the task of each row, and decide."""
+        seen_tasks: list[_Seen] = []
+        unread = 0
+        for row in sorted(rows, key=lambda row: all(one.is_other_kind(row) for one in wanted)):
+            task_id = row.task_id if _names_one_task(row) else None
+            if task_id in self.others or self._is_own(row, wanted):
+                continue
+            seen = None if task_id is None else (yield from self._poll(task_id))
+            if seen is None:
+                unread += 1
+                continue
+            open_for = [one for one in self.wanted if one.is_missing and self._match(seen, one) is not _Match.OTHER]
+            same = next((one for one in open_for if self._match(seen, one) is _Match.SAME), None)
+            if same is not None:
+                reason = f"task {printable(seen.task.id)} has the correlation id of this submission"
+                same.recovery = Recovery(Outcome.FOUND, reason, seen.task)
+            if same is not None or not open_for:
+                self.others.add(seen.task.id)
+                self.known.pop(seen.task.id, None)
+            else:
+                seen_tasks.append(seen)
+            if not any(one.is_missing for one in wanted):
+                return
+        reserved = set[tuple[str, str]]()  # of submissions with the same input, each can have made one of the tasks
+        unclear = [one for one in self.wanted if one in wanted or one.recovery.outcome is Outcome.UNCLEAR]
+        for one in (one for one in unclear if one.is_missing):
+            alike = [seen for seen in seen_tasks if self._match(seen, one) is _Match.ALIKE]
+            unsaid = [seen for seen in seen_tasks if self._match(seen, one) is _Match.OPEN]
+            alike = [seen for seen in alike if (one.identity.fingerprint, seen.task.id) not in reserved]
+            alike.sort(key=lambda seen: not _is_for_adoption(seen, one))
+            reserved.update((one.identity.fingerprint, seen.task.id) for seen in alike[:1])
+            if one in wanted:
+                one.decide(alike, unsaid, unread, len(rows))
+
+    def _match(self, seen: _Seen, one: _Wanted) -> _Match:
+        """Compare a task with a submission; one with another input, which is that of another submission, is not it."""
+        if self._is_of_another(seen.task.id, one):
+            return _Match.OTHER
+        match = _match(seen, one.identity)
+        contradicts = match is _Match.OPEN and _echoed(seen, one.identity)
+        return _Match.OTHER if contradicts and seen.fits else match
+
+    def _is_of_another(self, task_id: str, one: _Wanted) -> bool:
+        submission = submission_of(one.uncertain)
+        return self.own.get(task_id, submission) != submission
+
+    def _named(self, one: _Wanted) -> Flow[None]:
+        """Find the task that an answer to the submission named, if it can be polled."""
+        task_id, is_legacy = one.uncertain.task_id, one.identity.model == requests.LEGACY
+        if not task_id or task_id in self.others or self._is_of_another(task_id, one):
+            return
+        output_type = output_type_of(one.identity.model, one.identity.task_type) if is_legacy else Output
+        task = yield from retry.get_task(task_id, self.limits, output_type, self.deadline)
+        if task is not None and (is_legacy or _match(self._seen(task), one.identity) is not _Match.OTHER):
+            self.others.add(task_id)
+            reason = f"an answer to the submission named task {printable(task_id)}"
+            one.recovery = Recovery(Outcome.FOUND, reason, task)
+
+    def _rows(self, wanted: Sequence[_Wanted]) -> Flow[list[HistoryRow]]:
+        """Return the rows of that time, and learn why a task may be missing among them."""
+        rows: list[HistoryRow] = []
+        for _ in range(TIMES_READ):
+            rows, now = [], (yield Sleep(0)).at
+            asked = _joint(wanted, CLOCKS_APART + MORE_ROOM)
+            query = requests.HistoryQuery(*asked)
+            reading = pagination.HistoryReader(query, self.limits, self.deadline, is_proof=True)
+            try:
+                while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
+                    rows += [row for row in page if not self._is_own(row, wanted)]
+            except errors.UnitaskError as error:
+                for one in wanted:
+                    one.doubt, one.wait = f"the task history cannot be read: {error}", 0.0
+                break
+            self.now = reading.dates[0][0] if reading.dates else self.now
+            is_enough = True
+            for one in wanted:
+                one.doubt = one.learn(reading.dates, now) or reading.shortfall
+                start, end = one.period(CLOCKS_APART)
+                is_covered = asked[0] <= start and asked[1] >= end
+                if one.window is not None and (not is_covered or one.doubt):
+                    is_enough, one.doubt = False, one.doubt or "the provider's clock jumps"
+            if is_enough or len(rows) >= MOST_ROWS:
+                break
+        return rows
+
+    def _is_own(self, row: HistoryRow, wanted: Sequence[_Wanted]) -> bool:
+        """Whether a row is of another submission of this client."""
+        task_id = row.task_id if _names_one_task(row) else None
+        return task_id is not None and all(self._is_of_another(task_id, one) for one in wanted)
+
+    def _add_newest(self, rows: list[HistoryRow], wanted: Sequence[_Wanted]) -> Flow[str]:
+        """Add rows of that time that the history lists only without a filter; return what is wrong with its times."""
+        try:
+            newest = yield from pagination.HistoryReader(requests.HistoryQuery(), self.limits, self.deadline).more()
+        except errors.UnitaskError as error:
+            return f"the task history cannot be read: {error}"
+        (start, end), seen = _joint(wanted, CLOCKS_APART), {row.task_id for row in rows}
+        for row in newest:
+            created = None if row.created_at is None else row.created_at.timestamp()
+            if created is not None and created > self.now + CLOCKS_APART:
+                return "the times in the history are not those of the provider's Date header"
+            if created is not None and start <= created <= end and row.task_id not in seen:
+                rows.append(row)
+        return ""
+
+    def _poll(self, task_id: str) -> Flow[_Seen | None]:
+        """Poll a task; return what was last seen of it, None if nothing was."""
+        if self.polls < MOST_POLLS * len(self.wanted):
+            self.polls += 1
+            task = yield from retry.get_task(task_id, self.limits, deadline=self.deadline)
+            if task is not None:
+                self.known[task_id] = self._seen(task)
+        return self.known.get(task_id)
+
+    def _seen(self, task: Task[Output]) -> _Seen:
+        fields = {name: _digest(value) for name, value in as_object(task.raw.get("input")).items()}
+        fits = (one.identity.fingerprint for one in self.wanted if _has_whole_input(task, fields, one.identity))
+        return _Seen(task, _marks_in(task.raw), fields, frozenset(fits))
+
+
+def _joint(wanted: Sequence[_Wanted], room: float) -> tuple[int, int]:
+    """Return the time from the first of these submissions to the last one."""
+    periods = [one.period(room) for one in wanted]
+    return min(start for start, _ in periods), max(end for _, end in periods)
 
 
 def _placed(dated: Dated, sent: SubmissionTime) -> tuple[float, float]:
@@ -302,18 +438,32 @@ def _names_one_task(row: HistoryRow) -> bool:
     return len({name for name in given if isinstance(name, str) and name.strip()}) <= 1
 
 
-def _match(task: Task[Output], wanted: Fingerprint) -> _Match:
-    marks = _marks_in(task.raw)
+def _match(seen: _Seen, wanted: Fingerprint) -> _Match:
+    task, marks = seen.task, seen.marks
     is_unique = wanted.correlation_id is not None and wanted.submission in ("", wanted.correlation_id)
-    if is_unique and marks[-1:] == [wanted.correlation_id]:
+    if is_unique and list(marks[-1:]) == [wanted.correlation_id]:
         return _Match.SAME
     if any(_is_another_mark(mark, wanted.correlation_id) for mark in marks) and wanted.correlation_id not in marks:
         return _Match.OTHER
     if _is_another(task.model, wanted.model) or _is_another(task.task_type, wanted.task_type):
         return _Match.OTHER
-    echo = as_object(task.raw.get("input"))
-    known = [_digest(value) == wanted.fields[name] for name, value in echo.items() if name in wanted.fields]
+    known = _echoed(seen, wanted)
     return _Match.ALIKE if known and all(known) else _Match.OPEN
+
+
+def _echoed(seen: _Seen, wanted: Fingerprint) -> list[bool]:
+    """Return for each field of the input that the answer shows whether it is the same."""
+    return [digest == wanted.fields[name] for name, digest in seen.fields.items() if name in wanted.fields]
+
+
+def _has_whole_input(task: Task[Output], fields: Mapping[str, str], wanted: Fingerprint) -> bool:
+    is_kind = (task.model, task.task_type) == (wanted.model, wanted.task_type)
+    return is_kind and bool(wanted.fields) and wanted.fields.items() <= fields.items()
+
+
+def _is_for_adoption(seen: _Seen, one: _Wanted) -> bool:
+    """Whether a task has the whole input of this submission, and of no other one."""
+    return seen.fits == frozenset([one.identity.fingerprint])
 
 
 def _is_another(said: str, wanted: str) -> bool:

@@ -21,6 +21,14 @@ def problems(component: str, value: Any) -> Iterator[tuple[Sequence[str | int], 
         yield error.instance_path, _message(error), error.kind.name == "x-advisory"
 
 
+def is_valid(component: str, value: Any) -> bool:
+    """Return whether a value certainly has no problem, in about a tenth of the time of json.dumps."""
+    try:
+        return _validator(component).is_valid(value)
+    except ValueError:  # a value of a subclass, or one that is no JSON
+        return False
+
+
 @cache
 def _validator(component: str) -> Draft202012Validator:
     reference = {"$ref": f"{_CONTRACT}#/components/schemas/{component}"}

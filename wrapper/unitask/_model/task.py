@@ -175,12 +175,14 @@ class Recovery:
         reason: Why that is so, in a sentence.
         task: The task, when it was found.
         candidates: If it is unclear: tasks of that time that may be the one; those with its input first.
+        fitting: How many of the candidates, from the first, show the whole input of this submission.
     """
 
     outcome: Outcome
     reason: str
     task: Task[Output] | None = None
     candidates: tuple[Task[Output], ...] = ()
+    fitting: int = 0
 
 
 def _percent(value: object) -> float | None:

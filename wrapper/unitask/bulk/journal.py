@@ -254,6 +254,7 @@ class Journal(JournalReader):
 
     def _write(self, writes: list[_Write]) -> None:
         """Write in one transaction; if it fails, each change in one of its own."""
+        results: list[Any]
         try:
             results = self._transaction([*self._unsaved, *writes])[len(self._unsaved) :]
             self._unsaved = []
@@ -267,7 +268,7 @@ class Journal(JournalReader):
             results = [_explained(error, self.path)]
         for write, result in zip(writes, results, strict=True):
             with suppress(InvalidStateError):  # its caller was cancelled; it is written all the same
-                if isinstance(result, JournalError):
+                if isinstance(result, Exception):
                     write.future.set_exception(result)
                 else:
                     write.future.set_result(result)
