@@ -73,7 +73,7 @@ class TaskInput(Generic[OutputT_co]):
 
     def values(self) -> dict[str, Any]:
         """Return the fields that were given, as they were given."""
-        given = {name: getattr(self, name) for name in _field_names(type(self))}
+        given = {name: getattr(self, name) for name in _field_names(cast("Any", type(self)))}
         extra = given.pop("extra", {})
         return {**self.FIXED, **{name: value for name, value in given.items() if value is not None}, **extra}
 
