@@ -1,83 +1,147 @@
-"""The cost of a wait: polls per task and seconds until the end is noticed, beside fixed and exponential intervals.
+"""The cost of waits: polls a task times the mean delay until its end is noticed, beside the best possible.
 
-`python benchmarks/bench_waiting.py`. The durations are drawn once with a fixed seed, so no figure depends on the
-machine.
+`python benchmarks/bench_waiting.py`. Many tasks are simulated with fixed seeds, so no figure depends on the machine.
+The best possible polls are computed from all durations, with hindsight; they notice the end as early on average.
 """
 
+import heapq
 import math
 import random
 from collections.abc import Callable
-from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
-from unitask._core.polling import DurationEstimate, DurationTracker, next_poll_delay
-from unitask._model.task import Output, Task
+from unitask._core.polling import SHORTEST, DurationTracker
 
 KIND = "FaceSwap"  # the catalogue says 8 s
-TASKS = 4000
-LEARNED_FROM = 30
+IN_FLIGHT = (1, 100, 1000)
+TASKS = 6000  # in all runs together; each run begins with nothing learned
+SPACING = 0.01  # seconds between the first submissions
 Draw = Callable[[random.Random], float]
-Pause = Callable[[float], float]  # from the age of a task to the seconds until the next poll
-DISTRIBUTIONS: dict[str, Draw] = {
-    "as the catalogue says: median 8 s, sigma 0.5": lambda draw: 8 * math.exp(draw.gauss(0, 0.5)),
-    "narrow: median 8 s, sigma 0.25": lambda draw: 8 * math.exp(draw.gauss(0, 0.25)),
-    "four times slower: median 32 s, sigma 0.5": lambda draw: 32 * math.exp(draw.gauss(0, 0.5)),
-    "four times faster: median 2 s, sigma 0.5": lambda draw: 2 * math.exp(draw.gauss(0, 0.5)),
-    "one in three after a queue of 40 s": lambda draw: (
-        8 * math.exp(draw.gauss(0, 0.3)) + (40 if draw.random() < 1 / 3 else 0)
-    ),
+
+
+class Shape(NamedTuple):
+    """How long tasks take."""
+
+    work: Draw  # seconds
+    workers: int = 0  # that tasks wait for; 0: no task waits
+
+
+class Growing(DurationTracker):
+    """Pauses that grow from one second by half, up to ten seconds, whatever was seen."""
+
+    def next_poll_delay(self, kind: str, age: float) -> float:  # noqa: ARG002
+        """Return the pause after a poll at this age."""
+        end, seconds = 0.0, 1.0
+        while end < age:
+            end, seconds = end + seconds, min(10.0, seconds * 1.5)
+        return seconds
+
+
+def lognormal(median: float, spread: float = 0.5) -> Draw:
+    """Return durations around a median in seconds; the spread is sigma of the logarithm."""
+    return lambda draw: median * math.exp(draw.gauss(0, spread))
+
+
+def queued(draw: random.Random) -> float:
+    """Draw a duration of 8 s, for one task in three after 40 s in a queue."""
+    return lognormal(8)(draw) + (40 if draw.random() < 1 / 3 else 0)
+
+
+def tailed(draw: random.Random) -> float:
+    """Draw a duration of 8 s, for 12 % of the tasks one with a Pareto tail."""
+    return min(3600.0, 8 * draw.paretovariate(1.5)) if draw.random() < 0.12 else lognormal(8)(draw)
+
+
+SHAPES = {
+    "log-normal 8 s, sigma 0.5": Shape(lognormal(8)),
+    "one third waits 40 s first": Shape(queued),
+    "Pareto tail in 12 %": Shape(tailed),
+    "8 times slower than the catalogue": Shape(lognormal(64)),
+    "8 times faster": Shape(lognormal(1)),
+    "work 8 s behind 25 workers": Shape(lognormal(8, 0.3), 25),
+    "work 8 s behind 100 workers": Shape(lognormal(8, 0.3), 100),
 }
 
 
 def main() -> None:
-    """Print a table for each distribution."""
-    for name, sample in DISTRIBUTIONS.items():
-        draw = random.Random(1)  # noqa: S311 - the same durations each time
-        before = [sample(draw) for _ in range(LEARNED_FROM)]
-        durations = [sample(draw) for _ in range(TASKS)]
-        plans: dict[str, Pause] = {
-            "fixed 1 s": lambda _: 1.0,
-            "fixed 3 s": lambda _: 3.0,
-            "fixed 5 s": lambda _: 5.0,
-            "1 s x 1.5, at most 10 s": exponential(1.5, 10.0),
-            "1 s x 2, at most 30 s": exponential(2.0, 30.0),
-            "unitask, nothing seen yet": partial(next_poll_delay, usual=DurationTracker().estimate(KIND)),
-            f"unitask, {LEARNED_FROM} tasks seen": partial(next_poll_delay, usual=learned(before)),
-        }
-        print(f"\n### {name}\n\n| plan | polls a task | mean delay, s | polls x delay |\n|---|---|---|---|")
-        for plan, pause in plans.items():
-            polls, delay = cost(durations, pause)
-            print(f"| {plan} | {polls:.2f} | {delay:.2f} | {polls * delay:.2f} |")
+    """Print the table."""
+    print(
+        "Product of polls a task and mean delay over the best possible; in brackets polls a task x delay in seconds\n"
+    )
+    print("| durations | in flight | unitask | pauses of 1 s x 1.5, at most 10 s |\n|---|---|---|---|")
+    for name, shape in SHAPES.items():
+        for in_flight in IN_FLIGHT:
+            cells = [cell(shape, in_flight, plan) for plan in (DurationTracker, Growing)]
+            print(f"| {name} | {in_flight:,} | {' | '.join(cells)} |", flush=True)
 
 
-def learned(durations: list[float]) -> DurationEstimate:
-    """Return the estimate of a client that has seen tasks of these durations."""
-    tracker = DurationTracker()
-    done = Task({"task_id": "1", "status": "completed"}, Output)
-    for seconds in durations:
-        tracker.learn(KIND, done, seconds)
-    return tracker.estimate(KIND)
+def cell(shape: Shape, in_flight: int, plan: type[DurationTracker]) -> str:
+    """Return the cost of a plan, over all its runs."""
+    each = max(300, 2 * in_flight)
+    runs = [simulate(shape, in_flight, each, plan(), random.Random(seed)) for seed in range(TASKS // each)]  # noqa: S311
+    polls = sum(run[0] for run in runs) / (each * len(runs))
+    delay = sum(run[1] for run in runs) / (each * len(runs))
+    durations = np.sort(np.concatenate([run[2] for run in runs]))
+    return f"{polls / fewest_polls(durations, delay):.2f} ({polls:.1f} x {delay:.2f})"
 
 
-def cost(durations: list[float], pause: Pause) -> tuple[float, float]:
-    """Return polls a task and mean delay in seconds."""
-    ages = [pause(0.0)]
-    while ages[-1] < max(durations):
-        ages.append(ages[-1] + pause(ages[-1]))
-    number = np.searchsorted(ages, durations)
-    return float(np.mean(number)) + 1, float(np.mean(np.array(ages)[number] - durations))
+def simulate(
+    shape: Shape, in_flight: int, count: int, plan: DurationTracker, draw: random.Random
+) -> tuple[int, float, list[float]]:
+    """Return polls, seconds of delay and durations of a run in which the next task begins when an end is noticed."""
+    free = [0.0] * shape.workers  # when each worker is free, a heap
+    due: list[tuple[float, float, float, float]] = []  # a heap: next poll, submission, end, age at the last poll
+    polls, late, durations = 0, 0.0, list[float]()
+
+    def submit(now: float) -> None:
+        work = shape.work(draw)
+        end = max(now, free[0]) + work if free else now + work
+        if free:
+            heapq.heapreplace(free, end)
+        durations.append(end - now)
+        heapq.heappush(due, (now + plan.next_poll_delay(KIND, 0.0), now, end, 0.0))
+
+    for number in range(in_flight):
+        submit(number * SPACING)
+    while due:
+        now, begun, end, before = heapq.heappop(due)
+        planned = begun + before + plan.next_poll_delay(KIND, before)  # again: others may have ended, or not
+        if planned >= now + SHORTEST:
+            heapq.heappush(due, (planned, begun, end, before))
+            continue
+        polls, age = polls + 1, now - begun
+        plan.note_poll(KIND, before, age, ended=now >= end)
+        if now < end:
+            heapq.heappush(due, (now + plan.next_poll_delay(KIND, age), begun, end, age))
+            continue
+        late += now - end
+        if len(durations) < count:
+            submit(now)
+    return polls, late, durations
 
 
-def exponential(factor: float, longest: float) -> Pause:
-    """Return a plan whose pauses grow from one second; every poll but the first is at the end of a pause."""
-
-    def pause(age: float) -> float:
-        end, seconds = 0.0, 1.0
-        while end < age:
-            end, seconds = end + seconds, min(longest, seconds * factor)
-        return seconds
-
-    return pause
+def fewest_polls(durations: "np.ndarray[Any, np.dtype[np.float64]]", delay: float) -> float:
+    """Return the polls a task of the best fixed ages that notice the ends of these durations with this mean delay."""
+    shares = np.linspace(0.0, 1.0, 300)
+    ages = np.unique(np.append(np.quantile(durations, shares), shares * durations[-1]))
+    ended = np.searchsorted(durations, ages, side="right")
+    seconds = np.concatenate([[0.0], np.cumsum(durations)])[ended]
+    points = list[tuple[float, float]]()  # delay and polls, for a price of each poll in seconds of delay
+    for price in np.geomspace(0.05, 60.0, 24):
+        cost, following = np.zeros(len(ages)), np.zeros(len(ages), int)
+        for age in range(len(ages) - 2, -1, -1):
+            running = price * (len(durations) - ended[age])
+            late = ages[age + 1 :] * (ended[age + 1 :] - ended[age]) - (seconds[age + 1 :] - seconds[age])
+            total = running + late + cost[age + 1 :]
+            following[age] = age + 1 + int(np.argmin(total))
+            cost[age] = total.min()
+        polls, age = 0, 0
+        while ended[age] < len(durations):
+            polls, age = polls + int(len(durations) - ended[age]), int(following[age])
+        points.append(((cost[0] - price * polls) / len(durations), polls / len(durations)))
+    logs = np.log(np.array(points))
+    return math.exp(float(np.interp(math.log(delay), logs[:, 0], logs[:, 1])))
 
 
 if __name__ == "__main__":
