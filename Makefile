@@ -67,9 +67,10 @@ cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with
 	npm install --prefix out/cross-check --no-save --no-package-lock --ignore-scripts @stdy/cli@0.22.2
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check out/cross-check/node_modules/@stdy/cli-*/bin/steady
 
-bench: $(VENV)/.checks ## import, validation, size and the cost of waiting, as ratios
+bench: $(VENV)/.checks ## import, validation, size, the cost of waiting and of a journal, as ratios
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
+	$(VENV)/bin/python -m benchmarks.scale.journal
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
 	$(PYTHON) -m venv $(CLIENTS_VENV)

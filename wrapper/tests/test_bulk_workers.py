@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any, cast
 
 import pytest
-from unitask import AsyncClient, errors, tasks
+from unitask import AsyncClient, MapResult, errors, tasks
 from unitask._core.journal import RowState, Verdict
 
 from .postgres import MODULES, REASON, Server, running_server
@@ -44,7 +44,7 @@ class Pool:
         self.go_on.set()
         self.refusal: Exception | None = None
 
-    async def map(self, inputs: list[tasks.FaceSwap], *, journal: PostgresJournal) -> AsyncIterator[str]:
+    async def map(self, inputs: list[tasks.FaceSwap], *, journal: PostgresJournal) -> AsyncIterator[MapResult[Any]]:
         self.running.append(journal)
         rows = {row.key: row for row in await asyncio.to_thread(journal.rows)}
         for key, task in enumerate(inputs):
@@ -62,7 +62,7 @@ class Pool:
             if self.refusal:
                 raise self.refusal
             await asyncio.wrap_future(journal.ended(key, RowState.DONE, "{}", 7))
-            yield str(key)
+            yield MapResult(key, task, None)
 
 
 def work(server: Server, job: int, client: Pool) -> "asyncio.Task[None]":

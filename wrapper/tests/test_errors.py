@@ -56,6 +56,7 @@ EXAMPLES: list[errors.UnitaskError] = [
     errors.InvalidInput("a: too large", "b: missing"),
     *(UNCERTAIN, TIMEOUT, OVER),
     errors.Unreachable("no answer", task_id=TASK_ID),
+    errors.JournalError("the disk is full"),
     errors.TaskFailed(failed(message="x")),
     errors.DownloadFailed("cut off", url="https://out.test/a.png", task_id=TASK_ID),
     errors.WebhookRejected("its timestamp is too old", kind="time", task_id=TASK_ID),
@@ -144,6 +145,7 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
         (envelope.refusal_kind(500, None, "credit not enough")("no", status=500), False, "Top up"),
         (envelope.task_failed(failed(message="no face found")), False, "shows a face"),
         (errors.WebhookRejected("no", kind="form"), False, "error.status"),
+        (errors.JournalError("full"), False, "start the job again with the same journal"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask import MapProgress, MapResult, Output, Task, errors, tasks
+from unitask import MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
 from unitask._core.pool import Pool, PoolLimits, Turn
 from unitask.testing import UnitaskProvider
 
@@ -166,7 +166,11 @@ def test_progress_is_reported(shell: str) -> None:
 
 
 def a_pool(count: int, **changes: Any) -> Pool[Any]:
-    return Pool(iter(range(count)), PoolLimits(**changes), limits())
+    return Pool(swaps(count), PoolLimits(**changes), limits())
+
+
+def at(seconds: float) -> Timestamp:
+    return AT_SOME_TIME._replace(monotonic=seconds)
 
 
 def accepted(number: int) -> Task[Any]:
@@ -175,7 +179,7 @@ def accepted(number: int) -> Task[Any]:
 
 def begun(pool: Pool[Any], now: float) -> list[Turn[Any]]:
     """Return the turns that are due."""
-    return list(itertools.takewhile(lambda turn: isinstance(turn, Turn), iter(lambda: pool.next(now), 0)))
+    return list(itertools.takewhile(lambda turn: isinstance(turn, Turn), iter(lambda: pool.next(at(now)), 0)))
 
 
 def ended(turn: Turn[Any], **how: Any) -> Turn[Any]:
@@ -189,10 +193,10 @@ def test_submissions_keep_their_rate() -> None:
     times = []
     now = 0.0
     for _ in range(5):
-        found = pool.next(now)
+        found = pool.next(at(now))
         while isinstance(found, float):
             now = found
-            found = pool.next(now)
+            found = pool.next(at(now))
         times.append(now)
 
     assert times == [0.0, 0.5, 1.0, 1.5, 2.0]
@@ -201,16 +205,16 @@ def test_submissions_keep_their_rate() -> None:
 @pytest.mark.parametrize(("asked", "pause"), [(7.0, 7.0), (float("nan"), 1.0), (9999.0, 120.0), (0.0, 0.5)])
 def test_too_many_requests_pause_all_and_slow_the_submissions(asked: float, pause: float) -> None:
     pool = a_pool(100)
-    first, second, *_ = (pool.next(0.0) for _ in range(3))
+    first, second, *_ = (pool.next(at(0.0)) for _ in range(3))
     assert isinstance(first, Turn)
     assert isinstance(second, Turn)
-    pool.finish(ended(first, limited=asked, pause=0.1), AT_SOME_TIME._replace(monotonic=10.0))
-    pool.finish(ended(second, limited=asked, pause=0.1), AT_SOME_TIME._replace(monotonic=10.1))  # the same burst
+    pool.finish(ended(first, limited=asked, pause=0.1), at(10.0))
+    pool.finish(ended(second, limited=asked, pause=0.1), at(10.1))  # the same burst
 
-    assert pool.next(10.2) == pytest.approx(10.0 + pause)
+    assert pool.next(at(10.2)) == pytest.approx(10.0 + pause)
     after = 10.0 + pause
     assert len(begun(pool, after)) == 3  # both again, and one more
-    assert pool.next(after) == pytest.approx(after + 0.02)
+    assert pool.next(at(after)) == pytest.approx(after + 0.02)
 
 
 def test_poll_that_is_due_is_postponed_when_other_tasks_show_that_it_would_be_early() -> None:
@@ -218,16 +222,16 @@ def test_poll_that_is_due_is_postponed_when_other_tasks_show_that_it_would_be_ea
     durations = pool.timeouts.durations
     jobs = [turn.job for turn in begun(pool, 0.0)]
     for job in jobs:
-        pool.finish(ended(Turn(job, 0.0), task=accepted(job.index)), AT_SOME_TIME._replace(monotonic=0.0))
-    due = pool.next(0.0)
+        pool.finish(ended(Turn(job, 0.0), task=accepted(job.index)), at(0.0))
+    due = pool.next(at(0.0))
     for _ in range(100):
-        durations.note_poll("int", 0.0, 100.0, ended=False)
+        durations.note_poll("FaceSwap", 0.0, 100.0, ended=False)
 
     assert isinstance(due, float)
-    later = pool.next(due)
+    later = pool.next(at(due))
     assert isinstance(later, float)
     assert later > 5 * due
-    assert later == pytest.approx(durations.next_poll_delay("int", 0.0))
+    assert later == pytest.approx(durations.next_poll_delay("FaceSwap", 0.0))
     pool.notify("1", 2 * due)
     assert [turn.job.index for turn in begun(pool, 2 * due)] == [1]
     assert len(begun(pool, later)) == 2

@@ -13,8 +13,8 @@ import secrets
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
@@ -29,7 +29,6 @@ from ._connections import ENCODINGS, SLOWEST_SENDING, Answer, AnswerError, check
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests
 from ._core.effects import Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.polling import DurationTracker
-from ._core.pool import Job, Pool, PoolLimits
 from ._core.range_download import DownloadAttemptError, target
 from ._core.recovery import Submission
 from ._core.retry import RetryPolicy, Timeouts
@@ -42,10 +41,9 @@ from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
 from ._telemetry import keep_out_of_logs, watched
 from .budget import Budget
-from .download import Sink, check_destination, names_folder
+from .download import Sink
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
-from .inputs import Options, TaskInput
-from .mapping import MapRun
+from .inputs import TaskInput
 from .media import LARGEST_FILE, measured
 from .webhooks import Receiver, remember
 
@@ -58,7 +56,6 @@ OnChange = Callable[[Task[Output]], object]
 
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LATEST_TIME = 2.0**53  # unix seconds
-MAP_ATTEMPTS = 20  # how often `map` sends a submission that never left, or that was answered HTTP 429
 PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only with each other
 # The request provably never left. Any other exception may have happened after it arrived.
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -136,11 +133,11 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         keep_out_of_logs(self._hider)
         self.base_url = checked_base_url(base_url)
         for name, seconds in (("http_timeout", http_timeout), ("poll_patience", poll_patience)):
-            check(_is_number(seconds) and seconds > 0, name, seconds, "a number of seconds above 0")
+            check(is_number(seconds) and seconds > 0, name, seconds, "a number of seconds above 0")
         check(http_timeout <= LONGEST_CALL, "http_timeout", http_timeout, f"at most {LONGEST_CALL:.0f} seconds")
         check_type("budget", budget, Budget)
         check_type("webhooks", webhooks, Receiver)
-        whole = max_retries is None or (_is_whole(max_retries) and max_retries >= 0)
+        whole = max_retries is None or (is_whole(max_retries) and max_retries >= 0)
         check(whole, "max_retries", max_retries, "a whole number from 0, or None")
         clock = clock or self.defaults.clock
         is_clock = callable(clock) and isinstance(cast("object", clock()), Timestamp)
@@ -194,7 +191,7 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
             raise Unreachable("the client was closed during the call, so the request was not sent: use a new client")
 
     def _limits(self, timeout: float | None = None) -> Timeouts:
-        usable = timeout is None or (_is_number(timeout) and timeout >= 0)
+        usable = timeout is None or (is_number(timeout) and timeout >= 0)
         check(usable, "timeout", timeout, "seconds, 0 to poll once, None for the usual limit")
         return Timeouts(timeout, self.poll_patience, self.http_timeout, self._retry_policy, self._durations)
 
@@ -226,39 +223,6 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         created = yield from flow
         remember(self._own_ids, created.id, submission.token)
         return created
-
-    def _map_run(
-        self,
-        tasks: Iterable[TaskInput[Any]],
-        options: Options,
-        limits: PoolLimits,
-        max_usd: float | None,
-        timeout: float | None,
-        to: str | os.PathLike[str] | None,
-    ) -> MapRun:
-        """Check the arguments of `map`; return the state of this call."""
-        self._check_open()
-        concurrency, rate = limits.concurrency, limits.per_second
-        check(_is_whole(concurrency) and concurrency > 0, "concurrency", concurrency, "a whole number from 1")
-        check(_is_number(rate) and rate > 0, "per_second", rate, "a number of submissions a second, above 0, or None")
-        usable = max_usd is None or (_is_number(max_usd) and 0 <= max_usd < math.inf)
-        check(usable, "max_usd", max_usd, "an amount in USD, 0 or more, or None")
-        if isinstance(tasks, TaskInput | str) or not isinstance(cast("object", tasks), Iterable):
-            raise InvalidInput(f"{tasks!r:.80} is not a list of tasks: give an iterable of objects of unitask.tasks")
-        if to is not None:
-            if not names_folder(to):
-                raise InvalidInput(f"to is {os.fspath(to)!r}: name a folder (with a slash at its end)")
-            check_destination(to)
-        budgets = tuple(budget for budget in (self.budget, None if max_usd is None else Budget(max_usd)) if budget)
-        limits = replace(limits, has_webhook=self._webhooks is not None and bool(options.get("webhook_url")))
-        pool = Pool(iter(tasks), limits, self._limits(timeout))
-        return MapRun(pool, len(tasks) if isinstance(tasks, Sized) else None, options, budgets, to)
-
-    def _map_submission(self, run: MapRun, job: Job[TaskInput[Any]], body: dict[str, Any]) -> Flow[Task[Any]]:
-        job.submission, policy = Submission(), self._retry_policy
-        if not self._has_own_retries:
-            policy = replace(policy, attempts=MAP_ATTEMPTS)
-        return self._submit_flow(body, job.input, job.submission, retry_policy=policy, budgets=run.budgets)
 
     def _report(self, submission: Submission, interruption: BaseException) -> None:
         """Log what became of a submission that an exception ends, and note it, unless its message contains it."""
@@ -332,7 +296,7 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
     ) -> Flow[None]:
-        usable = _is_whole(page_size) and 1 <= page_size <= pagination.LARGEST_PAGE
+        usable = is_whole(page_size) and 1 <= page_size <= pagination.LARGEST_PAGE
         check(usable, "page_size", page_size, f"1 to {pagination.LARGEST_PAGE} rows")
         first, last = (None if time is None else unix(name, time) for name, time in (("start", start), ("end", end)))
         return pagination.history(requests.HistoryQuery(first, last, checked_group(group), page_size), self._limits())
@@ -449,7 +413,7 @@ def unix(name: str, time: datetime | float) -> int:
         seconds = time.timestamp() if isinstance(time, datetime) else time
     except (OverflowError, ValueError, OSError):  # a local time beyond the range of the system
         seconds = -1
-    check(_is_number(seconds) and 0 <= seconds < LATEST_TIME, name, time, "a datetime, or unix seconds")
+    check(is_number(seconds) and 0 <= seconds < LATEST_TIME, name, time, "a datetime, or unix seconds")
     return int(seconds)
 
 
@@ -482,11 +446,11 @@ def _plain(value: object) -> str:
     return repr(value)[1:-1] if isinstance(value, str) else repr(value)
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     """Return whether a value is a number that fits into a float, infinity included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -9,17 +9,18 @@ import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import httpx
 
-from ._base_client import BaseClient, OnChange, check, send_as_written
+from ._base_client import OnChange, check, send_as_written
 from ._bounded import bounded
 from ._connections import Answer, Exchanger, Pools, connect
 from ._core.effects import SendRequest
+from ._mapping_client import MappingClient
 from ._model.task import Output, Task
 from ._workers import AsyncTasks, Threads
 from .download import Batch, Target
@@ -31,7 +32,7 @@ T = TypeVar("T")
 SHORTEST_CALL = 1.0  # seconds that a poll gets, however long it waited for its turn
 
 
-class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
+class SyncIO(MappingClient[httpx.Client, httpx.BaseTransport, object]):
     """The I/O of `Client`: connections belong to a process, files are fetched in threads."""
 
     _given: httpx.Client | httpx.BaseTransport | None
@@ -70,8 +71,10 @@ class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
         raise NotImplementedError
 
     @contextmanager
-    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, allowed: float) -> Generator[None]:  # noqa: ARG002
+    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, allowed: float) -> Generator[None]:
         """Limit the time of a call, in seconds."""
+        if send.check is not None:
+            send.check()
         try:
             with bounded(allowed):
                 yield
@@ -84,6 +87,10 @@ class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
 
     def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
+
+    def _settled(self, change: Future[Any]) -> None:
+        """Wait for a change of a journal, whatever its outcome."""
+        wait([change])
 
     def _check_on_change(self, on_change: OnChange | None) -> None:
         check(on_change is None or callable(on_change), "on_change", on_change, "a function")
@@ -130,7 +137,7 @@ class SyncIO(BaseClient[httpx.Client, httpx.BaseTransport, object]):
         return workers.results() if self._sleep is time.sleep else workers.results_one_by_one()
 
 
-class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[object]]):
+class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[object]]):
     """The I/O of `AsyncClient`: connections belong to an event loop, files are read and written in threads."""
 
     _given: httpx.AsyncClient | httpx.AsyncBaseTransport | None
@@ -189,11 +196,18 @@ class AsyncIO(BaseClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitable[
         async with pools.gate:
             if send.timeout is not None:
                 allowed = max(SHORTEST_CALL, allowed - (self._clock().monotonic - begun))
+            if send.check is not None:
+                send.check()
             async with asyncio.timeout(allowed):
                 yield
 
     async def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(function, *args, **kwargs)
+
+    async def _settled(self, change: Future[Any]) -> None:
+        """Wait for a change of a journal, whatever its outcome."""
+        if not change.done():
+            await asyncio.wait([asyncio.wrap_future(change)])
 
     def _check_on_change(self, on_change: OnChange | None) -> None:
         check(on_change is None or callable(on_change), "on_change", on_change, "a function")

@@ -12,16 +12,16 @@ import httpx
 from ._base_client import BROKEN, FETCH_ERRORS, OnChange, check, check_type
 from ._bounded import bounded
 from ._connections import Answer, Body, SyncRouting, watching
-from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
+from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated, Write
 from ._core.pool import Turn
 from ._core.recovery import Submission
 from ._drive import Drive
 from ._environment import transport_settings
 from ._io import SyncIO
 from .download import Batch, Sink, Target, plan
-from .errors import InvalidInput, UnitaskError
+from .errors import InvalidInput, JournalError, SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, reads_files, request_body, warner
-from .mapping import MapResult, MapRun
+from .mapping import MapResult, MapRun, is_result
 
 T = TypeVar("T")
 
@@ -70,33 +70,53 @@ class SyncRunner(SyncIO):
 
     def _work(self, run: MapRun, turn: Turn[TaskInput[Any]]) -> MapResult[Any] | None:
         """Carry out a turn of a pool; return the result if its job has one now."""
-        job = turn.job
+        submission = turn.job.submission
         try:
-            if job.waiting is not None:
-                self._drive(run.pool.poll(turn, self._clock()))
-            else:
+            self._attempt(run, turn)
+            submission = turn.job.submission or submission
+            if turn.error is not None and (run.pool.is_search(turn) or not is_result(turn.error)):
+                raise turn.error
+        except BaseException as error:
+            self._report(submission or Submission(), error)
+            raise
+        if isinstance(turn.error, SubmissionUncertain):
+            self._report(Submission(), turn.error)
+        return self._with_files(run, run.result(turn)) if run.finish(turn, self._clock()) else None
+
+    def _attempt(self, run: MapRun, turn: Turn[TaskInput[Any]]) -> None:
+        job, pool = turn.job, run.pool
+        try:
+            if pool.is_search(turn):
+                lost = pool.take_lost()
+                for one in lost:
+                    if one.uncertain is None:
+                        body = self._body(one.input, run.options, validate=False)
+                        one.uncertain = self._uncertain(one, body)
+                self._drive(pool.search(turn, lost))
+            elif job.waiting is not None:
+                self._drive(pool.poll(turn, self._clock()))
+            elif not pool.known(turn):
                 flow = None
                 if job.submission is None:
                     body = self._body(job.input, run.options, validate=run.validate)
                     flow = self._map_submission(run, job, body)
-                self._drive(run.pool.submit(turn, self._clock(), flow))
+                self._drive(pool.submit(turn, self._clock(), flow))
         except UnitaskError as error:
             turn.error = error
-        except BaseException as error:
-            self._report(job.submission or Submission(), error)
-            raise
-        if turn.error is not None:
-            self._report(job.submission or Submission(), turn.error)
-            if not isinstance(turn.error, UnitaskError):
-                raise turn.error
-        if not run.finish(turn, self._clock()):
-            return None
-        result = run.result(turn)
-        if run.to is None or result.task is None:
+
+    def _with_files(self, run: MapRun, result: MapResult[Any]) -> MapResult[Any]:
+        """Fetch the files of a result."""
+        ledger = run.pool.ledger
+        if run.to is None or result.task is None or result.files:
             return result
         try:
-            batch = plan(result.task, run.to, previews=False, overwrite=run.overwrite, parallel=1)
+            overwrite = run.overwrite or ledger is not None  # an interrupted call may have written them
+            batch = plan(result.task, run.to, previews=False, overwrite=overwrite, parallel=1)
             paths = batch.paths(self._fetch_all(batch, self._fetch))
+            if ledger is not None:
+                self._drive(ledger.keep(result.index, paths))
+        except JournalError:
+            raise
         except UnitaskError as error:
             return replace(result, error=error)
         return replace(result, files=tuple(paths))
@@ -128,6 +148,8 @@ class SyncRunner(SyncIO):
                 self._note_change(step.task)
                 if on_change:
                     self._report_change(on_change, step.task)
+            case Write():
+                self._settled(step.change)
             case RowYielded():
                 pass
         return self._resumed()
@@ -160,6 +182,8 @@ class SyncRunner(SyncIO):
                 finally:
                     response.close()
             return self._response(answer)
+        except JournalError:  # it was not sent
+            raise
         except Exception as error:  # no exception may hide that a submission may have arrived
             return self._failure(error, progress, answer)
 

@@ -93,11 +93,11 @@ class Threads:
     def _next_turn(self) -> MapTurn | None:
         while True:
             self._woken.clear()
-            now = self._clock().monotonic
-            found = self._run.next(now)
+            at = self._clock()
+            found = self._run.next(at)
             if not isinstance(found, float):
                 return found
-            self._idle(self._run, found - now, self._woken)
+            self._idle(self._run, found - at.monotonic, self._woken)
 
     def _wake(self, needed: bool = True) -> None:
         if needed:
@@ -183,11 +183,11 @@ class AsyncTasks:
     async def _next_turn(self) -> MapTurn | None:
         while True:
             self._woken.clear()
-            now = self._clock().monotonic
-            found = self._run.next(now)
+            at = self._clock()
+            found = self._run.next(at)
             if not isinstance(found, float):
                 return found
-            await self._idle(self._run, found - now, self._woken)
+            await self._idle(self._run, found - at.monotonic, self._woken)
 
     def _wake(self, needed: bool = True) -> None:
         if needed:

@@ -17,6 +17,7 @@ from ._async_runner import AsyncRunner
 from ._base_client import OnChange, check, checked_group, target_of, unix
 from ._core import envelope, flows, requests, retry
 from ._core.effects import RowYielded, TaskUpdated
+from ._core.journal import Journal
 from ._core.pool import PoolLimits
 from ._core.recovery import Submission
 from ._core.uploads import Upload
@@ -220,6 +221,7 @@ class AsyncClient(AsyncRunner):
         to: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         on_progress: Callable[[MapProgress], object] | None = None,
+        journal: Journal | None = None,
         validate: bool = True,
         **options: Unpack[Options],
     ) -> AsyncIterator[MapResult[OutputT]]:
@@ -237,6 +239,8 @@ class AsyncClient(AsyncRunner):
             to: A folder into which the files of each task are downloaded; None downloads nothing.
             overwrite: Whether to replace files that exist.
             on_progress: Called with the progress at each result, and every second.
+            journal: Keeps each task on the disk, such as `unitask.bulk.Journal("job.db")`. A later call with the same
+                inputs goes on, after a crash too, and submits none of them twice.
             validate: Whether to check the inputs against the documents first.
             **options: webhook_url, webhook_secret, service_mode (see `Options`), for all tasks.
 
@@ -244,7 +248,8 @@ class AsyncClient(AsyncRunner):
             An iterator over a `MapResult` for each input; an error of one is its result, and the others go on.
 
         Raises:
-            InvalidInput: An argument cannot be used.
+            InvalidInput: An argument cannot be used, or an input is not the one in the journal.
+            JournalError: The journal cannot be written. What was sent stands in it, or in the notes of this error.
             AuthenticationFailed, PermissionDenied, InsufficientCredit, BudgetExceeded: No more inputs were read, since
                 they would be refused, too; it is raised after the results of the others.
 
@@ -254,7 +259,7 @@ class AsyncClient(AsyncRunner):
         """
         check(on_progress is None or callable(on_progress), "on_progress", on_progress, "a function")
         limits = PoolLimits(concurrency, math.inf if per_second is None else per_second)
-        run = self._map_run(tasks, options, limits, max_usd, timeout, to)
+        run = self._map_run(tasks, options, limits, max_usd, timeout, to, journal)
         run.ordered, run.overwrite, run.validate, run.on_progress = ordered, overwrite, validate, on_progress
         return self._results(run, self._work)
 

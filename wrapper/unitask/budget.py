@@ -7,24 +7,20 @@ from before or after a change. There is no lock: an interruption beside its acqu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from unitask_api.states import State
-
 from ._core.effects import Flow
-from ._core.pricing import CREDITS_PER_USD
+from ._core.pricing import CREDITS_PER_USD, MOST_USD, bill_of
 from ._core.recovery import Submission
 from ._model.task import Outcome, OutputT, Recovery, Task
 from .errors import BudgetExceeded, InvalidInput, SubmissionUncertain, UnitaskError
 
 __all__ = ["Budget"]
 
-BUCKETS = 64
-MOST_USD = 1e12  # of any amount: beyond it is a mistake
+BUCKETS = 64  # parts of `aside`
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +188,7 @@ class Budget:
 def _settled(amounts: _Amounts, task: Task[Any]) -> _Amounts:
     """Return the amounts after a poll: at its end, what is put aside for a task becomes its bill, or is released."""
     aside = amounts.amount(task.id)
-    if not task.done or aside is None:
-        return amounts
-    bill, cost = 0, task.cost_usd
-    if task.state is State.COMPLETED:
-        bill = aside
-        if cost is not None and cost >= 0:
-            bill = math.ceil(Fraction(str(min(cost, MOST_USD))) * CREDITS_PER_USD)
-    return amounts.take_out(task.id, spend=bill)
+    return amounts if not task.done or aside is None else amounts.take_out(task.id, spend=bill_of(task, aside))
 
 
 def _credits(name: str, usd: object) -> int:

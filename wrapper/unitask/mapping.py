@@ -13,7 +13,7 @@ from ._core.pool import Job, Pool, Turn
 from ._model.task import OutputT, Task
 from ._model.timestamp import Timestamp
 from .budget import Budget
-from .errors import TaskFailed, UnitaskError
+from .errors import JournalError, TaskFailed, UnitaskError
 from .inputs import Options, TaskInput
 
 __all__ = ["MapProgress", "MapResult"]
@@ -85,10 +85,10 @@ class MapRun:
     _early: dict[int, MapResult[Any]] = field(default_factory=dict[int, MapResult[Any]])
     _yielded: int = 0
 
-    def next(self, now: float) -> MapTurn | float | None:
+    def next(self, at: Timestamp) -> MapTurn | float | None:
         """Return the next turn of the pool, as `Pool.next`."""
         with self.guard:
-            found = self.pool.next(now)
+            found = self.pool.next(at)
             self.sleeps_until = found if isinstance(found, float) else -math.inf
             return found
 
@@ -124,7 +124,9 @@ class MapRun:
     def result(self, turn: MapTurn) -> MapResult[Any]:
         """Return the result of a job that has ended."""
         job, error = turn.job, cast("UnitaskError | None", turn.error)
-        return MapResult(job.index, job.input, turn.task if error is None else None, error)
+        files = tuple(map(Path, job.row.files)) if job.row is not None else ()
+        files = files if all(file.is_file() for file in files) else ()  # otherwise they are fetched again
+        return MapResult(job.index, job.input, turn.task if error is None else None, error, files)
 
     def brings_forward(self, job: Job[TaskInput[Any]]) -> bool:
         """Whether the worker that waits for the next turn has to look again, after a turn of this job."""
@@ -150,3 +152,8 @@ class MapRun:
             note = f"unitask: {len(named)} tasks were accepted and not yielded; client.wait_all({named}) waits for them"
             log.warning("map was stopped by %s: %s", type(interruption).__name__, note)
             interruption.add_note(note)
+
+
+def is_result(error: Exception) -> bool:
+    """Whether an error is the result of one input; another one ends the call."""
+    return isinstance(error, UnitaskError) and not isinstance(error, JournalError)

@@ -4,7 +4,8 @@ Rules of this file: plain frozen values, except for `Progress`; durations are in
 `at` of a reply.
 """
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -33,6 +34,8 @@ class SendRequest:
     timeout: float | None = None  # None: the client's
     submission: bool = False  # it is paid when it arrives
     progress: Progress = field(default_factory=Progress, repr=False, compare=False)  # updated by the client
+    # Called just before it is sent; an exception means that it was not.
+    check: Callable[[], object] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,13 @@ class RowYielded:
     """Report a row of the history; reply with a `Resumed`."""
 
     row: HistoryRow
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Wait until a change of a journal is on the disk; reply with a `Resumed`. The flow reads the result."""
+
+    change: Future[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ class Resumed:
     notification_of: str | None = None  # the task whose notification ended the sleep; None when the time has passed
 
 
-Step: TypeAlias = SendRequest | Sleep | TaskUpdated | RowYielded
+Step: TypeAlias = SendRequest | Sleep | TaskUpdated | RowYielded | Write
 Reply: TypeAlias = Response | TransportFailure | Resumed
 Flow: TypeAlias = Generator[Step, Reply, T]
 

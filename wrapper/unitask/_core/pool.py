@@ -9,7 +9,7 @@ account ends the submissions; tasks that were accepted are waited for.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar, cast
@@ -17,10 +17,13 @@ from typing import Any, Generic, TypeVar, cast
 from unitask_api.states import State
 
 from .. import errors
-from .._model.task import Task
+from .._model.task import Outcome, Task
 from .._model.timestamp import Timestamp
 from . import envelope
 from .effects import Flow, Reply, Response, Resumed, Sleep, TaskUpdated
+from .journal import Row, RowState
+from .ledger import Found, Ledger, read_outcome
+from .pricing import bill_of
 from .recovery import Submission
 from .retry import RETRY_AFTER_CAP, Timeouts, clamp_retry_after
 from .waiting import Waiting
@@ -32,6 +35,7 @@ LEAST_SPACING = 0.02  # seconds between two submissions after the first HTTP 429
 MOST_SPACING = 10.0
 RECOVERY = 0.9  # each accepted submission shortens the spacing by this factor
 SAFETY_NET = 60.0  # seconds between polls of a task whose end a webhook reports
+GATHERING = 2.0  # seconds for which submissions without an answer gather, to be searched in one reading
 # Another submission would be refused, too.
 _ACCOUNT_ERRORS = (errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied)
 
@@ -54,17 +58,20 @@ class Job(Generic[InputT]):
     due: float = math.nan  # when its next turn is; NaN during a turn
     submission: Submission | None = None
     flow: Flow[Task[Any]] | None = None  # of its submission
+    held: int | None = None  # credits that its task may cost; None if that is unknown
+    uncertain: errors.SubmissionUncertain | None = None  # its task may have been accepted
     waiting: Waiting[Any] | None = None  # once its task is accepted
+    row: Row | None = None  # of an earlier call: its result, or its lost submission
     is_notified: bool = False  # a notification came during a turn
 
 
 @dataclass(slots=True, eq=False)
 class Turn(Generic[InputT]):
-    """The request that is due for a job, and how it ended."""
+    """What is due for a job, and how it ended."""
 
     job: Job[InputT]
     began: float
-    task: Task[Any] | None = None  # accepted, or completed
+    task: Task[Any] | None = None  # accepted, or ended
     error: Exception | None = None
     pause: float | None = None  # seconds until the submission goes on
     limited: float | None = None  # Retry-After of HTTP 429; NaN without one
@@ -87,6 +94,7 @@ class Pool(Generic[InputT]):
     inputs: Iterator[InputT] | None
     limits: PoolLimits
     timeouts: Timeouts
+    ledger: Ledger | None = None
     counts: Counts = field(default_factory=Counts)
     stopped_by: Exception | None = None  # why no more inputs are read
     is_closed: bool = False
@@ -94,7 +102,10 @@ class Pool(Generic[InputT]):
     _queue: list[tuple[float, int, Job[InputT]]] = field(default_factory=list[Any])  # a heap; may have outdated entries
     _ready: list[Job[InputT]] = field(default_factory=list["Job[InputT]"])  # to be submitted before others are read
     _blocked: list[Job[InputT]] = field(default_factory=list["Job[InputT]"])  # refused by a budget that holds others
+    _lost: list[Job[InputT]] = field(default_factory=list["Job[InputT]"])  # to be searched
+    _search: Job[Any] = field(default_factory=lambda: Job[Any](-1, None))  # stands for the search of all these
     _puts: int = 0  # into the queue, so that its entries have an order
+    _unfinished: int = 0  # jobs without a result
     _untaken: int = 0  # jobs whose result was not taken
     _turns: int = 0  # that go on
     _paused_at: float = -math.inf
@@ -103,11 +114,12 @@ class Pool(Generic[InputT]):
     _next_submission: float = -math.inf
     _spacing: float = 0.0  # seconds between submissions, besides `per_second`
 
-    def next(self, now: float) -> Turn[InputT] | float | None:
+    def next(self, at: Timestamp) -> Turn[InputT] | float | None:
         """Return the turn that is due, else the time (monotonic) at which one is, else None: all have ended.
 
         The time is infinite if only the end of a turn, or the taking of a result, brings the next one.
         """
+        now = at.monotonic
         if self.is_closed:
             return None
         while self._queue and self._is_outdated(now):
@@ -117,16 +129,19 @@ class Pool(Generic[InputT]):
             due = min(due, self._next_submission)
         due = max(due, self._paused_until)
         if due > now:
-            return due if due < math.inf or self._untaken else None
+            return due if due < math.inf or self._unfinished or self.inputs is not None else None
         if self._queue and self._queue[0][0] <= now:
             job: Job[InputT] | None = heappop(self._queue)[2]
         else:
-            job = self._read()
-            self._next_submission = max(now, self._next_submission) + max(self._spacing, 1.0 / self.limits.per_second)
+            job = self._read(at)
         if job is None:
-            return self.next(now)
+            return self.next(at)
         job.due, self._turns = math.nan, self._turns + 1
         return Turn(job, now)
+
+    def is_search(self, turn: Turn[InputT]) -> bool:
+        """Whether a turn is `search`."""
+        return turn.job is self._search
 
     def _is_outdated(self, now: float) -> bool:
         """Whether the first entry of the queue is none of its job, or of a poll that is postponed."""
@@ -142,19 +157,40 @@ class Pool(Generic[InputT]):
             return True
         return self.inputs is not None and not self._blocked and not self.is_full
 
-    def _read(self) -> Job[InputT] | None:
+    def _read(self, at: Timestamp) -> Job[InputT] | None:
+        """Return the next job to submit, or that has its result; None if there is none, or another turn is due."""
         if self._ready:
-            return self._ready.pop(0)
+            return self._paced(self._ready.pop(0), at)
         try:
             job = Job(self.counts.read, next(self.inputs or iter(())))
+            job.row = self.ledger.take(job.index, job.input) if self.ledger else None
         except StopIteration:
             self.inputs = None
             return None
-        except Exception as error:  # of the caller's iterator
+        except Exception as error:  # of the caller's iterator, or of the journal
             self._stop(error)
             return None
-        self.counts.read, self._untaken = self.counts.read + 1, self._untaken + 1
+        self.counts.read, self._unfinished, self._untaken = job.index + 1, self._unfinished + 1, self._untaken + 1
+        if job.row is None:
+            return self._paced(job, at)
+        if job.row.state in (RowState.DONE, RowState.FAILED):
+            return job
+        self._continue(job, job.row, at)
+        return None
+
+    def _paced(self, job: Job[InputT], at: Timestamp) -> Job[InputT]:
+        spacing = max(self._spacing, 1.0 / self.limits.per_second)
+        self._next_submission = max(at.monotonic, self._next_submission) + spacing
         return job
+
+    def _continue(self, job: Job[InputT], row: Row, at: Timestamp) -> None:
+        """Go on with the task of an earlier call."""
+        job.held = row.held
+        if row.state is RowState.SENT and row.task_id is not None:
+            self._wait(job, row.task_id, at, None)
+            self._put(job, at.monotonic)
+        else:
+            self._lose(job, at.monotonic)
 
     def submit(self, turn: Turn[InputT], now: Timestamp, flow: Flow[Task[Any]] | None = None) -> Flow[None]:
         """Make the submission of a job up to its next pause, or to its end; `flow` begins it."""
@@ -173,7 +209,7 @@ class Pool(Generic[InputT]):
                     step = flow.throw(error)
                     continue
                 now = reply.at
-                turn.limited = _limit(reply)
+                turn.limited = turn.limited if isinstance(reply, Resumed) else _limit(reply)
                 step = flow.send(reply)
             turn.pause = step.seconds
         except StopIteration as end:
@@ -183,8 +219,8 @@ class Pool(Generic[InputT]):
 
     def poll(self, turn: Turn[InputT], now: Timestamp) -> Flow[None]:
         """Poll the task of a job once."""
-        waiting = turn.job.waiting
-        assert waiting is not None
+        job = turn.job
+        waiting = cast("Waiting[Any]", job.waiting)
         try:
             reply = yield waiting.request(now.monotonic)
             turn.limited = _limit(reply)
@@ -194,17 +230,46 @@ class Pool(Generic[InputT]):
                 yield TaskUpdated(changed)
             if waiting.ended and waiting.last is not None:
                 turn.task = waiting.last
+                if self.ledger is not None:
+                    yield from self.ledger.end(job.index, turn.task, bill_of(turn.task, job.held or 0))
                 if turn.task.state is not State.COMPLETED:
                     turn.error = waiting.with_polls(envelope.task_failed(turn.task))
         except Exception as error:
             turn.error = error
 
+    def take_lost(self) -> list[Job[InputT]]:
+        """Return the jobs to search; for each, `uncertain` has to be set before `search`."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def search(self, turn: Turn[InputT], lost: Sequence[Job[InputT]]) -> Flow[None]:
+        """Search the tasks of submissions without an answer, and go on with their jobs."""
+        assert self.ledger is not None
+        try:
+            found = yield from self.ledger.search({job.index: job.uncertain for job in lost if job.uncertain})
+            at = (yield Sleep(0)).at
+        except Exception as error:
+            turn.error = error
+            return
+        for job in lost:
+            became = found.get(job.index, Found())
+            job.row = job.flow = job.submission = None
+            if became.outcome is Outcome.ABSENT:
+                job.uncertain = None
+                self._ready.append(job)
+                continue
+            if became.task is not None:
+                self._wait(job, became.task.id, at, became.task)
+            self._put(job, at.monotonic)  # without a task, its turn is its end
+
     def finish(self, turn: Turn[InputT], at: Timestamp) -> bool:
         """Take back a turn; return whether the job has its result: `turn.error`, else `turn.task`."""
         job, now, self._turns = turn.job, at.monotonic, self._turns - 1
+        if self.is_search(turn):
+            return False
         if turn.limited is not None and turn.began > self._paused_at:  # one that began before says nothing new
             self._slow_down(turn.limited, now)
-        if job.waiting is None and turn.task is not None:
+        if job.waiting is None and turn.task is not None and job.row is None:
             self._accept(job, turn.task, at)
         pause = turn.pause
         if job.waiting is not None and turn.error is None and not job.waiting.ended:
@@ -215,12 +280,22 @@ class Pool(Generic[InputT]):
         if turn.error is None and pause is not None:
             self._put(job, now if job.is_notified else now + pause)
             return False
-        if isinstance(turn.error, errors.BudgetExceeded) and job.waiting is None and (self.waiting or self._turns):
-            job.flow = job.submission = None
-            self._blocked.append(job)
+        if job.waiting is None and self._is_put_back(job, turn.error, now):
             return False
         self._end(turn)
         return True
+
+    def _is_put_back(self, job: Job[InputT], error: Exception | None, now: float) -> bool:
+        """Keep a job whose submission may still succeed, or may have done so."""
+        if isinstance(error, errors.BudgetExceeded) and (self.waiting or self._turns or self._lost):
+            job.flow = job.submission = None
+            self._blocked.append(job)
+            return True
+        if isinstance(error, errors.SubmissionUncertain) and self.ledger is not None and job.uncertain is None:
+            job.uncertain = error
+            self._lose(job, now)
+            return True
+        return False
 
     @property
     def is_full(self) -> bool:
@@ -243,22 +318,40 @@ class Pool(Generic[InputT]):
         """Begin no more turns."""
         self.is_closed = True
 
+    def known(self, turn: Turn[InputT]) -> bool:
+        """Whether the result of a job is known without a request; set it."""
+        job = turn.job
+        if job.uncertain is not None:
+            turn.error = job.uncertain
+        elif job.row is not None:
+            outcome = read_outcome(job.row)
+            turn.task, turn.error = (outcome, None) if isinstance(outcome, Task) else (None, outcome)
+        return turn.task is not None or turn.error is not None
+
     def _put(self, job: Job[InputT], due: float) -> None:
         job.due, job.is_notified = due, False
         self._puts += 1
         heappush(self._queue, (due, self._puts, job))
 
+    def _lose(self, job: Job[InputT], now: float) -> None:
+        self._lost.append(job)
+        if len(self._lost) == 1:
+            self._put(self._search, now + GATHERING)
+
     def _accept(self, job: Job[InputT], task: Task[Any], now: Timestamp) -> None:
-        kind = type(job.input).__name__
         job.flow = job.submission = None
-        least = SAFETY_NET if self.limits.has_webhook else 0.0
-        settings: dict[str, Any] = {"least_pause": least, "keeps": False, "last": task}
-        job.waiting = Waiting(task.id, task.output_type, kind, self.timeouts, now, **settings)
-        self.waiting[task.id] = job
+        self._wait(job, task.id, now, task)
         self._pauses, self._spacing = 0, self._spacing * RECOVERY
 
+    def _wait(self, job: Job[InputT], task_id: str, now: Timestamp, task: Task[Any] | None) -> None:
+        kind, output = type(job.input).__name__, cast("Any", job.input).output_type()
+        least = SAFETY_NET if self.limits.has_webhook else 0.0
+        settings: dict[str, Any] = {"least_pause": least, "keeps": False, "last": task}
+        job.waiting = Waiting(task_id, output, kind, self.timeouts, now, exists=True, **settings)
+        self.waiting[task_id] = job
+
     def _end(self, turn: Turn[InputT]) -> None:
-        job, task, error = turn.job, turn.task, turn.error
+        job, task, error, self._unfinished = turn.job, turn.task, turn.error, self._unfinished - 1
         if job.waiting is not None:
             self.waiting.pop(job.waiting.task_id, None)
         elif isinstance(error, (*_ACCOUNT_ERRORS, errors.BudgetExceeded)):

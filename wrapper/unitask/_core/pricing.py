@@ -11,10 +11,13 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from unitask_api import contract
+from unitask_api.states import State
 
 from .._model._json import is_list, is_object, same
 from .._model.task import CREDITS_PER_USD as CREDITS_PER_USD
+from .._model.task import Task
 
+MOST_USD = 1e12  # of any amount: beyond it is a mistake
 LARGEST = 10**12  # of any unit: beyond it is a mistake
 
 Measure: TypeAlias = Callable[[str, Any], Fraction | None]  # reads pixels, seconds or frames of a file
@@ -33,6 +36,14 @@ def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
     if rate is None or units is None:
         return None
     return math.ceil(Fraction(str(rate["usd"])) * CREDITS_PER_USD * units)
+
+
+def bill_of(task: Task[Any], estimate: int) -> int:
+    """Return what a task that has ended costs, in credits; the estimate if the provider does not say."""
+    cost = task.cost_usd
+    if task.state is not State.COMPLETED:
+        return 0
+    return estimate if cost is None or cost < 0 else math.ceil(Fraction(str(min(cost, MOST_USD))) * CREDITS_PER_USD)
 
 
 def _rate(rates: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> dict[str, Any] | None:

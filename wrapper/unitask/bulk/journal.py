@@ -1,8 +1,9 @@
 """The journal of a job in one SQLite file.
 
-Rules of this file: one thread writes, and one transaction holds all that waits (group commit). A future is done after
-its commit. A change that could not be written is kept, and written before the next one, unless it is an intent. The
-process that writes holds a lock of the system on FILE-lock, which ends with the process. Totals are kept by triggers.
+Rules of this file: one thread writes, and one transaction holds all that came while the last one was written. A future
+is done after its commit. A change that could not be written is kept, and written before the next one, unless it is an
+intent. The process that writes holds a lock of the system on FILE-lock, which ends with the process. Totals are kept by
+triggers.
 """
 
 import json
@@ -22,7 +23,6 @@ from ..errors import InvalidInput, JournalError
 APPLICATION: Final = 0x756A6F62  # "ujob", in the header of the file
 VERSION: Final = 1
 BUSY_SECONDS: Final = 30.0  # for which another program may write to the file
-GATHERING: Final = 0.005  # seconds between commits while several changes wait: each costs some 0.15 ms of CPU
 PAGE: Final = 1000  # rows that are read at once
 SCHEMA: Final = """
 CREATE TABLE job (account TEXT, base_url TEXT, money_limit INTEGER, kind TEXT, created INTEGER NOT NULL);
@@ -238,18 +238,12 @@ class Journal(JournalReader):
 
     def _run(self) -> None:
         """Write until the journal is closed; a thread runs this."""
-        begun, are_many = 0.0, False
         while (write := self._queue.get()) is not None:
-            if are_many and (pause := begun + GATHERING - time.monotonic()) > 0:
-                time.sleep(pause)
-            begun, writes = time.monotonic(), [write]
-            try:
+            writes = [write]
+            with suppress(Empty):
                 while (more := self._queue.get_nowait()) is not None:
                     writes.append(more)
                 self._queue.put(None)
-            except Empty:
-                pass
-            are_many = len(writes) > 1
             self._write(writes)
 
     def _write(self, writes: list[_Write]) -> None:

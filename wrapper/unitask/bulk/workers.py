@@ -77,6 +77,10 @@ RELEASE: Final = (
     "UPDATE shard SET lease = '-infinity', done = %s"
     " WHERE owner = %s AND job = %s AND number = %s AND lease > clock_timestamp() RETURNING number"
 )
+REFUSED: Final = (
+    "INSERT INTO task (job, key, digest, state, intent, held, spent, outcome, files)"
+    " VALUES (%s, %s, '', 'failed', '', 0, 0, %s, '[]') ON CONFLICT (job, key) DO NOTHING"
+)
 OPEN_TASKS: Final = (
     "SELECT number, count(*) FROM task JOIN shard ON shard.job = task.job AND number = key / %s"
     " WHERE task.job = %s AND state IN ('sending', 'sent') AND NOT done GROUP BY number"
@@ -293,15 +297,19 @@ class _Holder:
 
     async def run(self, shard: Shard) -> bool:
         """Work on a shard, and give it back; return whether it is done now."""
-        is_done = False
+        is_done, refused = False, list[tuple[int, int, str]]()
         try:
             while not shard.limits.concurrency and not shard.is_lost:  # `renew` divides again
                 await asyncio.sleep(self.lease / (2 * RENEWALS))
             inputs, options = await self.do(lambda at: _inputs(at, shard))
             journal = await asyncio.to_thread(PostgresJournal, self.url, shard)
             try:
-                async for _ in cast("Any", self.client).map(inputs, journal=journal, **{**options, **self._options}):
-                    pass
+                async for result in cast("Any", self.client).map(
+                    inputs, journal=journal, **{**options, **self._options}
+                ):
+                    if result.error is not None:
+                        told = {"error": type(result.error).__name__, "message": str(result.error)}
+                        refused.append((shard.job, shard.first + result.index, json.dumps(told)))
             finally:
                 await asyncio.to_thread(journal.close)
             is_done = True
@@ -310,10 +318,10 @@ class _Holder:
                 raise
             _log.warning("shard %d of job %d: %s", shard.number, shard.job, LOST)
         finally:
-            values = (is_done, self._owner, shard.job, shard.number)
-            freed = await self.do(lambda at: at.execute(RELEASE, values).fetchone())
             self._held.discard(shard)
-        return is_done and freed is not None
+            values = (is_done, self._owner, shard.job, shard.number)
+            is_done = await self.do(lambda at: _release(at, values, refused)) and is_done
+        return is_done
 
     def _until(self) -> float:
         """Return when the last request may leave after a renewal that begins now."""
@@ -451,6 +459,15 @@ def _divide(at: Cursor, *, job: int, mine: Sequence[Shard]) -> None:
             places[number], rates[number] = max(shard.limits.concurrency, going_on.get(number, 0)), rate
         values = (shard.limits.concurrency, rates[number], job, number)
         at.execute("UPDATE shard SET places = %s, rate = %s WHERE job = %s AND number = %s", values)
+
+
+def _release(at: Cursor, values: tuple[bool, str, int, int], refused: Sequence[tuple[int, int, str]]) -> bool:
+    """Give a shard back, done or not; return False if another worker has it. Inputs without a task get a row, too."""
+    if at.execute(RELEASE, values).fetchone() is None:
+        return False
+    if values[0]:
+        at.executemany(REFUSED, refused)
+    return True
 
 
 def _status(at: Cursor, job: int) -> JobStatus:

@@ -1,0 +1,154 @@
+"""Kill workers of a job on PostgreSQL, stop one for longer than its lease, crash the database, and count.
+
+    .venv/bin/python -m scripts.kill_workers --inputs 1000 --kills 20
+
+Exits with 1 if an input was lost or submitted twice, or if an amount differs from the ledger of the local provider.
+"""
+
+import argparse
+import asyncio
+import collections
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from unitask import AsyncClient, tasks
+from unitask.bulk import workers
+
+from wrapper.tests.postgres import Server, running_server
+
+KEY = "key-of-the-job"
+CREDITS_PER_USD = 10**7
+
+
+@contextmanager
+def provider(speed: float) -> Iterator[str]:
+    """Run the local provider in a process of its own."""
+    command = ["-m", "unitask", "sandbox", "--port", "0", "--speed", str(speed), "--concurrency", "5000"]
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([sys.executable, *command, "--key", f"{KEY}=1000"], stdout=output)
+        try:
+            while process.poll() is None:
+                output.seek(0)
+                if found := re.search(r"http://127\.0\.0\.1:\d+", output.read()):
+                    yield found[0]
+                    break
+                time.sleep(0.1)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def client(base_url: str) -> AsyncClient:
+    return AsyncClient(api_key=KEY, base_url=base_url)
+
+
+class Run:
+    """A job, and the processes that work on it."""
+
+    def __init__(self, server: Server, base_url: str, options: argparse.Namespace) -> None:
+        self.server, self.base_url, self.options = server, base_url, options
+        self.chance = random.Random(options.seed)
+        self.inputs = [
+            tasks.FluxSchnellTxt2Img(prompt=f"input {n}", width=128, height=128) for n in range(options.inputs)
+        ]
+        self.price = self.inputs[0].estimate_usd() or 0.0
+        limits = {"max_usd": self.price * len(self.inputs), "concurrency": options.concurrency, "per_second": 200.0}
+        mark = "http://127.0.0.1:9/hook"  # nothing listens there
+        self.job = workers.submit(
+            server.url, client(base_url), self.inputs, shard_size=options.shard, webhook_url=mark, **limits
+        )
+        self.workers = [self.start() for _ in range(options.workers)]
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        options = ["--worker", self.server.url, self.base_url, str(self.job), "--lease", str(self.options.lease)]
+        return subprocess.Popen([sys.executable, "-m", "scripts.kill_workers", *options])
+
+    def play(self) -> None:
+        """Do harm until the job is done."""
+        kills, crashes, stops, harm = 0, 0, 0, 0.0
+        while not (found := workers.status(self.server.url, self.job)).is_done:
+            self.workers = [self.start() if worker.poll() is not None else worker for worker in self.workers]
+            ended = sum(found.totals.counts[state] for state in ("done", "failed", "unknown")) / len(self.inputs)
+            if stops == 0 and ended > 0.15:
+                stops += 1
+                self.say(found, "stop a worker for longer than its lease")
+                sleeper = self.chance.choice(self.workers)
+                sleeper.send_signal(signal.SIGSTOP)
+                self.wakes = time.monotonic() + 1.5 * self.options.lease
+            elif stops == 1 and time.monotonic() > self.wakes:
+                stops += 1
+                self.say(found, "let it go on")
+                sleeper.send_signal(signal.SIGCONT)
+            elif crashes < 2 and ended > (0.3, 0.6)[crashes]:
+                crashes += 1
+                self.say(found, "crash the database")
+                self.server.stop()
+                time.sleep(1)
+                self.server.start()
+            elif kills < self.options.kills and time.monotonic() > harm:
+                kills += 1
+                self.say(found, f"kill -9, number {kills}")
+                victim = self.chance.choice([worker for worker in self.workers if stops != 1 or worker is not sleeper])
+                victim.kill()
+                harm = time.monotonic() + self.chance.uniform(0.2, 2.0) * self.options.pause
+            time.sleep(0.2)
+        for worker in self.workers:
+            worker.send_signal(signal.SIGCONT)
+            worker.wait()
+
+    def say(self, found: workers.JobStatus, event: str) -> None:
+        counts = {state.value: count for state, count in found.totals.counts.items() if count}
+        print(f"{time.monotonic() - BEGUN:6.1f} s  {counts}  {event}", flush=True)
+
+    def check(self) -> bool:
+        """Compare the job with the tasks of the provider."""
+        found = workers.status(self.server.url, self.job)
+        self.say(found, "done")
+        answer = httpx.get(f"{self.base_url}/_sandbox/tasks", headers={"x-api-key": KEY}, timeout=60).json()
+        listed = answer["tasks"] if isinstance(answer, dict) else answer
+        sent = collections.Counter(task["input"]["prompt"] for task in listed)
+        balance = httpx.get(f"{self.base_url}/_sandbox/accounts", timeout=60).json()
+        spent, held = (amount / CREDITS_PER_USD for amount in (found.totals.spent, found.totals.held))
+        lost = [task.prompt for task in self.inputs if not sent[task.prompt]]
+        twice = [prompt for prompt, count in sent.items() if count > 1]
+        print(f"{len(self.inputs)} inputs, {sum(sent.values())} tasks: {len(lost)} lost, {len(twice)} double")
+        print(f"spent by the job {spent:.7f} USD, held {held:.7f}, limit {self.price * len(self.inputs):.7f}")
+        print(f"ledger of the provider: {balance}")
+        return not lost and not twice
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--inputs", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--pause", type=float, default=4.0, help="seconds between kills, about")
+    parser.add_argument("--lease", type=float, default=10.0)
+    parser.add_argument("--shard", type=int, default=50)
+    parser.add_argument("--concurrency", type=int, default=100)
+    parser.add_argument("--speed", type=float, default=4.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--worker", nargs=3)
+    options = parser.parse_args()
+    if options.worker:
+        url, base_url, job = options.worker
+        asyncio.run(workers.work(url, client(base_url), job=int(job), lease=options.lease))
+        return 0
+    print(f"seed {options.seed}")
+    with running_server() as server, provider(options.speed) as base_url:
+        run = Run(server, base_url, options)
+        run.play()
+        return 0 if run.check() else 1
+
+
+BEGUN = time.monotonic()
+if __name__ == "__main__":
+    sys.exit(main())

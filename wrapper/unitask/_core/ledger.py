@@ -1,0 +1,168 @@
+"""What one call of `map` writes into a journal, and what an earlier call has left there.
+
+Rules of this file: a request is sent only after its row is on the disk, and nothing waits between the two. A row is
+deleted only if its task provably was not accepted. A result is reported after its row was written.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unitask_api.outputs import output_type
+
+from .. import errors
+from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
+from . import envelope
+from .effects import Flow, SendRequest, Sleep, Write
+from .journal import Journal, Row, RowState, Verdict
+from .recovery import Submission, adopt
+
+
+class Found(NamedTuple):
+    """What became of a submission that was searched."""
+
+    outcome: Outcome = Outcome.UNCLEAR
+    task: Task[Any] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Ledger:
+    """The journal of one call of `map`.
+
+    Attributes:
+        rows: What an earlier call has left, by the number of the input; a row is taken out when its input is read.
+        own: The tasks of this job, so that a search does not take one for another.
+    """
+
+    journal: Journal
+    digest: Callable[[Any], str]  # of an input
+    find: Callable[[list[errors.SubmissionUncertain], Mapping[str, str]], Flow[list[Recovery]]]
+    limit_usd: float | None = None
+    rows: dict[int, Row] = field(default_factory=dict[int, Row])
+    own: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        for row in self.journal.rows():
+            self.rows[row.key] = row
+            if row.task_id is not None:
+                self.own[row.task_id] = str(row.key)
+
+    def take(self, index: int, given: Any) -> Row | None:
+        """Return the row of an input, if there is one; raise InvalidInput if it is the row of another input."""
+        row = self.rows.pop(index, None)
+        if row is not None and row.digest != self.digest(given):
+            raise errors.InvalidInput(
+                f"input {index} is not the one in the journal: give the same inputs in their order, or a new journal"
+            )
+        return row
+
+    def submission(
+        self,
+        index: int,
+        given: Any,
+        held: int | None,
+        flow: Flow[Task[Any]],
+        submission: Submission,
+        *,
+        with_fields: bool,
+    ) -> Flow[Task[Any]]:
+        """Write a row before a submission is sent, and its task when it was accepted; see `Submission.to_json`."""
+        written, reply = False, None
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, SendRequest) and step.submission:
+                    if not written:
+                        yield from self._intend(index, given, held, submission, with_fields=with_fields)
+                        written = True
+                    step = replace(step, check=self.journal.check)
+                try:
+                    reply = yield step
+                except BaseException as error:
+                    step = flow.throw(error)
+                    continue
+                step = flow.send(reply)
+        except StopIteration as end:
+            task: Task[Any] = end.value
+        except (errors.SubmissionUncertain, errors.JournalError):
+            raise
+        except errors.UnitaskError as error:
+            if written and error.task_id is None:
+                yield from self._write(self.journal.withdrawn(index))
+            raise
+        yield from self.accept(index, task.id)
+        return task
+
+    def accept(self, index: int, task_id: str) -> Flow[None]:
+        """Write which task a row has."""
+        self.own[task_id] = str(index)
+        yield from self._write(self.journal.accepted(index, task_id), task_id)
+
+    def end(self, index: int, task: Task[Any], spent: int) -> Flow[None]:
+        """Write how a task has ended, and what it cost, in credits."""
+        state = RowState.DONE if task.state == "completed" else RowState.FAILED
+        outcome = json.dumps(task.raw, separators=(",", ":"))
+        yield from self._write(self.journal.ended(index, state, outcome, spent), task.id)
+
+    def keep(self, index: int, files: Sequence[Path]) -> Flow[None]:
+        """Write which files a result has."""
+        yield from self._write(self.journal.written(index, [str(path) for path in files]))
+
+    def search(self, lost: Mapping[int, errors.SubmissionUncertain]) -> Flow[dict[int, Found]]:
+        """Search tasks that may have been accepted, by the number of their input, and write what was found.
+
+        A task with the same input is taken for the one that is searched: it has the result that is wanted.
+        """
+        found = yield from self.find(list(lost.values()), self.own)
+        results: dict[int, Found] = {}
+        for index, recovery, task in zip(lost, found, adopt(found), strict=True):
+            results[index] = Found(recovery.outcome, task)
+            if task is not None:
+                yield from self.accept(index, task.id)
+            elif recovery.outcome is Outcome.ABSENT:
+                yield from self._write(self.journal.withdrawn(index))
+            else:
+                outcome = json.dumps({"reason": recovery.reason})
+                yield from self._write(self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+        return results
+
+    def _intend(
+        self, index: int, given: Any, held: int | None, submission: Submission, *, with_fields: bool
+    ) -> Flow[None]:
+        if self.limit_usd is not None and held is None:
+            raise self._over(None)
+        intent = submission.to_json((yield Sleep(0)).at, with_fields=with_fields)
+        change = self.journal.intent(index, self.digest(given), intent, held or 0)
+        yield Write(change)
+        match change.result():
+            case Verdict.OVER:
+                raise self._over(held)
+            case Verdict.LOST:
+                raise errors.JournalError("another worker has taken over this part of the job; nothing was sent")
+            case _:
+                pass
+
+    def _over(self, held: int | None) -> errors.BudgetExceeded:
+        totals = self.journal.totals()
+        spent, kept = totals.spent / CREDITS_PER_USD, totals.held / CREDITS_PER_USD
+        usd = None if held is None else held / CREDITS_PER_USD
+        limit = spent + kept if self.limit_usd is None else self.limit_usd
+        return errors.BudgetExceeded("the next task", estimate_usd=usd, limit_usd=limit, spent_usd=spent, held_usd=kept)
+
+    def _write(self, change: Future[None], task_id: str | None = None) -> Flow[None]:
+        yield Write(change)
+        try:
+            change.result()
+        except errors.JournalError as error:
+            error.task_id = task_id
+            raise
+
+
+def read_outcome(row: Row) -> Task[Output] | errors.UnitaskError:
+    """Return the task of a row that is DONE, or the error of one that is FAILED."""
+    said = json.loads(row.outcome or "{}")
+    task = Task(said, output_type(said.get("model"), said.get("task_type"), said.get("input")))
+    return task if row.state is RowState.DONE else envelope.task_failed(task)
