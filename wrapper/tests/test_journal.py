@@ -164,7 +164,7 @@ def test_change_is_written_even_if_its_caller_is_cancelled(journal: Journal) -> 
 def test_one_process_writes_and_others_read(journal: Journal, path: Path) -> None:
     sent(journal, 0)
     command = [sys.executable, "-c", WRITER, str(path), "1"]
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert second.returncode == 1
     assert f"JournalError: another process, or another Journal of this one, runs the job of {path}" in second.stderr
