@@ -30,6 +30,7 @@ Cursor = psycopg.Cursor[TupleRow]
 _log = logging.getLogger("unitask")
 
 PATIENCE: Final = 600.0  # seconds for which a database that does not answer is tried again
+FIRST_PAUSE: Final = 0.1  # seconds before it is tried again; doubled each time
 GATHERING: Final = 0.01  # seconds between commits while several changes wait
 SAFE_PART: Final = 0.8  # of a lease, in which a request may leave
 # The server ends a transaction whose process was stopped, so that its locks keep no other worker waiting.
@@ -116,7 +117,7 @@ class Database:
         Raises:
             JournalError: The database could not be used for this many seconds.
         """
-        end, pause = time.monotonic() + patience, 0.1
+        end, pause = time.monotonic() + patience, FIRST_PAUSE
         while True:
             try:
                 with self._lock:
@@ -124,7 +125,8 @@ class Database:
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if self._closed.is_set() or time.monotonic() >= end:
                     raise _unreachable(error) from error
-                _log.warning("the database of the job: %s: trying again for %.0f s", error, end - time.monotonic())
+                if pause == FIRST_PAUSE:
+                    _log.warning("the database of the job: %s: trying again for %.0f s", error, patience)
             self._closed.wait(pause)
             pause = min(5.0, 2 * pause)
 
