@@ -75,7 +75,7 @@ class Run:
 
     def play(self) -> None:
         """Do harm until the job is done."""
-        kills, crashes, stops, harm = 0, 0, 0, 0.0
+        kills, crashes, stops, harm = 0, 0, 0, time.monotonic() + self.options.pause
         while not (found := workers.status(self.server.url, self.job)).is_done:
             self.workers = [self.start() if worker.poll() is not None else worker for worker in self.workers]
             ended = sum(found.totals.counts[state] for state in ("done", "failed", "unknown")) / len(self.inputs)
@@ -114,7 +114,7 @@ class Run:
         """Compare the job with the database of the provider."""
         found = workers.status(self.server.url, self.job)
         self.say(found, "done")
-        (path,) = folder.glob("*.db")
+        path = folder / "sandbox.sqlite3"
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
             sent = collections.Counter(
                 json.loads(given)["prompt"] for (given,) in db.execute("SELECT input FROM tasks")
@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--pause", type=float, default=4.0, help="seconds between kills, about")
+    parser.add_argument("--pause", type=float, default=8.0, help="seconds between kills, about")
     parser.add_argument("--lease", type=float, default=10.0)
     parser.add_argument("--shard", type=int, default=50)
     parser.add_argument("--concurrency", type=int, default=100)
