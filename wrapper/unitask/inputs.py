@@ -286,7 +286,8 @@ def with_absolute_paths(task: TaskT) -> TaskT:
     reader = _Absolute(validate=False, uploads=False)
     rules = _media_rules(contract.task_types()[type(task).__name__].input)
     given = {name: value for name, value in task.values().items() if name in rules}
-    return replace(cast("Any", task), **{name: reader.read(name, value, rules[name]) for name, value in given.items()})
+    read = {name: reader.read(name, value, rules[name]) for name, value in given.items()}
+    return cast("TaskT", replace(cast("Any", task), **read))
 
 
 def _body_problems(
