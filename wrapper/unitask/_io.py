@@ -207,7 +207,9 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
     async def _settled(self, change: Future[Any]) -> None:
         """Wait for a change of a journal, whatever its outcome."""
         if not change.done():
-            await asyncio.wait([asyncio.wrap_future(change)])
+            settled = asyncio.wrap_future(change)
+            settled.add_done_callback(lambda one: one.cancelled() or one.exception())  # or asyncio logs it, too
+            await asyncio.wait([settled])
 
     def _check_on_change(self, on_change: OnChange | None) -> None:
         check(on_change is None or callable(on_change), "on_change", on_change, "a function")

@@ -31,6 +31,7 @@ from .._core.ledger import read_outcome
 from .._core.pricing import CREDITS_PER_USD
 from .._terminal import dollars, put, say
 from ..async_client import AsyncClient
+from ..download import check_destination
 from ..inputs import AdvisoryWarning, TaskInput, with_absolute_paths
 from ..mapping import MapProgress, MapResult
 from ..media import from_home
@@ -139,9 +140,16 @@ def _run(options: argparse.Namespace) -> int:
     if not options.to:
         raise errors.InvalidInput("--to is empty: give a folder")
     options.to = os.path.join(os.path.abspath(options.to), "")  # noqa: PTH100, PTH118 - the slash says: a folder
-    options.file = options.file.absolute()
-    place = options.journal or Path(os.path.relpath(options.file.with_suffix(".db")))
-    source = InputFile(options.file, options.task)
+    file: Path = options.file.absolute()
+    options.file, place = file, options.journal or Path(os.path.relpath(file.with_suffix(".db")))
+    source = InputFile(file, options.task)
+    try:
+        check_destination(options.to)
+    except errors.InvalidInput as error:  # a full disk, too
+        say(f"unitask: {_reason(error)}")
+        if place.exists():
+            say(f"unitask: then `{_resuming(place, options)}` goes on")
+        return 1
     with contextlib.closing(Journal(place)) as journal, _advice_reported(), contextlib.chdir(source.path.parent):
         return asyncio.run(
             _work(source, journal, options, _Report(source, journal, options, _resuming(place, options)))
@@ -152,8 +160,9 @@ def _resume(options: argparse.Namespace) -> int:
     kept = _kept(JournalReader(options.journal))
     if not kept:
         raise errors.InvalidInput(f"{options.journal} is not the journal of `unitask bulk`: it does not say which file")
-    given = {name: value for name, value in vars(options).items() if value is not None}
-    return _run(argparse.Namespace(**{**kept, **given, "file": Path(kept["file"])}))
+    kept |= {name: value for name, value in vars(options).items() if value is not None}
+    kept["file"] = Path(kept["file"])
+    return _run(argparse.Namespace(**kept))
 
 
 def _resuming(place: Path, options: argparse.Namespace) -> str:
@@ -185,6 +194,9 @@ async def _work(source: InputFile, journal: Journal, options: argparse.Namespace
             except errors.InvalidInput as error:
                 report.end(f"line {source.line} of {source.path}: {_reason(error)}")
                 return 2
+            except errors.JournalError:  # closing it may raise the same
+                report.end()
+                raise
             except errors.UnitaskError as error:
                 report.end(_reason(error))
                 return 1
