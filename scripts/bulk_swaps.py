@@ -31,13 +31,16 @@ ROOM = 64 << 20  # bytes of a tmpfs besides the files of the tasks
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
 
-def prove(folder: Path, lines: Sequence[Mapping[str, object]], file_size: int) -> bool:
-    """Run tasks through three interruptions; return whether each has a file and was charged once."""
+def prove(folder: Path, lines: Sequence[Mapping[str, object]], *options: object, file_size: int | None = None) -> bool:
+    """Run tasks through three interruptions; return whether each has a file and was charged once.
+
+    `file_size` is that of an output in bytes, for a tmpfs; None mounts none.
+    """
     disk, source, data = folder / "disk", folder / "in.jsonl", folder / "provider"
     source.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM + len(lines) * file_size}", "tmpfs", disk]
-    is_mounted = os.getuid() == 0 and subprocess.run(mount, check=False).returncode == 0
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM + len(lines) * (file_size or 0)}", "tmpfs", disk]
+    is_mounted = file_size is not None and os.getuid() == 0 and subprocess.run(mount, check=False).returncode == 0
     print("the disk is", "a tmpfs" if is_mounted else "SIMULATED by RLIMIT_FSIZE")
     journal, begun, unitask = disk / "in.db", time.monotonic(), [sys.executable, "-m", "unitask", "bulk"]
     with running(Settings(keys={"key": 1000.0}, data=data, concurrency=5000)) as url:
@@ -69,7 +72,7 @@ def prove(folder: Path, lines: Sequence[Mapping[str, object]], file_size: int) -
                 while full.write(bytes(4096)):
                     pass
 
-        first = [source, "--to", disk / "out", "--journal", journal, "--concurrency", -(-len(lines) // 10)]
+        first = [source, "--to", disk / "out", "--journal", journal, *options]
         codes = [run(*first, until=0.2, harm=lambda process: process.send_signal(signal.SIGINT))]
         codes += [run("resume", journal, until=0.5, harm=lambda process: process.kill())]
         codes += [run("resume", journal, until=0.7, harm=fill)]
@@ -97,5 +100,7 @@ def swaps(folder: Path, count: int) -> list[dict[str, object]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=1000)
+    count = parser.parse_args().count
     with tempfile.TemporaryDirectory() as place:
-        sys.exit(not prove(Path(place), swaps(Path(place), parser.parse_args().count), file_size=600_000))
+        lines = swaps(Path(place), count)
+        sys.exit(not prove(Path(place), lines, "--concurrency", max(1, count // 10), file_size=600_000))

@@ -432,7 +432,7 @@ def _submit(options: argparse.Namespace) -> int:
     def inputs() -> Iterator[TaskInput[Any]]:
         for task in source:
             if isinstance(task, WrongLine):
-                raise errors.InvalidInput(f"line {source.line}: {task.problem}", undone="nothing was stored")
+                raise errors.InvalidInput(f"nothing was stored: line {source.line}: {task.problem}")
             yield with_absolute_paths(task)
 
     client = AsyncClient(base_url=options.base_url)
