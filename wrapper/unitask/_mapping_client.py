@@ -74,9 +74,11 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         journal.begin(JournalOwner(self._account, self.base_url, limit))
         return Ledger(journal, digest_of, self._find_many, max_usd)
 
-    def _find_many(self, lost: list[SubmissionUncertain], own: Mapping[str, str]) -> Flow[list[Recovery]]:
+    def _find_many(
+        self, lost: list[SubmissionUncertain], own: Mapping[str, str], sending: Mapping[int, Submission]
+    ) -> Flow[list[Recovery]]:
         client = ClientIdentity(PROCESS, self._account)
-        return recovery.find_many(lost, own, self._limits(), client)
+        return recovery.find_many(lost, own, self._limits(), client, sending)
 
     def _map_submission(self, run: MapRun, job: Job[TaskInput[Any]], body: dict[str, Any]) -> Flow[Task[Any]]:
         """Return the flow that submits an input."""
@@ -93,7 +95,7 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
     def _uncertain(self, job: Job[TaskInput[Any]], body: dict[str, Any]) -> SubmissionUncertain:
         """Return the error of a submission that an earlier call may have sent."""
         intent = "" if job.row is None else job.row.intent
-        return recovery.from_json(intent, body, self._clock(), self._dated)
+        return recovery.from_json(intent, body, self._clock(), self._dated, PROCESS)
 
 
 def digest_of(task: TaskInput[Any]) -> str:
