@@ -48,6 +48,8 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         check(is_number(rate) and rate > 0, "per_second", rate, "a number of submissions a second, above 0, or None")
         usable = max_usd is None or (is_number(max_usd) and 0 <= max_usd < math.inf)
         check(usable, "max_usd", max_usd, "an amount in USD, 0 or more, or None")
+        usable = journal is None or callable(getattr(cast("object", journal), "intent", None))
+        check(usable, "journal", journal, "a journal, such as unitask.bulk.Journal('job.db')")
         if isinstance(tasks, TaskInput | str) or not isinstance(cast("object", tasks), Iterable):
             raise InvalidInput(f"{tasks!r:.80} is not a list of tasks: give an iterable of objects of unitask.tasks")
         if to is not None:
