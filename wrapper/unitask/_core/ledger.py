@@ -15,7 +15,7 @@ from unitask_api.outputs import output_type
 
 from .. import errors
 from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
-from . import envelope
+from . import envelope, requests
 from .effects import Flow, SendRequest, Sleep, Write
 from .journal import Journal, Row, RowState, Verdict
 from .recovery import Submission, adopt
@@ -35,14 +35,18 @@ class Ledger:
     Attributes:
         rows: What an earlier call has left, by the number of the input; a row is taken out when its input is read.
         own: The tasks of this job, so that a search does not take one for another.
+        sending: Submissions that were sent and whose task is not known yet, for the same purpose.
     """
 
     journal: Journal
     digest: Callable[[Any], str]  # of an input
-    find: Callable[[list[errors.SubmissionUncertain], Mapping[str, str]], Flow[list[Recovery]]]
+    find: Callable[
+        [list[errors.SubmissionUncertain], Mapping[str, str], Mapping[int, Submission]], Flow[list[Recovery]]
+    ]
     limit_usd: float | None = None
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
     own: dict[str, str] = field(default_factory=dict[str, str])
+    sending: dict[int, Submission] = field(default_factory=dict[int, Submission])
 
     def __post_init__(self) -> None:
         for row in self.journal.rows():
@@ -90,6 +94,7 @@ class Ledger:
         except (errors.SubmissionUncertain, errors.JournalError):
             raise
         except errors.UnitaskError as error:
+            self.sending.pop(index, None)
             if written and error.task_id is None:
                 yield from self._write(self.journal.withdrawn(index))
             raise
@@ -99,6 +104,7 @@ class Ledger:
     def accept(self, index: int, task_id: str) -> Flow[None]:
         """Write which task a row has."""
         self.own[task_id] = str(index)
+        self.sending.pop(index, None)
         yield from self._write(self.journal.accepted(index, task_id), task_id)
 
     def end(self, index: int, task: Task[Any], spent: int) -> Flow[None]:
@@ -116,10 +122,11 @@ class Ledger:
 
         A task with the same input is taken for the one that is searched: it has the result that is wanted.
         """
-        found = yield from self.find(list(lost.values()), self.own)
+        found = yield from self.find(list(lost.values()), self.own, self.sending)
         results: dict[int, Found] = {}
         for index, recovery, task in zip(lost, found, adopt(found), strict=True):
             results[index] = Found(recovery.outcome, task)
+            self.sending.pop(index, None)
             if task is not None:
                 yield from self.accept(index, task.id)
             elif recovery.outcome is Outcome.ABSENT:
@@ -134,6 +141,8 @@ class Ledger:
     ) -> Flow[None]:
         if self.limit_usd is not None and held is None:
             raise self._over(None)
+        if submission.dated() is None:  # a later process has to know when it was sent on the provider's clock
+            yield requests.history(requests.HistoryQuery(page_size=1))
         intent = submission.to_json((yield Sleep(0)).at, with_fields=with_fields)
         change = self.journal.intent(index, self.digest(given), intent, held or 0)
         yield Write(change)
@@ -143,7 +152,7 @@ class Ledger:
             case Verdict.LOST:
                 raise errors.JournalError("another worker has taken over this part of the job; nothing was sent")
             case _:
-                pass
+                self.sending[index] = submission
 
     def _over(self, held: int | None) -> errors.BudgetExceeded:
         totals = self.journal.totals()

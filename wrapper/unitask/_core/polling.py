@@ -57,8 +57,9 @@ class DurationTracker:
         return self._table(kind).delay(min(LONGEST_TASK, age) if age > 0 else 0.0)
 
     def usual_seconds(self, kind: str) -> float:
-        """Return the median duration."""
-        return self._table(kind).planned()[0]
+        """Return the median duration, at most the longest that was seen: when nothing ends, time limits do not grow."""
+        table = self._table(kind)
+        return min(table.planned()[0], table.longest)
 
     def note_poll(self, kind: str, before: float, age: float, *, ended: bool) -> None:
         """Add a poll: the task had not ended at the age `before`; at `age` it still runs, or it was completed."""
@@ -101,13 +102,13 @@ class DurationTracker:
 class _LifeTable:
     """How many tasks of a kind passed through each bin of ages, how many ended there, and the plan that follows."""
 
-    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_plan", "_seen")
+    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_plan", "_seen", "longest")
 
     def __init__(self, typical: float) -> None:
         integrals = (math.log1p((age / typical) ** SHAPE) for age in EDGES)
         self._catalogued = [end - start for start, end in itertools.pairwise(integrals)]
         self._passed, self._ended, self._hazards = [0.0] * BINS, [0.0] * BINS, self._catalogued
-        self._seen, self._new = 0.0, 0.0
+        self._seen, self._new, self.longest = 0.0, 0.0, typical
         self._plan: tuple[float, list[float], list[float]] | None = None
 
     def add(self, start: float, end: float) -> None:
@@ -126,6 +127,7 @@ class _LifeTable:
         total = math.fsum(chances)
         for place, chance in zip(places, chances, strict=True):
             self._ended[place] += chance / total if total > 0 else 1.0 / len(places)
+        self.longest = max(self.longest, EDGES[int(end) + 1])
         self._note(8.0)
 
     def _note(self, facts: float) -> None:
