@@ -119,24 +119,22 @@ class Pool(Generic[InputT]):
 
         The time is infinite if only the end of a turn, or the taking of a result, brings the next one.
         """
-        now = at.monotonic
-        if self.is_closed:
-            return None
-        while self._queue and self._is_outdated(now):
-            heappop(self._queue)
-        due = self._queue[0][0] if self._queue else math.inf
-        if due > now and self._may_submit():
-            due = min(due, self._next_submission)
-        due = max(due, self._paused_until)
-        if due > now:
-            return due if due < math.inf or self._unfinished or self.inputs is not None else None
-        if self._queue and self._queue[0][0] <= now:
-            job: Job[InputT] | None = heappop(self._queue)[2]
-        else:
-            job = self._read(at)
-        if job is None:
-            return self.next(at)
-        job.due, self._turns = math.nan, self._turns + 1
+        now, job = at.monotonic, None
+        while job is None:
+            if self.is_closed:
+                return None
+            while self._queue and self._is_outdated(now):
+                heappop(self._queue)
+            due = self._queue[0][0] if self._queue else math.inf
+            if due > now and self._may_submit():
+                due = min(due, self._next_submission)
+            due = max(due, self._paused_until)
+            if due > now:
+                return due if due < math.inf or self._unfinished or self.inputs is not None else None
+            job = heappop(self._queue)[2] if self._queue and self._queue[0][0] <= now else self._read(at)
+        if job.row is None and job.waiting is None and job is not self._search and job.uncertain is None:
+            self._next_submission = max(now, self._next_submission) + max(self._spacing, 1.0 / self.limits.per_second)
+        job.due = math.nan
         return Turn(job, now)
 
     def is_search(self, turn: Turn[InputT]) -> bool:
@@ -144,8 +142,10 @@ class Pool(Generic[InputT]):
         return turn.job is self._search
 
     def _is_outdated(self, now: float) -> bool:
-        """Whether the first entry of the queue is none of its job, or of a poll that is postponed."""
+        """Whether the first entry of the queue is none of its job, or what is due is postponed."""
         due, _, job = self._queue[0]
+        if due == job.due <= now < self._next_submission and job.flow is not None:  # it is sent again, at the rate
+            self._put(job, self._next_submission)
         if due == job.due <= now and job.waiting is not None and not job.is_notified:
             longer = job.waiting.postponed(now)
             if longer:
@@ -158,9 +158,9 @@ class Pool(Generic[InputT]):
         return self.inputs is not None and not self._blocked and not self.is_full
 
     def _read(self, at: Timestamp) -> Job[InputT] | None:
-        """Return the next job to submit, or that has its result; None if there is none, or another turn is due."""
+        """Return the next job to submit, or that has its result; None if there is none, or it is in the queue now."""
         if self._ready:
-            return self._paced(self._ready.pop(0), at)
+            return self._ready.pop(0)
         try:
             job = Job(self.counts.read, next(self.inputs or iter(())))
             job.row = self.ledger.take(job.index, job.input) if self.ledger else None
@@ -171,17 +171,10 @@ class Pool(Generic[InputT]):
             self._stop(error)
             return None
         self.counts.read, self._unfinished, self._untaken = job.index + 1, self._unfinished + 1, self._untaken + 1
-        if job.row is None:
-            return self._paced(job, at)
-        if job.row.state in (RowState.DONE, RowState.FAILED):
+        if job.row is None or job.row.state in (RowState.DONE, RowState.FAILED):
             return job
         self._continue(job, job.row, at)
         return None
-
-    def _paced(self, job: Job[InputT], at: Timestamp) -> Job[InputT]:
-        spacing = max(self._spacing, 1.0 / self.limits.per_second)
-        self._next_submission = max(at.monotonic, self._next_submission) + spacing
-        return job
 
     def _continue(self, job: Job[InputT], row: Row, at: Timestamp) -> None:
         """Go on with the task of an earlier call."""
