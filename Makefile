@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-clients consumers mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bench-clients consumers mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -71,6 +71,12 @@ bench: $(VENV)/.checks ## import, validation, size, the cost of waiting and of a
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
 	$(VENV)/bin/python -m benchmarks.scale.journal
+
+bench-scale: ## many tasks at once: the client, its transports and published clients beside raw sockets (SCALE='--tasks 1000')
+	$(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --requirement benchmarks/clients/requirements.txt aiohttp pyreqwest '.[bulk]'
+	$(CLIENTS_VENV)/bin/python -m benchmarks.scale.collect $(SCALE)
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
 	$(PYTHON) -m venv $(CLIENTS_VENV)

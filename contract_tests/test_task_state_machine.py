@@ -23,7 +23,7 @@ TestLifeCycle.settings = settings(max_examples=tries(10), stateful_step_count=25
 
 
 def absent_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    def not_again(_search: object, _rows: object) -> Flow[str]:
+    def not_again(_search: object, _rows: object, _wanted: object) -> Flow[str]:
         yield from ()
         return ""
 

@@ -8,30 +8,32 @@ Exits with 1 if an input was lost or submitted twice, or if an amount differs fr
 import argparse
 import asyncio
 import collections
+import json
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
-import httpx
 from unitask import AsyncClient, tasks
 from unitask.bulk import workers
 
-from wrapper.tests.postgres import Server, running_server
+from wrapper.tests.postgres import MEMORY, Server, running_server
 
 KEY = "key-of-the-job"
-CREDITS_PER_USD = 10**7
 
 
 @contextmanager
-def provider(speed: float) -> Iterator[str]:
+def provider(speed: float, folder: Path) -> Iterator[str]:
     """Run the local provider in a process of its own."""
     command = ["-m", "unitask", "sandbox", "--port", "0", "--speed", str(speed), "--concurrency", "5000"]
+    command += ["--data", str(folder)]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen([sys.executable, *command, "--key", f"{KEY}=1000"], stdout=output)
         try:
@@ -59,8 +61,8 @@ class Run:
         self.inputs = [
             tasks.FluxSchnellTxt2Img(prompt=f"input {n}", width=128, height=128) for n in range(options.inputs)
         ]
-        self.price = self.inputs[0].estimate_usd() or 0.0
-        limits = {"max_usd": self.price * len(self.inputs), "concurrency": options.concurrency, "per_second": 200.0}
+        price = self.inputs[0].estimate_usd() or 0.0
+        limits = {"max_usd": price * len(self.inputs), "concurrency": options.concurrency, "per_second": 200.0}
         mark = "http://127.0.0.1:9/hook"  # nothing listens there
         self.job = workers.submit(
             server.url, client(base_url), self.inputs, shard_size=options.shard, webhook_url=mark, **limits
@@ -73,7 +75,7 @@ class Run:
 
     def play(self) -> None:
         """Do harm until the job is done."""
-        kills, crashes, stops, harm = 0, 0, 0, 0.0
+        kills, crashes, stops, harm = 0, 0, 0, time.monotonic() + self.options.pause
         while not (found := workers.status(self.server.url, self.job)).is_done:
             self.workers = [self.start() if worker.poll() is not None else worker for worker in self.workers]
             ended = sum(found.totals.counts[state] for state in ("done", "failed", "unknown")) / len(self.inputs)
@@ -108,21 +110,23 @@ class Run:
         counts = {state.value: count for state, count in found.totals.counts.items() if count}
         print(f"{time.monotonic() - BEGUN:6.1f} s  {counts}  {event}", flush=True)
 
-    def check(self) -> bool:
-        """Compare the job with the tasks of the provider."""
+    def check(self, folder: Path) -> bool:
+        """Compare the job with the database of the provider."""
         found = workers.status(self.server.url, self.job)
         self.say(found, "done")
-        answer = httpx.get(f"{self.base_url}/_sandbox/tasks", headers={"x-api-key": KEY}, timeout=60).json()
-        listed = answer["tasks"] if isinstance(answer, dict) else answer
-        sent = collections.Counter(task["input"]["prompt"] for task in listed)
-        balance = httpx.get(f"{self.base_url}/_sandbox/accounts", timeout=60).json()
-        spent, held = (amount / CREDITS_PER_USD for amount in (found.totals.spent, found.totals.held))
+        path = folder / "sandbox.sqlite3"
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            sent = collections.Counter(
+                json.loads(given)["prompt"] for (given,) in db.execute("SELECT input FROM tasks")
+            )
+            query = "SELECT starting - balance - frozen, frozen FROM accounts WHERE starting != balance"
+            charged, frozen = db.execute(query).fetchone()
         lost = [task.prompt for task in self.inputs if not sent[task.prompt]]
         twice = [prompt for prompt, count in sent.items() if count > 1]
         print(f"{len(self.inputs)} inputs, {sum(sent.values())} tasks: {len(lost)} lost, {len(twice)} double")
-        print(f"spent by the job {spent:.7f} USD, held {held:.7f}, limit {self.price * len(self.inputs):.7f}")
-        print(f"ledger of the provider: {balance}")
-        return not lost and not twice
+        print(f"credits spent {found.totals.spent}, held {found.totals.held}, limit {found.limit}")
+        print(f"ledger of the provider: charged {charged}, frozen {frozen}")
+        return not lost and not twice and found.totals[:2] == (charged, frozen)
 
 
 def main() -> int:
@@ -130,7 +134,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--pause", type=float, default=4.0, help="seconds between kills, about")
+    parser.add_argument("--pause", type=float, default=8.0, help="seconds between kills, about")
     parser.add_argument("--lease", type=float, default=10.0)
     parser.add_argument("--shard", type=int, default=50)
     parser.add_argument("--concurrency", type=int, default=100)
@@ -143,10 +147,12 @@ def main() -> int:
         asyncio.run(workers.work(url, client(base_url), job=int(job), lease=options.lease))
         return 0
     print(f"seed {options.seed}")
-    with running_server() as server, provider(options.speed) as base_url:
-        run = Run(server, base_url, options)
-        run.play()
-        return 0 if run.check() else 1
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        data = Path(folder) / "data"
+        with running_server() as server, provider(options.speed, data) as base_url:
+            run = Run(server, base_url, options)
+            run.play()
+            return 0 if run.check(data) else 1
 
 
 BEGUN = time.monotonic()

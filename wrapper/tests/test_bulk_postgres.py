@@ -77,7 +77,7 @@ JournalOf = Callable[..., PostgresJournal]
 
 def sent(journal: PostgresJournal, key: int, held: int = 10) -> None:
     assert journal.intent(key, f"digest {key}", "{}", held).result() is Verdict.GO
-    journal.accepted(key, f"task {key}").result()
+    journal.accepted(key, f"task {journal.shard.first + key}").result()
 
 
 def test_next_worker_reads_the_rows_of_a_shard(server: Server, database: Database, journal_of: JournalOf) -> None:
@@ -117,6 +117,17 @@ def test_money_limit_holds_over_all_workers(server: Server, journal_of: JournalO
     assert other.intent(2, "d", "{}", 11).result() is Verdict.OVER
     assert [future.result() for future in [one.intent(key, "d", "{}", 4) for key in (2, 3, 4)]] == ["go", "go", "over"]
     assert workers.status(server.url, job).totals[:2] == (48, 50)
+
+
+def test_tasks_of_other_shards_are_not_taken_for_a_lost_one(server: Server, journal_of: JournalOf) -> None:
+    job = a_job(server)
+    one, other = journal_of(job, 0), journal_of(job, 1)
+    sent(one, 3)
+    other.intent(0, "d", "{}", 10).result()
+
+    assert [(row.key, row.task_id) for row in other.rows()] == [(0, None), (-7, "task 3")]
+    with pytest.raises(errors.JournalError, match="task 3"):
+        other.accepted(0, "task 3").result()
 
 
 UNFIT: dict[str, tuple[Callable[[PostgresJournal], object], str]] = {

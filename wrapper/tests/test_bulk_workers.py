@@ -57,7 +57,7 @@ class Pool:
                 journal.check()
                 self.sent.append(url)
                 self.history.append(url)
-                await asyncio.wrap_future(journal.accepted(key, f"task {key}"))
+                await asyncio.wrap_future(journal.accepted(key, f"task of {url}"))
             await self.go_on.wait()
             if self.refusal:
                 raise self.refusal

@@ -29,9 +29,9 @@ with Journal(sys.argv[1]) as journal:
 """
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "job.db"
+@pytest.fixture(params=["job.db"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / str(request.param)
 
 
 @pytest.fixture
@@ -68,6 +68,15 @@ def test_rows_and_totals_are_there_when_the_file_is_opened_again(journal: Journa
         ]
         assert again.totals() == (30, 7, dict.fromkeys(RowState, 1))
         assert again.job == JOB
+
+
+@pytest.mark.parametrize("path", ["a folder?x=1/100 % ü#.db"], indirect=True)
+def test_any_name_of_a_file_is_usable(path: Path) -> None:
+    path.parent.mkdir()
+    with Journal(path) as journal:
+        sent(journal, 0)
+    assert path.is_file()
+    assert [row.key for row in JournalReader(path).rows()] == [0]
 
 
 def test_rows_are_read_in_pages(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +164,12 @@ def test_change_is_written_even_if_its_caller_is_cancelled(journal: Journal) -> 
 def test_one_process_writes_and_others_read(journal: Journal, path: Path) -> None:
     sent(journal, 0)
     command = [sys.executable, "-c", WRITER, str(path), "1"]
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert second.returncode == 1
     assert f"JournalError: another process, or another Journal of this one, runs the job of {path}" in second.stderr
+    with pytest.raises(errors.JournalError, match="another Journal of this one"):
+        Journal(path)
     assert JournalReader(path).totals().counts[SENT] == 1
     journal.close()
     with Journal(path) as again:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from unitask import MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
-from unitask._core.pool import Pool, PoolLimits, Turn
+from unitask._core.journal import PoolLimits
+from unitask._core.pool import Pool, Turn
 from unitask.testing import UnitaskProvider
 
 from .script import AT_SOME_TIME, limits, task_data

@@ -72,7 +72,7 @@ class AsyncRunner(AsyncIO):
         self._check_on_change(on_change)
         drive = Drive(flow)
         while (step := drive.step) is not None:
-            with drive.guard():
+            with drive:
                 reply = await self._take(step, on_change)
             drive.reply(reply)
         return drive.result
@@ -135,7 +135,7 @@ class AsyncRunner(AsyncIO):
         self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
-            with drive.guard():
+            with drive:
                 reply = await self._take(step)
             if isinstance(step, TaskUpdated | RowYielded):
                 yield step

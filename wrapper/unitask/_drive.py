@@ -1,7 +1,6 @@
 """Step through a flow of the core, on a clock that always advances."""
 
 import contextlib
-from collections.abc import Generator
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -31,17 +30,15 @@ class Drive(Generic[T]):
         else:
             self._advance(self._timed(reply))
 
-    @contextlib.contextmanager
-    def guard(self) -> Generator[None]:
-        """Pass an exception of a step to the flow, which may add a note to it or go on with another step."""
-        try:
-            yield
-        except BaseException as interruption:
+    def __enter__(self) -> None:
+        """Carry out the step that is due. An exception goes to the flow, which may add a note to it or go on."""
+
+    def __exit__(self, _: object, interruption: BaseException | None, __: object) -> bool:
+        if interruption is not None:
             with contextlib.suppress(type(interruption)):
                 self._advance(interruption)
                 self._went_on = isinstance(interruption, Exception)
-            if not self._went_on:
-                raise
+        return self._went_on
 
     def _timed(self, reply: Reply) -> Reply:
         """Add what was slept if the clock stands still or goes back (a frozen test), or no limit would ever end."""

@@ -12,9 +12,9 @@ from ._base_client import PROCESS, BaseClient, HttpClientT, SleptT, TransportT, 
 from ._core import pricing, recovery
 from ._core.effects import Flow
 from ._core.journal import Job as JournalOwner
-from ._core.journal import Journal
+from ._core.journal import Journal, PoolLimits
 from ._core.ledger import Ledger
-from ._core.pool import Job, Pool, PoolLimits
+from ._core.pool import Job, Pool
 from ._core.pricing import CREDITS_PER_USD
 from ._core.recovery import ClientIdentity, Submission
 from ._model.task import Recovery, Task
@@ -56,7 +56,8 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
             check_destination(to)
         total = len(tasks) if isinstance(tasks, Sized) else None
         budgets = tuple(budget for budget in (self.budget, self._own_budget(max_usd, journal)) if budget)
-        limits = replace(limits, has_webhook=self._webhooks is not None and bool(options.get("webhook_url")))
+        limits = (None if journal is None else journal.limits) or limits
+        limits.has_webhook = self._webhooks is not None and bool(options.get("webhook_url"))
         pool = Pool(iter(tasks), limits, self._limits(timeout), self._ledger(journal, max_usd))
         return MapRun(pool, total, options, budgets, to)
 

@@ -63,7 +63,7 @@ class SyncRunner(SyncIO):
         self._check_on_change(on_change)
         drive = Drive(flow)
         while (step := drive.step) is not None:
-            with drive.guard():
+            with drive:
                 reply = self._take(step, on_change)
             drive.reply(reply)
         return drive.result
@@ -126,7 +126,7 @@ class SyncRunner(SyncIO):
         self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
-            with drive.guard():
+            with drive:
                 reply = self._take(step)
             if isinstance(step, TaskUpdated | RowYielded):
                 yield step

@@ -15,8 +15,7 @@ from . import llm
 from ._base_client import OnChange, check, checked_group, target_of, unix
 from ._core import envelope, flows, requests, retry
 from ._core.effects import RowYielded, TaskUpdated
-from ._core.journal import Journal
-from ._core.pool import PoolLimits
+from ._core.journal import Journal, PoolLimits
 from ._core.recovery import Submission
 from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow

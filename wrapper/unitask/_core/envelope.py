@@ -323,10 +323,10 @@ def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(body, parse_int=_integer)
+        value = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
-    return value if is_object(value) and _depth(value) <= DEEPEST else None
+    return value if is_object(value) and _is_shallow(value, body) else None
 
 
 def _damaged_object(body: bytes) -> dict[str, Any] | None:
@@ -338,11 +338,16 @@ def _damaged_object(body: bytes) -> dict[str, Any] | None:
         return None
     # More JSON is another answer.
     is_alone = text[end:].lstrip()[:1] not in ("{", "[")
-    return value if is_alone and is_object(value) and _depth(value) <= DEEPEST else None
+    return value if is_alone and is_object(value) and _is_shallow(value, body) else None
 
 
 def _integer(text: str) -> int | str:
     return int(text) if len(text) <= LONGEST_INTEGER else text
+
+
+def _is_shallow(value: object, body: bytes) -> bool:
+    """Whether a value has at most `DEEPEST` levels, as it surely has with so few brackets in its text."""
+    return body.count(b"{") + body.count(b"[") <= DEEPEST or _depth(value) <= DEEPEST
 
 
 def _depth(value: object) -> int:

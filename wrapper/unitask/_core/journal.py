@@ -4,8 +4,10 @@
 the change is durable, or when it failed. Calls take effect in the order in which they were made.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -51,6 +53,15 @@ class Job(NamedTuple):
     kind: str = ""  # what the caller keeps to resume the job; not compared
 
 
+@dataclass(slots=True)
+class PoolLimits:
+    """What a pool may do at once. They may change while it works."""
+
+    concurrency: int = 1000  # inputs that were read and whose result was not taken
+    per_second: float = math.inf  # submissions
+    has_webhook: bool = False  # notifications of the tasks arrive at this client
+
+
 class Totals(NamedTuple):
     """The sums over all rows of a job."""
 
@@ -61,6 +72,11 @@ class Totals(NamedTuple):
 
 class Journal(Protocol):
     """The rows of a job. Methods raise JournalError, or set it in their future, when the change is not durable."""
+
+    @property
+    def limits(self) -> PoolLimits | None:
+        """The part of the limits of the job that this process has; None if it has the job for itself."""
+        ...
 
     def begin(self, job: Job) -> None:
         """Bind a new journal to a job; raise InvalidInput if it belongs to another account. Call it before `intent`.

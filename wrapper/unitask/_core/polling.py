@@ -22,14 +22,13 @@ from .._model.task import Task
 
 SHORTEST = 0.5  # seconds between polls, at least
 LONGEST = 30.0  # seconds between polls, at most: provider speed changes, and the tail of h is unreliable
-SPREAD = 0.8  # sigma of the logarithm of durations: a rough prior for a catalogue figure that is rough itself
+SHAPE = 2.2  # of the log-logistic prior: as wide as a log-normal with sigma 0.8, since the catalogue is rough
 UNKNOWN_TYPE = 30.0  # seconds; the usual duration of an unknown task type
 PATIENCE = 20.0  # a wait ends by default after this many times the usual duration, but not before
 LEAST_WAIT = 600.0  # seconds
 LONGEST_WAIT = 86_400.0  # seconds; no default limit is longer
-PRIOR_TASKS = 2.0  # the catalogue counts like this many tasks
-TAIL = 0.5  # the hazard of a bin by the catalogue, at most: tasks that are much slower must not seem impossible
-UNFORESEEN = 0.02  # polls are planned as if so many more ended in each bin of which little was seen
+PRIOR_TASKS = 1.0  # the catalogue counts like this many tasks
+UNFORESEEN = 0.04  # polls are planned as if so many more ended in each bin of which little was seen
 SHORTEST_TASK = 0.1  # seconds; what ended sooner counts as this
 LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this
 STEP = 0.2  # logarithm of the ratio of the ages at the ends of a bin
@@ -38,7 +37,7 @@ EDGES = (0.0, *(SHORTEST_TASK * math.exp(STEP * place) for place in range(1, BIN
 WIDTHS = tuple(end - start for start, end in itertools.pairwise(EDGES))
 MOST_TASKS = 128.0  # in a bin; with more of them, each counts less, so that old ones fade
 MOST_KINDS = 256
-FIRST = 1.25  # integral of r at the first poll: few tasks have ended after a full step
+FIRST = 1.5  # integral of r at the first poll: few tasks have ended after a full step
 EARLY = 0.75  # seconds; age of the first poll, at most, while fewer tasks than PRIOR_TASKS were seen at that age;
 GROWTH = 1.5  # then the pause is at most this many times the age: the provider may be faster than the catalogue says
 NEW_PLAN = 256.0  # new facts until the next plan, at most; fewer while there are few
@@ -58,8 +57,9 @@ class DurationTracker:
         return self._table(kind).delay(min(LONGEST_TASK, age) if age > 0 else 0.0)
 
     def usual_seconds(self, kind: str) -> float:
-        """Return the median duration."""
-        return self._table(kind).planned()[0]
+        """Return the median duration, at most the longest that was seen: when nothing ends, time limits do not grow."""
+        table = self._table(kind)
+        return min(table.planned()[0], table.longest)
 
     def note_poll(self, kind: str, before: float, age: float, *, ended: bool) -> None:
         """Add a poll: the task had not ended at the age `before`; at `age` it still runs, or it was completed."""
@@ -93,7 +93,7 @@ class DurationTracker:
         table = self._kinds.get(kind)
         if table is None:
             if len(self._kinds) >= MOST_KINDS:
-                del self._kinds[next(iter(self._kinds))]
+                self._kinds.pop(next(iter(self._kinds)), None)
             entry = contract.task_types().get(kind)
             table = self._kinds[kind] = _LifeTable(entry.typical_seconds if entry else UNKNOWN_TYPE)
         return table
@@ -102,16 +102,13 @@ class DurationTracker:
 class _LifeTable:
     """How many tasks of a kind passed through each bin of ages, how many ended there, and the plan that follows."""
 
-    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_plan", "_seen")
+    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_plan", "_seen", "longest")
 
     def __init__(self, typical: float) -> None:
-        running = [0.5 * math.erfc(math.log(age / typical) / (SPREAD * math.sqrt(2.0))) for age in EDGES[1:]]
-        self._catalogued = [
-            min(TAIL, max(1e-9, math.log(before / max(after, 1e-300))))
-            for before, after in itertools.pairwise((1.0, *running))
-        ]
+        integrals = (math.log1p((age / typical) ** SHAPE) for age in EDGES)
+        self._catalogued = [end - start for start, end in itertools.pairwise(integrals)]
         self._passed, self._ended, self._hazards = [0.0] * BINS, [0.0] * BINS, self._catalogued
-        self._seen, self._new = 0.0, 0.0
+        self._seen, self._new, self.longest = 0.0, 0.0, typical
         self._plan: tuple[float, list[float], list[float]] | None = None
 
     def add(self, start: float, end: float) -> None:
@@ -130,6 +127,7 @@ class _LifeTable:
         total = math.fsum(chances)
         for place, chance in zip(places, chances, strict=True):
             self._ended[place] += chance / total if total > 0 else 1.0 / len(places)
+        self.longest = max(self.longest, EDGES[int(end) + 1])
         self._note(8.0)
 
     def _note(self, facts: float) -> None:
@@ -150,8 +148,9 @@ class _LifeTable:
 
     def planned(self) -> tuple[float, list[float], list[float]]:
         """Return the median, and for each bin the rate of polls and its integral up to the bin."""
-        if self._plan is not None:
-            return self._plan
+        plan = self._plan
+        if plan is not None:
+            return plan
         for place, passed in enumerate(self._passed):
             if passed > MOST_TASKS:
                 self._ended[place] *= MOST_TASKS / passed
@@ -171,8 +170,9 @@ class _LifeTable:
         factor = total / (2.0 * min(5.0, max(0.25, median / 10)))  # r = factor root for this mean delay, in seconds
         rates = [min(1.0 / SHORTEST, max(1.0 / LONGEST, factor * root)) for root in roots]
         steps = (rate * width for rate, width in zip(rates, WIDTHS, strict=True))
-        self._hazards, self._plan = hazards, (median, rates, list(itertools.accumulate(steps, initial=0.0)))
-        return self._plan
+        plan = median, rates, list(itertools.accumulate(steps, initial=0.0))
+        self._hazards, self._plan = hazards, plan
+        return plan
 
 
 def kind_of(task: Task[Any] | None) -> str:

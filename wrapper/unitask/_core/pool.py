@@ -21,7 +21,7 @@ from .._model.task import Outcome, Task
 from .._model.timestamp import Timestamp
 from . import envelope
 from .effects import Flow, Reply, Response, Resumed, Sleep, TaskUpdated
-from .journal import Row, RowState
+from .journal import PoolLimits, Row, RowState
 from .ledger import Found, Ledger, read_outcome
 from .pricing import bill_of
 from .recovery import Submission
@@ -38,15 +38,6 @@ SAFETY_NET = 60.0  # seconds between polls of a task whose end a webhook reports
 GATHERING = 2.0  # seconds for which submissions without an answer gather, to be searched in one reading
 # Another submission would be refused, too.
 _ACCOUNT_ERRORS = (errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied)
-
-
-@dataclass(slots=True)
-class PoolLimits:
-    """What a pool may do at once. They may change while it works."""
-
-    concurrency: int = 1000  # inputs that were read and whose result was not taken
-    per_second: float = math.inf  # submissions
-    has_webhook: bool = False  # notifications of the tasks arrive at this client
 
 
 @dataclass(slots=True, eq=False)

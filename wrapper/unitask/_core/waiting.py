@@ -44,17 +44,19 @@ class Waiting(Generic[OutputT]):
     _failing_since: float = 0.0  # when the first of them was due
     _failures: int = 0  # polls that failed one after another
     _body: int = 0  # the hash of the last body
+    _deadline: float = math.inf
     _is_new: bool = False  # this wait began when the task was submitted
 
     def __post_init__(self) -> None:
         self._now = self._unfinished = self._failing_since = self.started.monotonic
+        self._limit()
         if self.last is not None:  # the answer to its submission
             self._submitted, self._is_new = self._now, True
             self._see(self.last)
 
     def pause(self) -> float:
         """Return the seconds from the last answer to the next poll. Raise `WaitTimeout` when the time is up."""
-        left = self._deadline() - self._now
+        left = self._deadline - self._now
         if self.polls and left <= 0:
             waited, polls = self.elapsed, self.polls
             raise self.with_polls(
@@ -72,7 +74,7 @@ class Waiting(Generic[OutputT]):
         if self._failures or math.isnan(self._submitted) or now < self._now + self._pause:  # brought forward
             return 0.0
         pause = self.limits.durations.next_poll_delay(self.kind or "", self._now - self._submitted)
-        longer = min(pause, self._deadline() - self._now) - (now - self._now)
+        longer = min(pause, self._deadline - self._now) - (now - self._now)
         if longer < polling.SHORTEST:
             return 0.0
         self._pause = pause
@@ -81,7 +83,7 @@ class Waiting(Generic[OutputT]):
 
     def request(self, now: float) -> SendRequest:
         """Return the poll; `now` is on the monotonic clock."""
-        seconds = min(self.limits.http_timeout, max(1.0, self._deadline() - now))  # a second at the deadline, too
+        seconds = min(self.limits.http_timeout, max(1.0, self._deadline - now))  # a second at the deadline, too
         return requests.get_task(self.task_id, seconds, self.output_type.PROTOCOL)
 
     def take(self, reply: Reply) -> Task[OutputT] | None:
@@ -118,7 +120,7 @@ class Waiting(Generic[OutputT]):
             return errors.Unreachable(f"no answer to a poll of task {self.task_id}, {no_answer(reply)}")
         self.headers = envelope.trace_headers(reply) if self.keeps else self.headers
         body = hash((reply.status, reply.body))
-        is_same = body == self._body and (self.keeps or self._now < self._deadline())
+        is_same = body == self._body and (self.keeps or self._now < self._deadline)
         self._body = body
         found = None if is_same else envelope.read_task(reply, self.output_type)
         if isinstance(found, Task) and found.id != self.task_id:
@@ -144,12 +146,13 @@ class Waiting(Generic[OutputT]):
                 self._submitted, self._unfinished = self._submission(task), self._now
             self._plan()
         # without `keeps`, for the error of a wait that ends here
-        self.last = task if self.keeps or self.ended or self._now >= self._deadline() else None
+        self.last = task if self.keeps or self.ended or self._now >= self._deadline else None
 
     def _plan(self) -> None:
         kind, before, age = self.kind or "", self._unfinished - self._submitted, self._now - self._submitted
         self.limits.durations.note_poll(kind, before, age, ended=False)
         self._unfinished = self._now
+        self._limit()
         self._pause = max(self._pace, self.least_pause, self.limits.durations.next_poll_delay(kind, age))
         self._failing_since = self._now + self._pause
 
@@ -172,11 +175,12 @@ class Waiting(Generic[OutputT]):
             raise error
         self._pause = self.limits.retry_policy.pause(self._failures, getattr(error, "retry_after", None))
 
-    def _deadline(self) -> float:
+    def _limit(self) -> None:
+        """Set the deadline; the usual one follows what is learned of the kind."""
         timeout = self.limits.timeout
         if timeout is None:
             timeout = polling.default_timeout(self.limits.durations.usual_seconds(self.kind or ""))
-        return self.started.monotonic + timeout
+        self._deadline = self.started.monotonic + timeout
 
     def _submission(self, task: Task[OutputT]) -> float:
         """Return when a task was submitted: as the provider says, else when the wait began."""

@@ -136,6 +136,8 @@ class Journal(JournalReader):
                 ...
     """
 
+    limits: None = None  # one process has the whole job
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).resolve()
         with _explaining(self.path):

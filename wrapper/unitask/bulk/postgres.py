@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
-from .._core.journal import Job, Row, RowState, Totals, Verdict
-from .._core.pool import PoolLimits
+from .._core.journal import Job, PoolLimits, Row, RowState, Totals, Verdict
 from ..errors import InvalidInput, JournalError
 
 try:
@@ -31,6 +30,7 @@ Cursor = psycopg.Cursor[TupleRow]
 _log = logging.getLogger("unitask")
 
 PATIENCE: Final = 600.0  # seconds for which a database that does not answer is tried again
+FIRST_PAUSE: Final = 0.1  # seconds before it is tried again; doubled each time
 GATHERING: Final = 0.01  # seconds between commits while several changes wait
 SAFE_PART: Final = 0.8  # of a lease, in which a request may leave
 # The server ends a transaction whose process was stopped, so that its locks keep no other worker waiting.
@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS task (
     task_id text, held bigint NOT NULL, spent bigint NOT NULL, outcome text, files text NOT NULL,
     PRIMARY KEY (job, key)
 );
+CREATE UNIQUE INDEX IF NOT EXISTS task_of_one_row ON task (job, task_id);
 CREATE INDEX IF NOT EXISTS task_open ON task (job, key) WHERE state IN ('sending', 'sent');
 CREATE TABLE IF NOT EXISTS shard (
     job bigint NOT NULL, number int NOT NULL, owner text NOT NULL DEFAULT '',
@@ -70,6 +71,7 @@ LOCK_SHARD: Final = (
     "SELECT owner = %s AND lease > clock_timestamp() FROM shard WHERE job = %s AND number = %s FOR SHARE"
 )
 TASKS: Final = "SELECT key, digest, state, intent, task_id, held, spent, outcome, files FROM task WHERE job = %s"
+OTHERS: Final = "SELECT key, task_id FROM task WHERE job = %s AND (key < %s OR key >= %s) AND task_id IS NOT NULL"
 WRITE_TASKS: Final = (
     "INSERT INTO task (job, key, digest, state, intent, task_id, held, spent, outcome, files)"
     " SELECT %s, * FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[],"
@@ -115,7 +117,7 @@ class Database:
         Raises:
             JournalError: The database could not be used for this many seconds.
         """
-        end, pause = time.monotonic() + patience, 0.1
+        end, pause = time.monotonic() + patience, FIRST_PAUSE
         while True:
             try:
                 with self._lock:
@@ -123,7 +125,8 @@ class Database:
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if self._closed.is_set() or time.monotonic() >= end:
                     raise _unreachable(error) from error
-                _log.warning("the database of the job: %s: trying again for %.0f s", error, end - time.monotonic())
+                if pause == FIRST_PAUSE:
+                    _log.warning("the database of the job: %s: trying again for %.0f s", error, patience)
             self._closed.wait(pause)
             pause = min(5.0, 2 * pause)
 
@@ -208,6 +211,11 @@ class PostgresJournal:
         self._writer = threading.Thread(target=self._run, name=f"journal of shard {shard.number}", daemon=True)
         self._writer.start()
 
+    @property
+    def limits(self) -> PoolLimits:
+        """The part of the concurrency and rate of the job that this shard has now."""
+        return self.shard.limits
+
     def begin(self, job: Job) -> None:
         """Refuse a client of another account; the money limit is the one of the job in the database."""
         query = "SELECT account, base_url FROM job WHERE id = %s"
@@ -220,10 +228,20 @@ class PostgresJournal:
             )
 
     def rows(self) -> Iterable[Row]:
-        """Return the rows in the order of their keys."""
-        first = self.shard.first
-        rows = self._database.run(lambda at: read_rows(at, self.shard.job, first, first + self.shard.size))
-        return [row._replace(key=row.key - first) for row in rows]
+        """Return the rows in the order of their keys.
+
+        If one of them is to be searched, rows of other shards follow, with the ids of tasks that are not the one.
+        """
+        job, first, end = self.shard.job, self.shard.first, self.shard.first + self.shard.size
+
+        def read(at: Cursor) -> list[Row]:
+            rows = read_rows(at, job, first, end)
+            if any(row.task_id is None for row in rows):
+                others = at.execute(OTHERS, (job, first, end)).fetchall()
+                rows += [Row(key, "", RowState.SENT, "", task_id, 0, 0, None) for key, task_id in others]
+            return rows
+
+        return [row._replace(key=row.key - first) for row in self._database.run(read)]
 
     def totals(self) -> Totals:
         """Return the sums over all rows of the job, of all workers."""

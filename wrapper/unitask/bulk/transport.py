@@ -205,7 +205,9 @@ class _Connection(asyncio.Protocol):
         self._in_head = False
         status = self._parser.get_status_code()
         if status >= 200:  # those below come before the answer
-            self._answer.status, self._answer.body = status, Body(self._answer.headers.get("content-encoding", ""))
+            self._answer.status = status
+            if coding := self._answer.headers.get("content-encoding"):
+                self._answer.body = Body(coding)
 
     def on_body(self, chunk: bytes) -> None:
         self._answer.body.take(chunk)

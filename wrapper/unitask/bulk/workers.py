@@ -304,9 +304,7 @@ class _Holder:
             inputs, options = await self.do(lambda at: _inputs(at, shard))
             journal = await asyncio.to_thread(PostgresJournal, self.url, shard)
             try:
-                async for result in cast("Any", self.client).map(
-                    inputs, journal=journal, **{**options, **self._options}
-                ):
+                async for result in self.client.map(inputs, journal=journal, **{**options, **self._options}):
                     if result.error is not None:
                         told = {"error": type(result.error).__name__, "message": str(result.error)}
                         refused.append((shard.job, shard.first + result.index, json.dumps(told)))
