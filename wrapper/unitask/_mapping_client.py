@@ -88,6 +88,10 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         with_fields = self._uploads.wanted and reads_files(job.input)
         return run.pool.ledger.submission(job.index, job.input, job.held, flow, job.submission, with_fields=with_fields)
 
+    def _learn_time(self, run: MapRun) -> Flow[None]:
+        """Return the flow that requests the provider's time before a search, unless it is known."""
+        return cast("Ledger", run.pool.ledger).learn_time(self._dated)
+
     def _uncertain(self, job: Job[TaskInput[Any]], body: dict[str, Any]) -> SubmissionUncertain:
         """Return the error of a submission that an earlier call may have sent."""
         intent = "" if job.row is None else job.row.intent
@@ -96,5 +100,12 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
 
 def digest_of(task: TaskInput[Any]) -> str:
     """Return a digest of an input as it was given: of the names of files, not of their content."""
-    text = json.dumps([*task.operation(), task.values()], sort_keys=True, default=repr)
+    text = json.dumps([*task.operation(), task.values()], sort_keys=True, default=_lasting)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _lasting(value: object) -> str:
+    """Return what an object is in another process, too: its `repr` can have an address in memory."""
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(cast("os.PathLike[str]", value))
+    return repr(value) if isinstance(value, bytes) else f"{type(value).__name__} {getattr(value, 'name', '')}"

@@ -15,8 +15,9 @@ from unitask_api.outputs import output_type
 
 from .. import errors
 from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
-from . import envelope
+from . import envelope, requests
 from .effects import Flow, SendRequest, Sleep, Write
+from .envelope import Dated
 from .journal import Journal, Row, RowState, Verdict
 from .recovery import Submission, adopt
 
@@ -43,6 +44,7 @@ class Ledger:
     limit_usd: float | None = None
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
     own: dict[str, str] = field(default_factory=dict[str, str])
+    _has_requested_time: bool = False
 
     def __post_init__(self) -> None:
         for row in self.journal.rows():
@@ -74,12 +76,14 @@ class Ledger:
         try:
             step = next(flow)
             while True:
-                if isinstance(step, SendRequest) and step.submission:
-                    if not written:
-                        yield from self._intend(index, given, held, submission, with_fields=with_fields)
-                        written = True
-                    step = replace(step, check=self.journal.check)
                 try:
+                    if isinstance(step, SendRequest) and step.submission:
+                        step.progress.left = False
+                        if not written:
+                            yield from self.learn_time(submission.dated())
+                            yield from self._intend(index, given, held, submission, with_fields=with_fields)
+                            written = True
+                        step = replace(step, check=self.journal.check)
                     reply = yield step
                 except BaseException as error:
                     step = flow.throw(error)
@@ -91,7 +95,7 @@ class Ledger:
             raise
         except errors.UnitaskError as error:
             if written and error.task_id is None:
-                yield from self._write(self.journal.withdrawn(index))
+                yield from self._withdraw(index)
             raise
         yield from self.accept(index, task.id)
         return task
@@ -99,17 +103,23 @@ class Ledger:
     def accept(self, index: int, task_id: str) -> Flow[None]:
         """Write which task a row has."""
         self.own[task_id] = str(index)
-        yield from self._write(self.journal.accepted(index, task_id), task_id)
+        yield from self._write(lambda: self.journal.accepted(index, task_id), task_id)
 
     def end(self, index: int, task: Task[Any], spent: int) -> Flow[None]:
         """Write how a task has ended, and what it cost, in credits."""
         state = RowState.DONE if task.state == "completed" else RowState.FAILED
         outcome = json.dumps(task.raw, separators=(",", ":"))
-        yield from self._write(self.journal.ended(index, state, outcome, spent), task.id)
+        yield from self._write(lambda: self.journal.ended(index, state, outcome, spent), task.id)
 
     def keep(self, index: int, files: Sequence[Path]) -> Flow[None]:
         """Write which files a result has."""
-        yield from self._write(self.journal.written(index, [str(path) for path in files]))
+        yield from self._write(lambda: self.journal.written(index, [str(path) for path in files]))
+
+    def learn_time(self, dated: Dated | None) -> Flow[None]:
+        """Request an answer with the provider's time, without which no search finds that a task is absent."""
+        if dated is None and not self._has_requested_time:
+            yield requests.account()
+            self._has_requested_time = True
 
     def search(self, lost: Mapping[int, errors.SubmissionUncertain]) -> Flow[dict[int, Found]]:
         """Search tasks that may have been accepted, by the number of their input, and write what was found.
@@ -123,10 +133,9 @@ class Ledger:
             if task is not None:
                 yield from self.accept(index, task.id)
             elif recovery.outcome is Outcome.ABSENT:
-                yield from self._write(self.journal.withdrawn(index))
+                yield from self._withdraw(index)
             else:
-                outcome = json.dumps({"reason": recovery.reason})
-                yield from self._write(self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+                yield from self._park(index, recovery.reason)
         return results
 
     def _intend(
@@ -152,9 +161,17 @@ class Ledger:
         limit = spent + kept if self.limit_usd is None else self.limit_usd
         return errors.BudgetExceeded("the next task", estimate_usd=usd, limit_usd=limit, spent_usd=spent, held_usd=kept)
 
-    def _write(self, change: Future[None], task_id: str | None = None) -> Flow[None]:
-        yield Write(change)
+    def _withdraw(self, index: int) -> Flow[None]:
+        yield from self._write(lambda: self.journal.withdrawn(index))
+
+    def _park(self, index: int, reason: str) -> Flow[None]:
+        outcome = json.dumps({"reason": reason})
+        yield from self._write(lambda: self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+
+    def _write(self, write: Callable[[], Future[None]], task_id: str | None = None) -> Flow[None]:
         try:
+            change = write()
+            yield Write(change)
             change.result()
         except errors.JournalError as error:
             error.task_id = task_id
