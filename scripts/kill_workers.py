@@ -129,7 +129,7 @@ class Run:
         return not lost and not twice and found.totals[:2] == (charged, frozen)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=3)
@@ -141,7 +141,7 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--worker", nargs=3)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.worker:
         url, base_url, job = options.worker
         asyncio.run(workers.work(url, client(base_url), job=int(job), lease=options.lease))

@@ -65,6 +65,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "timeout": A_LIMIT,
         "to": [5, "file.png", f"{__file__}/nowhere/"],
         "on_progress": A_CALLBACK,
+        "journal": ["job.db", 5],
     },
     "find": {"uncertain": [None, "x", ValueError("x")], "timeout": A_LIMIT},
     "watch": {"task": A_TASK, "timeout": A_LIMIT},

@@ -238,9 +238,11 @@ def test_journal_refuses_a_client_of_another_account(server: Server, journal_of:
 
 def test_tasks_come_back_from_the_database_as_they_were(server: Server, database: Database) -> None:
     given = [SWAPS[0], tasks.Raw("model", "type", {"prompt": "ü"})]
-    job = workers.submit(server.url, CLIENT, iter(given), timeout=5)
+    job = workers.submit(server.url, CLIENT, iter(given), timeout=5, max_usd=0.5)
     shard = Shard(job, 0, 0, 10, "", 0.0)
-    assert database.run(lambda at: workers._inputs(at, shard)) == (given, {"timeout": 5})
+    assert database.run(lambda at: workers._inputs(at, shard)) == (given, {"timeout": 5, "max_usd": 0.5})
+    with pytest.raises(errors.InvalidInput, match="no option 'time_out'"):
+        workers.submit(server.url, CLIENT, given, time_out=5)
     for wrong in (tasks.FaceSwap(target_image=b"bytes", swap_image="b.jpg"), "text"):
         with pytest.raises(errors.InvalidInput, match="nothing was stored"):
             workers.submit(server.url, CLIENT, [*given, wrong])  # type: ignore[list-item]

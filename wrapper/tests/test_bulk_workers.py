@@ -44,7 +44,9 @@ class Pool:
         self.go_on.set()
         self.refusal: Exception | None = None
 
-    async def map(self, inputs: list[tasks.FaceSwap], *, journal: PostgresJournal) -> AsyncIterator[MapResult[Any]]:
+    async def map(
+        self, inputs: list[tasks.FaceSwap], *, journal: PostgresJournal, max_usd: float | None
+    ) -> AsyncIterator[MapResult[Any]]:
         self.running.append(journal)
         rows = {row.key: row for row in await asyncio.to_thread(journal.rows)}
         for key, task in enumerate(inputs):

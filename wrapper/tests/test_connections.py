@@ -102,6 +102,23 @@ def test_submission_with_a_broken_answer_is_uncertain_and_logged_with_what_find_
     assert caught.value.token in record.getMessage()
 
 
+FRAMED: dict[str, bytes] = {
+    "in chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(WHOLE), WHOLE),
+    "until the connection ends": b"HTTP/1.1 200 OK\r\n\r\n" + WHOLE,
+    "after an early hint": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + response(200, WHOLE),
+}
+
+
+@pytest.mark.parametrize("answer", FRAMED.values(), ids=FRAMED.keys())
+def test_answer_is_read_however_its_end_is_marked(shell: str, answer: bytes) -> None:
+    def respond(_: Received) -> Iterable[bytes]:
+        yield answer
+        raise Hangup
+
+    with raw_server(respond) as server:
+        assert perform(shell, server.url, in_turn(get, get))[1].id == TASK_ID
+
+
 def test_packed_answer_is_unpacked(shell: str) -> None:
     for coding, body in (
         ("x-gzip", gzip.compress(WHOLE[:9]) + gzip.compress(WHOLE[9:])),
@@ -322,7 +339,8 @@ def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
 
 
 @leaks_sockets
-def test_submission_that_is_cancelled_at_any_step_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("shell", ["async", "fast"])
+def test_submission_that_is_cancelled_at_any_step_is_reported(shell: str, caplog: pytest.LogCaptureFixture) -> None:
     async def cancelled(client: Any) -> BaseException | None:
         async def work() -> None:
             await cancelled_at(submit(client), at, waits)
@@ -337,7 +355,7 @@ def test_submission_that_is_cancelled_at_any_step_is_reported(caplog: pytest.Log
         for at in range(1000):
             caplog.clear()
             before, waits = len(server.creates), list[Any]()
-            error = perform("async", server.url, cancelled)
+            error = perform(shell, server.url, cancelled)
             server.settle()
             arrived = len(server.creates) - before
             assert arrived <= 1

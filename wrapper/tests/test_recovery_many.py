@@ -44,6 +44,15 @@ def search(
     return play(flow, respond, dated=True).result, polled
 
 
+def test_task_of_a_submission_without_its_answer_yet_is_not_adopted() -> None:
+    def searched(given: dict[str, Any]) -> Recovery:
+        flow = recovery.find_many([submitted(FOX)], {}, limits(timeout=0.0), CLIENT, {7: sent(given)})
+        return play(flow, history("0"), task("0", **shown(given)), history("0"), dated=True).result[0]
+
+    assert searched(CAT).outcome is ABSENT
+    assert (searched(FOX).outcome, recovery.adopt([searched(FOX)])) == (UNCLEAR, [None])
+
+
 def shown(given: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"input": given, **fields}
 
@@ -106,12 +115,13 @@ def test_history_of_one_period_is_read_for_all(monkeypatch: pytest.MonkeyPatch) 
     assert asked[0]["end_time"] - asked[0]["start_time"] == pytest.approx(5000 + 2 * 360, abs=3)
 
 
-def resumed(submission: Submission, *, is_dated: bool = True, with_fields: bool = False) -> errors.SubmissionUncertain:
+def resumed(submission: Submission, *, dated: str = "both", with_fields: bool = False) -> errors.SubmissionUncertain:
     """A submission as a process reads it that starts some time after the end of its own."""
-    at, after = Timestamp(TICKS - 9000, UNIX - LATE - 30), Timestamp(TICKS, UNIX - LATE)
-    submission.dated = lambda: (at.unix, at) if is_dated else None
+    at, after = Timestamp(TICKS - 9000, UNIX - LATE - 30), Timestamp(TICKS - LATE, UNIX - LATE)
+    submission.dated = lambda: (at.unix, at) if dated != "later" else None
     text = submission.to_json(at, with_fields=with_fields)
-    return recovery.from_json(text, {**BODY, "input": FOX}, after, (after.unix, after))
+    seen = (after.unix, after) if dated != "earlier" else None
+    return recovery.from_json(text, {**BODY, "input": FOX}, after, seen, CLIENT.process)
 
 
 def sent(given: dict[str, Any] = FOX, mark: str | None = None) -> Submission:
@@ -127,7 +137,8 @@ def test_submission_of_a_process_that_has_ended_is_searched() -> None:
     assert search([resumed(sent(mark="ours"))], *listed)[0][0].outcome is FOUND
     assert [task and task.id for task in recovery.adopt(search([resumed(sent())], *listed)[0])] == ["1"]
     assert search([resumed(sent())], shown(FOX, model="kling"))[0][0].outcome is ABSENT
-    undated = search([resumed(sent(), is_dated=False)])[0][0]
+    assert search([resumed(sent(), dated="earlier")])[0][0].outcome is ABSENT
+    undated = search([resumed(sent(), dated="later")])[0][0]
     assert undated.outcome is UNCLEAR
     assert "when that was is unknown on the provider's clock" in undated.reason
 
@@ -143,7 +154,7 @@ def test_uploaded_files_are_recognised_by_their_urls() -> None:
 
 def test_damaged_intent_is_named() -> None:
     with pytest.raises(errors.JournalError, match=r"an intent that cannot be read: '\{'"):
-        recovery.from_json("{", BODY, Timestamp(TICKS, UNIX), None)
+        recovery.from_json("{", BODY, Timestamp(TICKS, UNIX), None, "")
 
 
 def test_no_outcome_of_many_submissions_pays_twice() -> None:

@@ -98,7 +98,6 @@ class AsyncRunner(AsyncIO):
         try:
             if pool.is_search(turn):
                 lost = run.take_lost()
-                await self._drive(self._learn_time(run))
                 for one in lost:
                     if one.uncertain is None:
                         body = await self._body(one.input, run.options, validate=False)

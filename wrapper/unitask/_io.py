@@ -174,7 +174,9 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
                 await http.aclose()
 
     def _has_shortcut(self, send: SendRequest) -> bool:
-        return isinstance(self._given, Exchanger) and self._given.reaches(self._url(send))
+        return isinstance(self._given, Exchanger) and self._given.reaches(
+            self.base_url if send.path.startswith("/") else send.path
+        )
 
     async def _exchange(self, pools: Pools[httpx.AsyncClient], send: SendRequest, answer: Answer) -> None:
         """Send a request without objects of httpx, and read its answer."""
@@ -185,21 +187,25 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
         if send.json is not None:
             body = json.dumps(send.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
             headers = {**headers, "content-type": "application/json"}
-        exchanger = cast("Exchanger", self._given)
-        async with self._turn(pools, send, self._allowed(send, len(body))):
+        exchanger, allowed = cast("Exchanger", self._given), self._allowed(send, len(body))
+        begun = self._clock().monotonic
+        async with pools.gate, asyncio.timeout(self._time_left(send, allowed, begun)):
             await exchanger.exchange(send.method, url, headers, body, answer, send.progress)
 
     @asynccontextmanager
     async def _turn(self, pools: Pools[httpx.AsyncClient], send: SendRequest, allowed: float) -> AsyncGenerator[None]:
         """Wait until a call may begin; limit its time, in seconds. What a poll has waited is taken from its time."""
         begun = self._clock().monotonic
-        async with pools.gate:
-            if send.timeout is not None:
-                allowed = max(SHORTEST_CALL, allowed - (self._clock().monotonic - begun))
-            if send.check is not None:
-                send.check()
-            async with asyncio.timeout(allowed):
-                yield
+        async with pools.gate, asyncio.timeout(self._time_left(send, allowed, begun)):
+            yield
+
+    def _time_left(self, send: SendRequest, allowed: float, begun: float) -> float:
+        """Return the seconds that are left for a call whose turn it is."""
+        if send.check is not None:
+            send.check()
+        if send.timeout is None:
+            return allowed
+        return max(SHORTEST_CALL, allowed - (self._clock().monotonic - begun))
 
     async def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(function, *args, **kwargs)

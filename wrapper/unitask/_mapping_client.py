@@ -48,6 +48,8 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         check(is_number(rate) and rate > 0, "per_second", rate, "a number of submissions a second, above 0, or None")
         usable = max_usd is None or (is_number(max_usd) and 0 <= max_usd < math.inf)
         check(usable, "max_usd", max_usd, "an amount in USD, 0 or more, or None")
+        usable = journal is None or callable(getattr(cast("object", journal), "intent", None))
+        check(usable, "journal", journal, "a journal, such as unitask.bulk.Journal('job.db')")
         if isinstance(tasks, TaskInput | str) or not isinstance(cast("object", tasks), Iterable):
             raise InvalidInput(f"{tasks!r:.80} is not a list of tasks: give an iterable of objects of unitask.tasks")
         if to is not None:
@@ -72,9 +74,11 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         journal.begin(JournalOwner(self._account, self.base_url, limit))
         return Ledger(journal, digest_of, self._find_many, max_usd)
 
-    def _find_many(self, lost: list[SubmissionUncertain], own: Mapping[str, str]) -> Flow[list[Recovery]]:
+    def _find_many(
+        self, lost: list[SubmissionUncertain], own: Mapping[str, str], sending: Mapping[int, Submission]
+    ) -> Flow[list[Recovery]]:
         client = ClientIdentity(PROCESS, self._account)
-        return recovery.find_many(lost, own, self._limits(), client)
+        return recovery.find_many(lost, own, self._limits(), client, sending)
 
     def _map_submission(self, run: MapRun, job: Job[TaskInput[Any]], body: dict[str, Any]) -> Flow[Task[Any]]:
         """Return the flow that submits an input."""
@@ -88,14 +92,10 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         with_fields = self._uploads.wanted and reads_files(job.input)
         return run.pool.ledger.submission(job.index, job.input, job.held, flow, job.submission, with_fields=with_fields)
 
-    def _learn_time(self, run: MapRun) -> Flow[None]:
-        """Return the flow that requests the provider's time before a search, unless it is known."""
-        return cast("Ledger", run.pool.ledger).learn_time(self._dated)
-
     def _uncertain(self, job: Job[TaskInput[Any]], body: dict[str, Any]) -> SubmissionUncertain:
         """Return the error of a submission that an earlier call may have sent."""
         intent = "" if job.row is None else job.row.intent
-        return recovery.from_json(intent, body, self._clock(), self._dated)
+        return recovery.from_json(intent, body, self._clock(), self._dated, PROCESS)
 
 
 def digest_of(task: TaskInput[Any]) -> str:

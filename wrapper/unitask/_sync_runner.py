@@ -89,7 +89,6 @@ class SyncRunner(SyncIO):
         try:
             if pool.is_search(turn):
                 lost = run.take_lost()
-                self._drive(self._learn_time(run))
                 for one in lost:
                     if one.uncertain is None:
                         body = self._body(one.input, run.options, validate=False)

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from unitask_api import contract
@@ -176,6 +177,7 @@ def date_of(answer: Response) -> float | None:
     return date if date > BEFORE_THE_API else None
 
 
+@lru_cache(maxsize=16)  # many answers have the same date
 def _unix_of(date: str) -> float:
     """Return unix seconds of an HTTP date; one without a zone is in UTC, not in the local zone."""
     read = parsedate_to_datetime(date)

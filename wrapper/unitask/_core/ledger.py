@@ -17,7 +17,6 @@ from .. import errors
 from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
 from . import envelope, requests
 from .effects import Flow, SendRequest, Sleep, Write
-from .envelope import Dated
 from .journal import Journal, Row, RowState, Verdict
 from .recovery import Submission, adopt
 
@@ -36,15 +35,18 @@ class Ledger:
     Attributes:
         rows: What an earlier call has left, by the number of the input; a row is taken out when its input is read.
         own: The tasks of this job, so that a search does not take one for another.
+        sending: Submissions that were sent and whose task is not known yet, for the same purpose.
     """
 
     journal: Journal
     digest: Callable[[Any], str]  # of an input
-    find: Callable[[list[errors.SubmissionUncertain], Mapping[str, str]], Flow[list[Recovery]]]
+    find: Callable[
+        [list[errors.SubmissionUncertain], Mapping[str, str], Mapping[int, Submission]], Flow[list[Recovery]]
+    ]
     limit_usd: float | None = None
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
     own: dict[str, str] = field(default_factory=dict[str, str])
-    _has_requested_time: bool = False
+    sending: dict[int, Submission] = field(default_factory=dict[int, Submission])
 
     def __post_init__(self) -> None:
         for row in self.journal.rows():
@@ -80,7 +82,6 @@ class Ledger:
                     if isinstance(step, SendRequest) and step.submission:
                         step.progress.left = False
                         if not written:
-                            yield from self.learn_time(submission.dated())
                             yield from self._intend(index, given, held, submission, with_fields=with_fields)
                             written = True
                         step = replace(step, check=self.journal.check)
@@ -94,6 +95,7 @@ class Ledger:
         except (errors.SubmissionUncertain, errors.JournalError):
             raise
         except errors.UnitaskError as error:
+            self.sending.pop(index, None)
             if written and error.task_id is None:
                 yield from self._withdraw(index)
             raise
@@ -103,6 +105,7 @@ class Ledger:
     def accept(self, index: int, task_id: str) -> Flow[None]:
         """Write which task a row has."""
         self.own[task_id] = str(index)
+        self.sending.pop(index, None)
         yield from self._write(lambda: self.journal.accepted(index, task_id), task_id)
 
     def end(self, index: int, task: Task[Any], spent: int) -> Flow[None]:
@@ -115,21 +118,16 @@ class Ledger:
         """Write which files a result has."""
         yield from self._write(lambda: self.journal.written(index, [str(path) for path in files]))
 
-    def learn_time(self, dated: Dated | None) -> Flow[None]:
-        """Request an answer with the provider's time, without which no search finds that a task is absent."""
-        if dated is None and not self._has_requested_time:
-            yield requests.account()
-            self._has_requested_time = True
-
     def search(self, lost: Mapping[int, errors.SubmissionUncertain]) -> Flow[dict[int, Found]]:
         """Search tasks that may have been accepted, by the number of their input, and write what was found.
 
         A task with the same input is taken for the one that is searched: it has the result that is wanted.
         """
-        found = yield from self.find(list(lost.values()), self.own)
+        found = yield from self.find(list(lost.values()), self.own, self.sending)
         results: dict[int, Found] = {}
         for index, recovery, task in zip(lost, found, adopt(found), strict=True):
             results[index] = Found(recovery.outcome, task)
+            self.sending.pop(index, None)
             if task is not None:
                 yield from self.accept(index, task.id)
             elif recovery.outcome is Outcome.ABSENT:
@@ -143,6 +141,8 @@ class Ledger:
     ) -> Flow[None]:
         if self.limit_usd is not None and held is None:
             raise self._over(None)
+        if submission.dated() is None:  # a later process has to know when it was sent on the provider's clock
+            yield requests.history(requests.HistoryQuery(page_size=1))
         intent = submission.to_json((yield Sleep(0)).at, with_fields=with_fields)
         change = self.journal.intent(index, self.digest(given), intent, held or 0)
         yield Write(change)
@@ -152,7 +152,7 @@ class Ledger:
             case Verdict.LOST:
                 raise errors.JournalError("another worker has taken over this part of the job; nothing was sent")
             case _:
-                pass
+                self.sending[index] = submission
 
     def _over(self, held: int | None) -> errors.BudgetExceeded:
         totals = self.journal.totals()

@@ -6,18 +6,13 @@ the Date headers of its answers show. The age of a submission is what our monoto
 anything between: the first stops while a computer sleeps, the second may be set.
 """
 
-import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from functools import cache
 from typing import Any, NamedTuple, cast
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from unitask_api import contract
 from unitask_api.json_types import printable
 from unitask_api.outputs import output_type as output_type_of
 
@@ -26,13 +21,13 @@ from .._model._json import as_object
 from .._model.account import HistoryRow
 from .._model.task import Outcome, Output, Recovery, Task
 from .._model.task_token import Fingerprint, SubmissionTime
-from .._model.timestamp import Timestamp
+from .._model.timestamp import LATEST, Timestamp
 from . import pagination, requests, retry
 from .effects import Flow, Sleep
 from .envelope import Dated
+from .matching import CORRELATION_PARAMETER, Match, Seen, compare, digest, echoed, has_whole_input, is_another, marks_in
 from .retry import Timeouts
 
-CORRELATION_PARAMETER = "unitask"  # the query parameter of a webhook endpoint that holds the correlation id
 CLOCKS_APART = 300.0  # seconds by which the provider's Date and the times in its history may differ
 MORE_ROOM = 60.0  # seconds requested in addition, so that a small difference of clocks needs no second reading
 SETTLED = 60.0  # seconds after which an accepted task is assumed to be in the history; no page states it
@@ -48,13 +43,6 @@ class ClientIdentity(NamedTuple):
 
     process: str = ""  # clocks are compared only within one process
     account: str = ""  # a digest of its key and base_url, since another account has another history
-
-
-class _Match(Enum):
-    SAME = "same"
-    ALIKE = "alike"  # its echoed input fits
-    OPEN = "open"  # its answer does not decide
-    OTHER = "other"
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +68,7 @@ class Submission:
     @property
     def correlation_id(self) -> str | None:
         """The correlation id in the webhook endpoint of the body."""
-        return next(reversed(_marks_in(self.body)), None)
+        return next(reversed(marks_in(self.body)), None)
 
     def to_json(self, at: Timestamp, *, with_fields: bool) -> str:
         """Return what `from_json` needs in a later process, just before the submission is sent.
@@ -89,37 +77,41 @@ class Submission:
         """
         dated, given = self.dated(), self.body["input"]
         earliest = None if dated is None else _placed(dated, SubmissionTime(at, at))[0]
-        fields = {name: _digest(value) for name, value in given.items()} if with_fields else None
+        fields = {name: digest(value) for name, value in given.items()} if with_fields else None
         return json.dumps([self.token, self.correlation_id, at.unix, earliest, self.client.account, fields])
 
 
-def from_json(text: str, body: dict[str, Any], at: Timestamp, dated: Dated | None) -> errors.SubmissionUncertain:
+def from_json(
+    text: str, body: dict[str, Any], at: Timestamp, dated: Dated | None, process: str
+) -> errors.SubmissionUncertain:
     """Return the error of a submission that a process, which has ended before `at`, may have sent.
 
-    `body` is made from its input again; `dated` is the last time that the provider has reported.
+    `body` is made from its input again; `dated` is the last time that the provider has reported to this process.
     """
     try:
         token, mark, unix, earliest, account, fields = json.loads(text)
         start = Timestamp(0.0, float(unix))
-        latest = None if dated is None else _placed(dated, SubmissionTime(at, at))[1]
-        span = None if earliest is None or latest is None else (float(earliest), latest)
+        latest = LATEST if dated is None else _placed(dated, SubmissionTime(at, at))[1]
+        span = None if earliest is None else (float(earliest), latest)
     except (TypeError, ValueError) as error:
         raise errors.JournalError(f"the journal has an intent that cannot be read: {text!r:.80}") from error
-    identity = _fingerprint(body, mark, token, SubmissionTime(start, at, "a former process", span), account, fields)
+    # of the clocks of this process it is known that the submission was sent before `at`
+    sent = SubmissionTime(Timestamp(-LATEST, -LATEST), at, "a former one" if span is None else process, span)
+    identity = _fingerprint(body, mark, token, sent, account, fields)
     return errors.SubmissionUncertain("its process ended", identity=identity, sent_between=(start.utc, at.utc))
 
 
 def _fingerprint(
     body: Mapping[str, Any],
     mark: str | None,
-    token: str,
-    sent: SubmissionTime,
-    account: str,
+    token: str = "",
+    sent: SubmissionTime | None = None,
+    account: str = "",
     fields: Mapping[str, str] | None = None,
 ) -> Fingerprint:
     model, task_type, given = body["model"], body["task_type"], body["input"]
-    fields = {name: _digest(value) for name, value in given.items()} if fields is None else fields
-    return Fingerprint(model, task_type, _digest([model, task_type, given]), mark, fields, token, sent, account)
+    fields = {name: digest(value) for name, value in given.items()} if fields is None else fields
+    return Fingerprint(model, task_type, digest([model, task_type, given]), mark, fields, token, sent, account)
 
 
 def with_correlation_id(body: dict[str, Any], mark: str) -> dict[str, Any]:
@@ -151,16 +143,18 @@ def find_many(
     own: Mapping[str, str],
     limits: Timeouts,
     client: ClientIdentity,
+    sending: Mapping[Any, Submission] | None = None,
 ) -> Flow[list[Recovery]]:
     """Search until each outcome is known, or `limits.timeout`; return them in the order of the submissions.
 
     `own` has the submission of each task of this client; a task of another submission than these is not polled.
+    `sending` has submissions whose task is not known yet, these included.
     """
     begun = (yield Sleep(0)).at
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
     longest = LONGEST_READING * (1 + len(own) / MOST_ROWS) + len(uncertains)
     wanted = [_Wanted(uncertain, client) for uncertain in uncertains]
-    search = _Search(wanted, own, limits, begun.monotonic + patience + longest)
+    search = _Search(wanted, own, limits, begun.monotonic + patience + longest, sending or {})
     while True:
         yield from search.read([one for one in wanted if one.is_open])
         left = begun.monotonic + patience - (yield Sleep(0)).at.monotonic
@@ -182,16 +176,6 @@ def adopt(recoveries: Sequence[Recovery]) -> list[Task[Output] | None]:
         tasks.append(recovery.task or next(fitting, None))
         taken.update(task.id for task in tasks[-1:] if task is not None)
     return tasks
-
-
-@dataclass(slots=True, eq=False)
-class _Seen:
-    """A task of the history, and what it is compared by."""
-
-    task: Task[Output]
-    marks: Sequence[str]  # the correlation ids in its webhook endpoint
-    fields: Mapping[str, str]  # digests of the fields of its input
-    fits: frozenset[str]  # fingerprints of the submissions whose whole input it shows
 
 
 @dataclass(slots=True, eq=False)
@@ -246,9 +230,9 @@ class _Wanted:
         """Whether the row names another model or task type; such a row is polled last."""
         detail = as_object(row.raw.get("detail"))
         given = ((detail.get("model"), self.identity.model), (detail.get("workflow_type"), self.identity.task_type))
-        return any(isinstance(said, str) and _is_another(said, wanted) for said, wanted in given)
+        return any(isinstance(said, str) and is_another(said, wanted) for said, wanted in given)
 
-    def decide(self, alike: Sequence[_Seen], unsaid: Sequence[_Seen], unread: int, rows: int) -> None:
+    def decide(self, alike: Sequence[Seen], unsaid: Sequence[Seen], unread: int, rows: int) -> None:
         named, account = self.uncertain.task_id, self.identity.account
         doubts = [
             f"tasks with this input: {len(alike)}; another submission can have had it too" if alike else "",
@@ -275,8 +259,9 @@ class _Search:
     own: Mapping[str, str]
     limits: Timeouts
     deadline: float
+    sending: Mapping[Any, Submission]
     others: set[str] = field(default_factory=set[str])  # ids of tasks that are certainly none of these
-    known: dict[str, _Seen] = field(default_factory=dict[str, _Seen])
+    known: dict[str, Seen] = field(default_factory=dict[str, Seen])
     polls: int = 0
     now: float = 0.0  # on the provider's clock, when the last reading began
 
@@ -301,7 +286,7 @@ class _Search:
 
     def _compare(self, wanted: Sequence[_Wanted], rows: Sequence[HistoryRow]) -> Flow[None]:
         """Poll the task of each row, and decide."""
-        seen_tasks: list[_Seen] = []
+        seen_tasks: list[Seen] = []
         unread = 0
         for row in sorted(rows, key=lambda row: all(one.is_other_kind(row) for one in wanted)):
             task_id = row.task_id if _names_one_task(row) else None
@@ -311,8 +296,8 @@ class _Search:
             if seen is None:
                 unread += 1
                 continue
-            open_for = [one for one in self.wanted if one.is_missing and self._match(seen, one) is not _Match.OTHER]
-            same = next((one for one in open_for if self._match(seen, one) is _Match.SAME), None)
+            open_for = [one for one in self.wanted if one.is_missing and self._match(seen, one) is not Match.OTHER]
+            same = next((one for one in open_for if self._match(seen, one) is Match.SAME), None)
             if same is not None:
                 reason = f"task {printable(seen.task.id)} has the correlation id of this submission"
                 same.recovery = Recovery(Outcome.FOUND, reason, seen.task)
@@ -326,21 +311,21 @@ class _Search:
         reserved = set[tuple[str, str]]()  # of submissions with the same input, each can have made one of the tasks
         unclear = [one for one in self.wanted if one in wanted or one.recovery.outcome is Outcome.UNCLEAR]
         for one in (one for one in unclear if one.is_missing):
-            alike = [seen for seen in seen_tasks if self._match(seen, one) is _Match.ALIKE]
-            unsaid = [seen for seen in seen_tasks if self._match(seen, one) is _Match.OPEN]
+            alike = [seen for seen in seen_tasks if self._match(seen, one) is Match.ALIKE]
+            unsaid = [seen for seen in seen_tasks if self._match(seen, one) is Match.OPEN]
             alike = [seen for seen in alike if (one.identity.fingerprint, seen.task.id) not in reserved]
             alike.sort(key=lambda seen: not _is_for_adoption(seen, one))
             reserved.update((one.identity.fingerprint, seen.task.id) for seen in alike[:1])
             if one in wanted:
                 one.decide(alike, unsaid, unread, len(rows))
 
-    def _match(self, seen: _Seen, one: _Wanted) -> _Match:
+    def _match(self, seen: Seen, one: _Wanted) -> Match:
         """Compare a task with a submission; one with another input, which is that of another submission, is not it."""
         if self._is_of_another(seen.task.id, one):
-            return _Match.OTHER
-        match = _match(seen, one.identity)
-        contradicts = match is _Match.OPEN and _echoed(seen, one.identity)
-        return _Match.OTHER if contradicts and seen.fits else match
+            return Match.OTHER
+        match = compare(seen, one.identity)
+        contradicts = match is Match.OPEN and echoed(seen, one.identity)
+        return Match.OTHER if contradicts and seen.fits else match
 
     def _is_of_another(self, task_id: str, one: _Wanted) -> bool:
         submission = submission_of(one.uncertain)
@@ -353,7 +338,7 @@ class _Search:
             return
         output_type = output_type_of(one.identity.model, one.identity.task_type) if is_legacy else Output
         task = yield from retry.get_task(task_id, self.limits, output_type, self.deadline)
-        if task is not None and (is_legacy or _match(self._seen(task), one.identity) is not _Match.OTHER):
+        if task is not None and (is_legacy or compare(self._seen(task), one.identity) is not Match.OTHER):
             self.others.add(task_id)
             reason = f"an answer to the submission named task {printable(task_id)}"
             one.recovery = Recovery(Outcome.FOUND, reason, task)
@@ -405,7 +390,7 @@ class _Search:
                 rows.append(row)
         return ""
 
-    def _poll(self, task_id: str) -> Flow[_Seen | None]:
+    def _poll(self, task_id: str) -> Flow[Seen | None]:
         """Poll a task; return what was last seen of it, None if nothing was."""
         if self.polls < MOST_POLLS * len(self.wanted):
             self.polls += 1
@@ -414,10 +399,14 @@ class _Search:
                 self.known[task_id] = self._seen(task)
         return self.known.get(task_id)
 
-    def _seen(self, task: Task[Output]) -> _Seen:
-        fields = {name: _digest(value) for name, value in as_object(task.raw.get("input")).items()}
-        fits = (one.identity.fingerprint for one in self.wanted if _has_whole_input(task, fields, one.identity))
-        return _Seen(task, _marks_in(task.raw), fields, frozenset(fits))
+    def _seen(self, task: Task[Output]) -> Seen:
+        fields = {name: digest(value) for name, value in as_object(task.raw.get("input")).items()}
+        fits = {one.identity.fingerprint for one in self.wanted if has_whole_input(task, fields, one.identity)}
+        tokens = {one.identity.submission for one in self.wanted}
+        for other in list(self.sending.values()):
+            if other.token not in tokens and has_whole_input(task, fields, _fingerprint(other.body, None)):
+                fits.add(f"of {other.token}")
+        return Seen(task, marks_in(task.raw), fields, frozenset(fits))
 
 
 def _joint(wanted: Sequence[_Wanted], room: float) -> tuple[int, int]:
@@ -438,63 +427,6 @@ def _names_one_task(row: HistoryRow) -> bool:
     return len({name for name in given if isinstance(name, str) and name.strip()}) <= 1
 
 
-def _match(seen: _Seen, wanted: Fingerprint) -> _Match:
-    task, marks = seen.task, seen.marks
-    is_unique = wanted.correlation_id is not None and wanted.submission in ("", wanted.correlation_id)
-    if is_unique and list(marks[-1:]) == [wanted.correlation_id]:
-        return _Match.SAME
-    if any(_is_another_mark(mark, wanted.correlation_id) for mark in marks) and wanted.correlation_id not in marks:
-        return _Match.OTHER
-    if _is_another(task.model, wanted.model) or _is_another(task.task_type, wanted.task_type):
-        return _Match.OTHER
-    known = _echoed(seen, wanted)
-    return _Match.ALIKE if known and all(known) else _Match.OPEN
-
-
-def _echoed(seen: _Seen, wanted: Fingerprint) -> list[bool]:
-    """Return for each field of the input that the answer shows whether it is the same."""
-    return [digest == wanted.fields[name] for name, digest in seen.fields.items() if name in wanted.fields]
-
-
-def _has_whole_input(task: Task[Output], fields: Mapping[str, str], wanted: Fingerprint) -> bool:
-    is_kind = (task.model, task.task_type) == (wanted.model, wanted.task_type)
-    return is_kind and bool(wanted.fields) and wanted.fields.items() <= fields.items()
-
-
-def _is_for_adoption(seen: _Seen, one: _Wanted) -> bool:
+def _is_for_adoption(seen: Seen, one: _Wanted) -> bool:
     """Whether a task has the whole input of this submission, and of no other one."""
     return seen.fits == frozenset([one.identity.fingerprint])
-
-
-def _is_another(said: str, wanted: str) -> bool:
-    """Whether both names are in the catalogue, and neither is a part of the other."""
-    first, second = _plain_name(said), _plain_name(wanted)
-    return {first, second} <= _names() and first not in second and second not in first
-
-
-def _plain_name(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
-
-
-@cache
-def _names() -> frozenset[str]:
-    return frozenset(
-        _plain_name(name) for entry in contract.task_types().values() for name in (entry.model, entry.task_type)
-    )
-
-
-def _is_another_mark(mark: str, wanted: str | None) -> bool:
-    """Whether a correlation id is of another submission, and not ours cut short or hidden."""
-    return mark.isalnum() and not (wanted or "").casefold().startswith(mark.casefold())
-
-
-def _marks_in(task: Mapping[str, Any]) -> list[str]:
-    endpoint = as_object(as_object(task.get("config")).get("webhook_config")).get("endpoint")
-    try:
-        return parse_qs(urlsplit(endpoint).query).get(CORRELATION_PARAMETER, []) if isinstance(endpoint, str) else []
-    except ValueError:
-        return []
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

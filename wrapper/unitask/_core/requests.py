@@ -5,7 +5,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from unitask_api import contract
-from unitask_api.api.account import get_account_info, list_task_history
+from unitask_api.api.account import list_task_history
 from unitask_api.api.task import cancel_task, cancel_tasks, create_task
 from unitask_api.api.task import get_task as get_task_endpoint
 from unitask_api.api.upload import upload_file
@@ -48,10 +48,6 @@ def get_task(task_id: str, timeout: float | None = None, protocol: str = UNIFIED
         path = operation.path.replace("{task_id}", quote(task_id, safe=""))
         return SendRequest(operation.method, path, timeout=timeout)
     return SendRequest(operation.method, operation.path, {"task_id": task_id}, timeout=timeout)
-
-
-def account() -> SendRequest:
-    return sent(get_account_info.build_request())
 
 
 def cancel(task_id: str) -> SendRequest:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from unitask_api.api.account import list_active_tasks
+from unitask_api.api.account import get_account_info, list_active_tasks
 from unitask_api.states import State
 
 from .. import errors
@@ -137,7 +137,7 @@ def account(limits: Timeouts) -> Flow[Account]:
             raise envelope.broken(answer, "without an account")
         return Account({**data, "api_key": "***"})
 
-    return send_with_retry(requests.account(), read, limits)
+    return send_with_retry(requests.sent(get_account_info.build_request()), read, limits)
 
 
 def active_tasks(limits: Timeouts) -> Flow[dict[str, ActiveTasks]]:

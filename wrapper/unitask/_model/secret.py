@@ -105,6 +105,8 @@ def _in_base64(secret: bytes) -> Iterator[bytes]:
 
 def _decoded(text: bytes) -> tuple[bytes, list[_Mark]]:
     """Decode the escapes of a text; return where each of them was, too."""
+    if not (b"\\" in text or b"%" in text or b"&" in text or b"\n" in text or b"\r" in text):
+        return text, []  # in a tenth of the time
     pieces: list[bytes] = []
     marks: list[_Mark] = []
     read = written = 0

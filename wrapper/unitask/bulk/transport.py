@@ -54,10 +54,11 @@ class FastTransport(AsyncRouting, Exchanger):
         # by event loop; a list begins with the connection that has been idle for the longest time
         self._idle: dict[asyncio.AbstractEventLoop, list[_Connection]] = {}
         self._server_of = lru_cache(maxsize=64)(self._server)
+        self._is_direct = lru_cache(maxsize=64)(self._reaches)
 
     def reaches(self, url: str) -> bool:
         """Return whether `exchange` sends to this URL: it uses no proxy."""
-        return self._server_of(*_split(url)[:2]) is not None
+        return self._is_direct(url)
 
     async def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, answer: Answer, progress: Progress
@@ -91,6 +92,9 @@ class FastTransport(AsyncRouting, Exchanger):
         for connection in self._idle.pop(asyncio.get_running_loop(), []):
             connection.abort()
         await super().aclose()
+
+    def _reaches(self, url: str) -> bool:
+        return self._server_of(*_split(url)[:2]) is not None
 
     def _server(self, scheme: str, authority: str) -> _Server | None:
         url = httpx.URL(f"{scheme}://{authority}")

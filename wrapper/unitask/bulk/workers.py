@@ -59,6 +59,7 @@ LEAST_RATE: Final = 1e-3  # of the rate of the job; a shard with less is not beg
 RENEWALS: Final = 5  # in the time of a lease
 SHUTDOWN: Final = 30.0  # seconds in which a worker that stops gives its shards back
 TASK: Final = "unitask.shard"
+OPTIONS: Final = {"overwrite", "service_mode", "timeout", "to", "validate", "webhook_secret", "webhook_url"}  # of map
 CREATION: Final = 0x756E6974  # the advisory lock under which the tables are made
 NEW_JOB: Final = (
     "INSERT INTO job (account, base_url, options, inputs, shard_size, money_limit, concurrency, per_second)"
@@ -132,7 +133,8 @@ def submit(
         per_second: The most submissions a second, over all workers; None for no limit.
         max_usd: What the tasks may cost in all; None for no limit.
         shard_size: How many inputs a worker takes at once.
-        **options: More arguments of `AsyncClient.map`, as JSON: timeout, webhook_url, webhook_secret, service_mode, ...
+        **options: More arguments of `AsyncClient.map` for the workers: to, overwrite, timeout, validate, webhook_url,
+            webhook_secret, service_mode. The database holds them in clear text.
 
     Returns:
         The number of the job.
@@ -147,12 +149,14 @@ def submit(
     if concurrency < 1 or shard_size < 1 or not rate > 0:
         given = f"concurrency is {concurrency}, shard_size {shard_size} and per_second {per_second}"
         raise InvalidInput(f"{given}: give whole numbers from 1, and a rate above 0", undone="nothing was stored")
+    if unknown := sorted(options.keys() - OPTIONS):
+        raise InvalidInput(f"a job has no option {unknown[0]!r}: give {', '.join(sorted(OPTIONS))}")
     queue = App(connector=SyncPsycopgConnector()).job_manager
     with contextlib.closing(Database(url)) as database:
         database.run(_make_tables)
 
         def store(at: Cursor) -> int:
-            values = (*account, json.dumps(options), shard_size, limit, concurrency, rate)
+            values = (*account, json.dumps(options, default=os.fspath), shard_size, limit, concurrency, rate)
             (job,) = at.execute(NEW_JOB, values).fetchone() or (0,)
             count = 0
             with at.copy("COPY input (job, key, task) FROM STDIN") as copy:
@@ -485,8 +489,10 @@ def _inputs(at: Cursor, shard: Shard) -> tuple[list[TaskInput[Any]], dict[str, A
     values = (shard.job, shard.first, shard.first + shard.size)
     rows = at.execute("SELECT task FROM input WHERE job = %s AND key >= %s AND key < %s ORDER BY key", values)
     inputs = [_restored(task) for (task,) in rows.fetchall()]
-    (options,) = at.execute("SELECT options FROM job WHERE id = %s", (shard.job,)).fetchone() or ("{}",)
-    return inputs, json.loads(options)
+    query: LiteralString = "SELECT options, money_limit FROM job WHERE id = %s"
+    (options, limit) = at.execute(query, (shard.job,)).fetchone() or ("{}", None)
+    max_usd = None if limit is None else limit / CREDITS_PER_USD  # refuses tasks of unknown cost; the journal counts
+    return inputs, {**json.loads(options), "max_usd": max_usd}
 
 
 def _stored(task: TaskInput[Any]) -> str:

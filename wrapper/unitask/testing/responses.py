@@ -11,7 +11,7 @@ from unitask_api import contract
 from unitask_api.states import QUEUED, State, state_of
 
 from .. import tasks
-from .._core.recovery import CORRELATION_PARAMETER
+from .._core.matching import CORRELATION_PARAMETER
 from .._model._json import as_object
 from .._model.task import CREDITS_PER_USD
 from .._model.timestamp import Timestamp
