@@ -104,7 +104,7 @@ class Threads:
             self._woken.clear()
             at = self._clock()
             found = self._run.next(at)
-            if not isinstance(found, float):
+            if not isinstance(found, float | int):
                 return found
             self._idle(self._run, found - at.monotonic, self._woken)
 
@@ -200,7 +200,7 @@ class AsyncTasks:
             self._woken.clear()
             at = self._clock()
             found = self._run.next(at)
-            if not isinstance(found, float):
+            if not isinstance(found, float | int):
                 return found
             await self._idle(self._run, found - at.monotonic, self._woken)
 
