@@ -126,7 +126,7 @@ class Run:
         print(f"{len(self.inputs)} inputs, {sum(sent.values())} tasks: {len(lost)} lost, {len(twice)} double")
         print(f"credits spent {found.totals.spent}, held {found.totals.held}, limit {found.limit}")
         print(f"ledger of the provider: charged {charged}, frozen {frozen}")
-        return not lost and not twice and found.totals[:2] == (charged, frozen)
+        return not lost and not twice and found.totals[:2] == (frozen, charged)
 
 
 def main(arguments: list[str] | None = None) -> int:

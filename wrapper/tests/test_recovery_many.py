@@ -189,3 +189,19 @@ def test_no_outcome_of_many_submissions_pays_twice() -> None:
         for fingerprint, number in Counter(error.fingerprint for error in lost).items():
             assert absent[fingerprint] <= number - accepted[fingerprint], seed
     assert min(outcomes.values()) > 10, outcomes
+
+
+def test_tasks_that_are_submitted_while_the_history_is_read_leave_no_doubt() -> None:
+    ids = [str(number) for number in range(1000, 1250)]
+    own = dict.fromkeys(ids, "another")
+
+    def respond(step: SendRequest) -> Any:
+        ids.insert(0, str(len(own)))
+        own[ids[0]] = "another"
+        first = (int(step.params["page"]) - 1) * 100
+        return history(*ids[first : first + 100], total=len(ids))
+
+    flow = recovery.find_many([submitted(FOX), submitted(CAT)], own, limits(timeout=0.0), CLIENT)
+    played = play(flow, respond, dated=True)
+    assert [each.outcome for each in played.result] == [ABSENT, ABSENT]
+    assert len(played.sent) == 6  # all pages, the first one again, and the newest tasks of all times

@@ -213,7 +213,9 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
     async def _settled(self, change: Future[Any]) -> None:
         """Wait for a change of a journal, whatever its outcome."""
         if not change.done():
-            await asyncio.wait([asyncio.wrap_future(change)])
+            waiter = asyncio.wrap_future(change)
+            waiter.add_done_callback(lambda done: done.cancelled() or done.exception())  # else asyncio logs it
+            await asyncio.wait([waiter])
 
     def _check_on_change(self, on_change: OnChange | None) -> None:
         check(on_change is None or callable(on_change), "on_change", on_change, "a function")

@@ -354,6 +354,8 @@ class _Search:
             try:
                 while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
                     rows += [row for row in page if not self._is_own(row, wanted)]
+                if reading.shortfall and len(rows) < MOST_ROWS:  # tasks may be submitted all the time
+                    rows += [row for row in (yield from reading.again()) if not self._is_own(row, wanted)]
             except errors.UnitaskError as error:
                 for one in wanted:
                     one.doubt, one.wait = f"the task history cannot be read: {error}", 0.0
