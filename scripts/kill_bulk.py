@@ -2,10 +2,11 @@
 
     .venv/bin/python -m scripts.kill_bulk --inputs 800 --kills 100 [--mark]
 
-Two processes share the inputs and the account; each has a journal of its own. Half of the money is allowed at first,
-and the rest when a process has stopped at that limit. A third one tries a journal that is in use. `--mark` gives each
-submission a webhook, by which the history finds it again; without it the input does. Exits with 1 if an input was lost
-or submitted twice, if its end is not known, or if an amount differs from the ledger of the local provider.
+Two processes share the inputs; each has a journal of its own. Half of the money is allowed at first, and the rest when
+a process has stopped at that limit. Another process tries a journal that is in use. `--mark` gives each submission a
+webhook, by which the history finds it again, and both use one account; without it the input does, which proves nothing
+about the tasks of another journal, so each has its own account. Exits with 1 if an input was lost or submitted twice,
+if its end is not known, or if an amount differs from the ledger of the local provider.
 """
 
 import argparse
@@ -19,27 +20,28 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from unitask import AsyncClient, tasks
+from unitask import AsyncClient, Options, tasks
 from unitask.bulk import Journal
 from unitask.bulk.journal import JournalReader
 from unitask.errors import BudgetExceeded, JournalError
 
-KEY = "key-of-the-job"
+KEYS = ("first-key", "other-key")
+HOOK = "http://127.0.0.1:9/hook"  # nothing listens there
 PRICE = 15_000  # credits of an input
 REACHED = 3  # the exit code of a process that stops at its money limit
 
 
 @contextmanager
-def provider(speed: float) -> Iterator[str]:
+def provider(speed: float) -> Generator[str]:
     """Run the local provider in a process of its own."""
     command = ["-m", "unitask", "sandbox", "--port", "0", "--speed", str(speed), "--concurrency", "5000"]
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen([sys.executable, *command, "--key", f"{KEY}=1000"], stdout=output)
+        process = subprocess.Popen([sys.executable, *command, *(f"--key={key}=1000" for key in KEYS)], stdout=output)
         try:
             while process.poll() is None:
                 output.seek(0)
@@ -52,14 +54,18 @@ def provider(speed: float) -> Iterator[str]:
             process.wait()
 
 
-async def work(path: Path, base_url: str, inputs: list[tasks.FluxSchnellTxt2Img], limit: int, hook: str) -> int:
+async def work(options: argparse.Namespace, path: str, base_url: str, key: str, first: str) -> int:
     """Run `map` with a journal, as a user does."""
-    options = {"webhook_url": hook} if hook else {}
+    hook: Options = {"webhook_url": HOOK} if options.mark else {}
     try:
         with Journal(path) as journal:
-            async with AsyncClient(api_key=KEY, base_url=base_url) as client:
-                results = client.map(inputs, journal=journal, max_usd=limit / 10**7, per_second=10, **options)
-                errors = [result.error async for result in results if result.error is not None]
+            async with AsyncClient(api_key=key, base_url=base_url) as client:
+                inputs = [
+                    tasks.FluxSchnellTxt2Img(prompt=f"input {n}", width=128, height=128)
+                    for n in range(int(first), options.inputs, 2)
+                ]
+                results = client.map(inputs, journal=journal, max_usd=options.limit / 10**7, per_second=10, **hook)
+                errors = [str(result.error) async for result in results if result.error is not None]
     except BudgetExceeded:
         return REACHED
     print(*errors, sep="\n", end="", flush=True)
@@ -73,12 +79,22 @@ class Worker:
         self.path, self.base_url, self.number, self.options = folder / f"{number}.db", base_url, number, options
         self.inputs = len(range(number, options.inputs, 2))
         self.limit = self.inputs // 2 * PRICE
+        self.key = KEYS[0 if options.mark else number]
         self.start()
 
     def start(self) -> None:
-        values = (self.path, self.base_url, self.number, self.limit, self.options.inputs, *["mark"] * self.options.mark)
-        command = [sys.executable, "-m", "scripts.kill_bulk", "--work", *map(str, values)]
-        self.process = subprocess.Popen(command)
+        given = ["--inputs", str(self.options.inputs), "--limit", str(self.limit), *["--mark"] * self.options.mark]
+        command = [
+            "-m",
+            "scripts.kill_bulk",
+            *given,
+            "--work",
+            str(self.path),
+            self.base_url,
+            self.key,
+            str(self.number),
+        ]
+        self.process = subprocess.Popen([sys.executable, *command])
 
     def has_ended(self) -> bool:
         """Whether the process has reached the end; raise the money limit when it has stopped there."""
@@ -114,13 +130,15 @@ def check(workers: list[Worker], base_url: str) -> list[str]:
     """Return what is wrong in the end."""
     rows = [row for worker in workers for row in JournalReader(worker.path).rows()]
     totals = [JournalReader(worker.path).totals() for worker in workers]
-    ledger = httpx.get(f"{base_url}/_sandbox/tasks?limit=1000", headers={"x-api-key": KEY}, timeout=60).json()
+    url = f"{base_url}/_sandbox/tasks?limit=1000"
+    ledgers = [httpx.get(url, headers={"x-api-key": key}, timeout=60).json() for key in {each.key for each in workers}]
     ids = Counter(row.task_id for row in rows if row.state == "done")
-    listed, inputs = {task["task_id"] for task in ledger["tasks"]}, workers[0].options.inputs
-    spent, charged = sum(total.spent for total in totals), round(ledger["spent_usd"] * 10**7)
+    listed, inputs = {task["task_id"] for ledger in ledgers for task in ledger["tasks"]}, workers[0].options.inputs
+    made, charged = (sum(ledger[name] for ledger in ledgers) for name in ("total", "spent_usd"))
+    spent, charged = sum(total.spent for total in totals), round(charged * 10**7)
     print(*(f"row {row.key}: {row.state}: {row.outcome}\n" for row in rows if row.state != "done"), sep="", end="")
     print(f"states in the journals: {dict(Counter(row.state.value for row in rows))}")
-    print(f"{inputs} inputs, {ledger['total']} tasks of the provider, {len(ids)} of them in the journals")
+    print(f"{inputs} inputs, {made} tasks of the provider, {len(ids)} of them in the journals")
     print(f"charged {charged} credits; spent in the journals {spent}, allowed {inputs * PRICE}")
     return [
         name
@@ -131,7 +149,7 @@ def check(workers: list[Worker], base_url: str) -> list[str]:
                 for worker in workers
                 for row in JournalReader(worker.path).rows()
             ),
-            "double": ledger["total"] != inputs or set(ids) != listed or max(ids.values()) > 1,
+            "double": made != inputs or set(ids) != listed or max(ids.values()) > 1,
             "money": charged != spent or sum(total.held for total in totals) != 0,
             "unfinished": any(worker.process.returncode for worker in workers),
         }.items()
@@ -161,16 +179,11 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=2.0, help="the longest time between kills, in seconds")
     parser.add_argument("--mark", action="store_true")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        path, base_url, number, limit, count, *mark = options.work
-        inputs = [
-            tasks.FluxSchnellTxt2Img(prompt=f"input {n}", width=128, height=128)
-            for n in range(int(number), int(count), 2)
-        ]
-        hook = "http://127.0.0.1:9/hook" if mark else ""  # nothing listens there
-        return asyncio.run(work(Path(path), base_url, inputs, int(limit), hook))
+        return asyncio.run(work(options, *options.work))
     print(f"seed {options.seed}")
     with provider(speed=8.0) as base_url, tempfile.TemporaryDirectory() as folder:
         wrong = play(options, base_url, Path(folder))

@@ -95,9 +95,9 @@ class MapRun:
 
     def finish(self, turn: MapTurn, now: Timestamp) -> bool:
         """Take back a turn, as `Pool.finish`; what a task that has ended does not cost is free for others."""
-        task = turn.error.task if isinstance(turn.error, TaskFailed) else turn.task
+        task = cast("Task[Any] | None", turn.error.task if isinstance(turn.error, TaskFailed) else turn.task)
         for budget in self.budgets:
-            if isinstance(task, Task):
+            if task is not None:
                 budget.see(task)
         with self.guard:
             return self.pool.finish(turn, now)
