@@ -244,6 +244,7 @@ def test_timeout_holds_its_task_and_its_polls() -> None:
     assert isinstance(error, errors.WaitTimeout)
     assert error.task
     assert (error.task_id, error.task.status) == (TASK_ID, "processing")
+    assert str(error).startswith(f"task {TASK_ID} is not done after 9.5 s and ")
     assert error.attempts == error.polls == len(played.sent) - 1
     assert error.elapsed == pytest.approx(9.5)  # since the answer to the submission
     assert error.statuses == ((0.0, "pending"), (pytest.approx(played.sent_at[2]), "processing"))
