@@ -61,6 +61,14 @@ def test_secret_is_hidden_in_any_escaping(key: str, packed: str, escapes: list[s
     assert len(hidden) <= len(f"{around}***|task id-1234") + room
 
 
+def test_secret_is_hidden_in_four_layers_of_escapes_and_in_a_text_that_is_not_unicode() -> None:
+    escaped = KEY
+    for _ in range(4):
+        escaped = ESCAPED["percent-encoded"](escaped)
+
+    assert Hider(KEY).text(f"{escaped} \ud800") == "*** \ud800"
+
+
 def test_secret_in_base64_is_hidden_wherever_it_begins() -> None:
     for before in (b"", b"a", b"ab", b"user:"):
         for encode in (base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes):
