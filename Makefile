@@ -77,7 +77,9 @@ bench-clients: ## published clients and ours against one server that fails (WRIT
 	  --requirement benchmarks/clients/requirements.txt .
 	$(CLIENTS_VENV)/bin/python -m benchmarks.clients.collect $(if $(WRITE),--write)
 
-consumers: $(VENV)/.checks ## do linters and generators of other makers take docs/openapi.json? (npm, PyPI)
+consumers: $(VENV)/.checks ## do tools of other makers take docs/openapi.json, and LangChain the LLM endpoints? (npm, PyPI)
+	$(PIP) langchain-openai
+	$(VENV)/bin/python -m pytest scripts/consumers
 	rm -rf out/consumers && mkdir -p out && cp -r scripts/consumers out/consumers
 	cd out/consumers && npm install --no-audit --no-fund --silent
 	cd out/consumers && npx redocly lint --max-problems 20 ../../docs/openapi.json
