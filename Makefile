@@ -6,6 +6,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-clients consumers mutants page-picture vendor clean
 

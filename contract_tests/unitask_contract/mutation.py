@@ -103,18 +103,14 @@ BODIES: Mapping[str, Callable[[bytes], bytes]] = {
 
 @cache
 def mutants() -> tuple[Mutant, ...]:
-    """Return the mutants of all documented answers that the client reads.
-
-    Each kind of change is there once for each place in the output of each task type, and in the rest of an answer.
-    """
+    """Return the mutants of all documented answers that the client reads; each kind of change once for each schema."""
     found: dict[tuple[object, ...], Mutant] = {}
     for name, example in bundle.examples().items():
         if example["x-operation"] in CALLS and example["x-part"] != "request":
             task = fields(example["value"].get("data"))
-            kind, status = (str(task.get("model")), str(task.get("task_type"))), str(task.get("status"))
+            schema = (str(task.get("model")), str(task.get("task_type")), str(task.get("status")))
             for mutant in _of_example(name, example):
-                schema = kind if mutant.path.startswith("/data/output") else mutant.refusal
-                found.setdefault((schema, status, mutant.operation, mutant.path, mutant.operator), mutant)
+                found.setdefault((schema, mutant.operation, mutant.path, mutant.operator), mutant)
     return tuple(found.values())
 
 
