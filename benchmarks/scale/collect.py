@@ -1,7 +1,8 @@
 """`python -m benchmarks.scale.collect`: many tasks at once, in turns by every subject; print one table.
 
 CPU time is that of the client's process, user and system; the server is another process. Of several rounds, the least
-CPU time and the median delay are shown. `--seconds` draws durations; otherwise a task ends at its fourth poll.
+CPU time and the median delay are shown. `--seconds` draws durations; otherwise a task ends at its fourth poll. The
+loops poll without a pause, so they are left out with `--seconds`.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.request import urlopen
 
-from .driver import PEERS, SUBJECTS
+from .driver import LOOPS, PEERS, SUBJECTS
 
 ROOT = Path(__file__).resolve().parents[2]
 Figures: TypeAlias = dict[str, Any]
@@ -46,7 +47,8 @@ def main() -> None:
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     with serving(given.seconds) as url:
         for tasks in given.tasks:
-            chosen = [name for name in given.only if tasks <= MOST_OF_PEERS or name not in PEERS]
+            left_out = (*(PEERS if tasks > MOST_OF_PEERS else ()), *(LOOPS if given.seconds else ()))
+            chosen = [name for name in given.only if name not in left_out]
             runs = defaultdict[str, list[Figures | str]](list)
             for _ in range(given.rounds):
                 for name in chosen:
@@ -100,7 +102,7 @@ def row(name: str, tasks: int, found: list[Figures | str], floor: float, given: 
     )
     cells = (
         f"{cpu:.3f}",
-        f"{cpu / floor:.1f}",
+        "" if given.seconds else f"{cpu / floor:.1f}",
         delays,
         f"{polls:.1f}",
         f"{peak:.0f}",

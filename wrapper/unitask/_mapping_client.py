@@ -75,10 +75,14 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         return Ledger(journal, digest_of, self._find_many, max_usd)
 
     def _find_many(
-        self, lost: list[SubmissionUncertain], own: Mapping[str, str], sending: Mapping[int, Submission]
+        self,
+        lost: list[SubmissionUncertain],
+        own: Mapping[str, str],
+        sending: Mapping[int, Submission],
+        timeout: float | None,
     ) -> Flow[list[Recovery]]:
         client = ClientIdentity(PROCESS, self._account)
-        return recovery.find_many(lost, own, self._limits(), client, sending)
+        return recovery.find_many(lost, own, self._limits(timeout), client, sending)
 
     def _map_submission(self, run: MapRun, job: Job[TaskInput[Any]], body: dict[str, Any]) -> Flow[Task[Any]]:
         """Return the flow that submits an input."""

@@ -40,9 +40,7 @@ class Ledger:
 
     journal: Journal
     digest: Callable[[Any], str]  # of an input
-    find: Callable[
-        [list[errors.SubmissionUncertain], Mapping[str, str], Mapping[int, Submission]], Flow[list[Recovery]]
-    ]
+    find: Callable[..., Flow[list[Recovery]]]  # searches errors, as `recovery.find_many`
     limit_usd: float | None = None
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
     own: dict[str, str] = field(default_factory=dict[str, str])
@@ -122,18 +120,25 @@ class Ledger:
 
         A task with the same input is taken for the one that is searched: it has the result that is wanted.
         """
-        found = yield from self.find(list(lost.values()), self.own, self.sending)
-        results: dict[int, Found] = {}
-        for index, recovery, task in zip(lost, found, adopt(found), strict=True):
-            results[index] = Found(recovery.outcome, task)
-            self.sending.pop(index, None)
-            if task is not None:
-                yield from self.accept(index, task.id)
-            elif recovery.outcome is Outcome.ABSENT:
-                yield from self._write(self.journal.withdrawn(index))
-            else:
-                outcome = json.dumps({"reason": recovery.reason})
-                yield from self._write(self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+        left, results = dict(lost), dict[int, Found]()
+        for timeout in (0.0, None):  # what is there is written at once; the rest may enter the history later
+            found = yield from self.find(list(left.values()), self.own, self.sending, timeout)
+            for (index, error), recovery, task in zip(list(left.items()), found, adopt(found), strict=True):
+                is_marked = error.identity.correlation_id is not None  # then its own task may come later
+                if timeout is not None and recovery.task is None and (task is None or is_marked):
+                    continue
+                results[index] = Found(recovery.outcome, task)
+                left.pop(index)
+                self.sending.pop(index, None)
+                if task is not None:
+                    yield from self.accept(index, task.id)
+                elif recovery.outcome is Outcome.ABSENT:
+                    yield from self._write(self.journal.withdrawn(index))
+                else:
+                    outcome = json.dumps({"reason": recovery.reason})
+                    yield from self._write(self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+            if not left:
+                break
         return results
 
     def _intend(
