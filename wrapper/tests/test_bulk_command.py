@@ -92,7 +92,7 @@ def test_job_goes_on_from_its_journal_alone(
     assert bulk("--to", "out", "in.jsonl", "--max-usd", "0.03", "--concurrency", "2") == 1
     output, report = capsys.readouterr()
     assert [Path(line).parent for line in output.splitlines()] == [tmp_path / "out"] * 3
-    assert "3 of 6 done, 2 failed, 1 left\nunitask: spent $0.03\nunitask: line 1: failed:" in report
+    assert "unitask: 3 done, 1 failed, 2 not sent, of 6; spent $0.03\nunitask: line 1: failed:" in report
     assert report.endswith("`unitask bulk resume in.db` goes on; nothing that was sent is sent again\n")
 
     monkeypatch.chdir(file_of(tmp_path, name="other.jsonl").parent.parent)
@@ -101,7 +101,7 @@ def test_job_goes_on_from_its_journal_alone(
     status, *paths = output.splitlines()
     assert status == f"{tmp_path / 'in.jsonl'}: 3 done, 1 failed, 2 not sent, of 6; spent $0.03 of $0.03"
     assert sorted(paths) == sorted(str(path) for path in (tmp_path / "out").iterdir())
-    assert "5 of 6 done, 1 failed, 0 left" in report
+    assert "unitask: 5 done, 1 failed, 0 not sent, of 6; spent $0.05\n" in report
     assert [task.input["target_image"] for task in unitask_provider.tasks] == [URL.format(n) for n in range(6)]
 
     (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(swap)}\n" for swap in [*swaps(6), {"task": "FaceSwap"}]))
@@ -192,16 +192,20 @@ def test_second_interrupt_ends_at_once_and_the_submission_stays_in_the_journal(t
     command = [sys.executable, "-m", "unitask", "bulk", path, "--to", tmp_path / "out"]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment["UNITASK_BASE_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        connection, _ = silent.accept()
-        assert connection.recv(4) == b"POST"
-        process.send_signal(signal.SIGINT)
-        while "again ends at once" not in process.stderr.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        with connection, process:
-            assert process.wait(60) == 130
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            connection, _ = silent.accept()
+            while not (request := connection.recv(4096)).startswith(b"POST"):  # a GET brings the provider's time
+                if request:
+                    connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                connection.close()
+                connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            while "again ends at once" not in process.stderr.readline():
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            with connection:
+                assert process.wait(60) == 130
             assert "resume" in process.stderr.read()
     assert [row.state for row in JournalReader(tmp_path / "in.db").rows()] == [RowState.SENDING]
 

@@ -98,7 +98,7 @@ def take_every_character() -> None:
 
 
 def put(*lines: str) -> None:
-    """Write results to stdout; raise BrokenPipeError if it is closed, InvalidInput if it cannot be written."""
+    """Write results to stdout; raise BrokenPipeError if it is closed, UnitaskError if it cannot be written."""
     if sys.stdout is None:  # it was closed before the process began
         return
     try:
@@ -108,7 +108,7 @@ def put(*lines: str) -> None:
         raise
     except OSError as error:
         give_up(sys.stdout)
-        raise errors.InvalidInput(f"stdout cannot be written: {error.strerror or error}") from None
+        raise errors.UnitaskError(f"stdout cannot be written: {error.strerror or error}") from None
 
 
 def say(*lines: str) -> None:

@@ -57,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # as of `| head`, when it has enough
         give_up(sys.stdout)
         return CLOSED_PIPE
-    except errors.InvalidInput as error:  # of the flush
-        say(f"unitask: {'; '.join(error.problems)}")
+    except errors.UnitaskError as error:  # of the flush
+        say(f"unitask: {error}")
         return 1
 
 

@@ -194,7 +194,10 @@ async def _work(source: InputFile, journal: Journal, options: argparse.Namespace
             except errors.InvalidInput as error:
                 report.end(f"line {source.line} of {source.path}: {_reason(error)}")
                 return 2
-            except errors.JournalError:  # closing it may raise the same
+            except (
+                errors.JournalError,
+                BrokenPipeError,
+            ):  # `main` reports it, as closing the journal may raise it, too
                 report.end()
                 raise
             except errors.UnitaskError as error:
@@ -300,16 +303,16 @@ class _Report:
     def end(self, problem: str | None = None) -> None:
         """Write the summary."""
         self._clear()
-        left = len(self._source) - self.done - self._failed
-        say(f"unitask: {self.done} of {len(self._source)} done, {self._failed} failed, {left} left")
-        with contextlib.suppress(errors.JournalError):  # which was reported
-            say(f"unitask: {_money(self._journal.totals(), None)}")
+        with contextlib.suppress(errors.JournalError):  # which is reported
+            totals = self._journal.totals()
+            say(f"unitask: {_counts(totals, len(self._source))}; {_money(totals, None)}")
         say(*(f"unitask: line {failed.line}: {failed.state}: {failed.error}" for failed in self._failures))
         if self._failed > SHOWN:
-            say(f"unitask: {self._failed - SHOWN} more: `unitask bulk export {shlex.quote(str(self._journal.path))}`")
+            more = f"`unitask bulk export {shlex.quote(str(self._journal.path))}` lists all lines"
+            say(f"unitask: {self._failed - SHOWN} more lines failed: {more}")
         if problem:
             say(f"unitask: {problem}")
-        if left or self._failed:
+        if self.done < len(self._source):
             say(f"unitask: `{self.again}` goes on; nothing that was sent is sent again")
 
     def _clear(self) -> None:
