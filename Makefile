@@ -6,8 +6,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bench-clients consumers mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof bench-clients consumers mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -78,13 +80,18 @@ bench-scale: ## many tasks at once: the client, its transports and published cli
 	  --requirement benchmarks/clients/requirements.txt aiohttp pyreqwest '.[bulk]'
 	$(CLIENTS_VENV)/bin/python -m benchmarks.scale.collect $(SCALE)
 
+bulk-proof: $(VENV)/.checks ## 1,000 face swaps through Ctrl-C, kill -9 and a full disk: files and charges (COUNT=60: fewer)
+	$(VENV)/bin/python -m scripts.bulk_swaps --count $(or $(COUNT),1000)
+
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
 	$(PYTHON) -m venv $(CLIENTS_VENV)
 	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --requirement benchmarks/clients/requirements.txt .
 	$(CLIENTS_VENV)/bin/python -m benchmarks.clients.collect $(if $(WRITE),--write)
 
-consumers: $(VENV)/.checks ## do linters and generators of other makers take docs/openapi.json? (npm, PyPI)
+consumers: $(VENV)/.checks ## do tools of other makers take docs/openapi.json, and LangChain the LLM endpoints? (npm, PyPI)
+	$(PIP) langchain-openai
+	$(VENV)/bin/python -m pytest scripts/consumers
 	rm -rf out/consumers && mkdir -p out && cp -r scripts/consumers out/consumers
 	cd out/consumers && npm install --no-audit --no-fund --silent
 	cd out/consumers && npx redocly lint --max-problems 20 ../../docs/openapi.json

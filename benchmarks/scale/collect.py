@@ -1,7 +1,8 @@
 """`python -m benchmarks.scale.collect`: many tasks at once, in turns by every subject; print one table.
 
 CPU time is that of the client's process, user and system; the server is another process. Of several rounds, the least
-CPU time and the median delay are shown. `--seconds` draws durations; otherwise a task ends at its fourth poll.
+CPU time and the median delay are shown. `--seconds` draws durations; otherwise a task ends at its fourth poll. The
+loops poll without a pause, so they are left out with `--seconds`.
 """
 
 import argparse
@@ -13,12 +14,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.request import urlopen
 
-from .driver import PEERS, SUBJECTS
+from .driver import LOOPS, PEERS, SUBJECTS
 
 ROOT = Path(__file__).resolve().parents[2]
+Figures: TypeAlias = dict[str, Any]
 MOST_OF_PEERS = 1000  # tasks
 HEAD = (
     "subject",
@@ -45,13 +47,14 @@ def main() -> None:
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     with serving(given.seconds) as url:
         for tasks in given.tasks:
-            chosen = [name for name in given.only if tasks <= MOST_OF_PEERS or name not in PEERS]
-            runs = defaultdict[str, list[dict[str, Any]]](list)
+            left_out = (*(PEERS if tasks > MOST_OF_PEERS else ()), *(LOOPS if given.seconds else ()))
+            chosen = [name for name in given.only if name not in left_out]
+            runs = defaultdict[str, list[Figures | str]](list)
             for _ in range(given.rounds):
                 for name in chosen:
-                    if all(run for run in runs[name]):
+                    if not any(isinstance(run, str) for run in runs[name]):
                         runs[name].append(measured(name, tasks, url, given.limit))
-            floor = min((run["cpu_ms"] for run in runs["floor"]), default=float("nan"))
+            floor = min((run["cpu_ms"] for run in runs["floor"] if not isinstance(run, str)), default=float("nan"))
             for name in chosen:
                 print(row(name, tasks, runs[name], floor, given), flush=True)
 
@@ -68,28 +71,29 @@ def serving(seconds: float | None) -> Iterator[str]:
             server.terminate()
 
 
-def measured(name: str, tasks: int, url: str, limit: float) -> dict[str, Any]:
-    """Return the figures of one run; empty if it takes too long."""
+def measured(name: str, tasks: int, url: str, limit: float) -> Figures | str:
+    """Return the figures of one run, or why it has none."""
     command = [sys.executable, "-m", "benchmarks.scale.driver", name, str(tasks), url]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
-        return {}
+        return f"not done in {limit:.0f} s"
     finally:
         with urlopen(f"{url}/_ends") as answer:  # noqa: S310 - of the server above
             ends: list[tuple[float, int]] = json.load(answer)[1:]  # without the first task
     if done.returncode:
-        sys.exit(f"{name}: {done.stderr}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return f"ended with {done.stderr.splitlines()[-1]}"
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
     delays = sorted(delay for delay, _ in ends)
     percentiles = [delays[int(len(delays) * share)] for share in (0.5, 0.95)]
     return {**figures, "delays": percentiles, "polls": statistics.mean(polls for _, polls in ends)}
 
 
-def row(name: str, tasks: int, runs: list[dict[str, Any]], floor: float, given: argparse.Namespace) -> str:
+def row(name: str, tasks: int, found: list[Figures | str], floor: float, given: argparse.Namespace) -> str:
     """Return a row of the table."""
-    if not all(runs):
-        return f"| {name} | {tasks:,} | not done in {given.limit:.0f} s {'| ' * (len(HEAD) - 2)}|"
+    if isinstance(reason := found[-1], str):
+        return f"| {name} | {tasks:,} | {reason} {'| ' * (len(HEAD) - 2)}|"
+    runs = [run for run in found if not isinstance(run, str)]
     cpu = min(run["cpu_ms"] for run in runs)
     half, most = (statistics.median(run["delays"][place] for run in runs) for place in (0, 1))
     delays = f"{half:.2f} / {most:.2f}" if given.seconds else ""
@@ -98,7 +102,7 @@ def row(name: str, tasks: int, runs: list[dict[str, Any]], floor: float, given: 
     )
     cells = (
         f"{cpu:.3f}",
-        f"{cpu / floor:.1f}",
+        "" if given.seconds else f"{cpu / floor:.1f}",
         delays,
         f"{polls:.1f}",
         f"{peak:.0f}",

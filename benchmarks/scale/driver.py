@@ -236,6 +236,7 @@ SUBJECTS: dict[str, Callable[[str, int], Awaitable[None]]] = {
     "lumaai": luma,
     "openai": openai,
 }
+LOOPS = tuple(SUBJECTS)[:4]
 PEERS = ("fal-client", "replicate", "runwayml", "lumaai", "openai")
 
 

@@ -195,7 +195,7 @@ def test_work_goes_on_after_a_crash_of_the_database(server: Server) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_celery_may_run_a_shard_any_number_of_times(server: Server) -> None:
-    """The recipe of docs/bulk-workers.md, in Celery's own test worker."""
+    """The recipe of docs/bulk.md, in Celery's own test worker."""
     celery, harness = pytest.importorskip("celery"), pytest.importorskip("celery.contrib.testing.worker")
     client = Pool()
     job = submit(server, client)

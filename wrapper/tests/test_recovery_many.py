@@ -2,13 +2,17 @@
 
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask import Outcome, Recovery, Timestamp, _base_client, errors, tasks
+from unitask import Outcome, Output, Recovery, Task, Timestamp, _base_client, errors, tasks
 from unitask._core import recovery
-from unitask._core.effects import SendRequest
+from unitask._core.effects import Flow, SendRequest
+from unitask._core.journal import RowState
+from unitask._core.ledger import Ledger
 from unitask._core.recovery import Submission
+from unitask.bulk import Journal
 
 from .script import BODY, TICKS, UNIX, limits, play
 from .test_recovery import ABSENT, CLIENT, FOUND, HOOK, LATE, UNCLEAR, World, history, task, uncertain
@@ -189,3 +193,48 @@ def test_no_outcome_of_many_submissions_pays_twice() -> None:
         for fingerprint, number in Counter(error.fingerprint for error in lost).items():
             assert absent[fingerprint] <= number - accepted[fingerprint], seed
     assert min(outcomes.values()) > 10, outcomes
+
+
+def test_tasks_that_are_submitted_while_the_history_is_read_leave_no_doubt() -> None:
+    ids = [str(number) for number in range(1000, 1250)]
+    own = dict.fromkeys(ids, "another")
+
+    def respond(step: SendRequest) -> Any:
+        ids.insert(0, str(len(own)))
+        own[ids[0]] = "another"
+        first = (int(step.params["page"]) - 1) * 100
+        return history(*ids[first : first + 100], total=len(ids))
+
+    flow = recovery.find_many([submitted(FOX), submitted(CAT)], own, limits(timeout=0.0), CLIENT)
+    played = play(flow, respond, dated=True)
+    assert [each.outcome for each in played.result] == [ABSENT, ABSENT]
+    assert len(played.sent) == 6  # all pages, the first one again, and the newest tasks of all times
+
+
+def test_job_writes_what_it_finds_before_it_waits_for_the_rest(tmp_path: Path) -> None:
+    rows: list[dict[int, RowState]] = []
+    task = Task({"task_id": "1"}, Output)
+    outcomes = [
+        [Recovery(FOUND, "", task), Recovery(UNCLEAR, ""), Recovery(ABSENT, "")],
+        [Recovery(UNCLEAR, "no"), Recovery(ABSENT, "")],
+    ]
+
+    def find(lost: list[Any], *_: object) -> Flow[list[Recovery]]:
+        yield from ()
+        rows.append({row.key: row.state for row in journal.rows()})
+        return outcomes[len(rows) - 1]
+
+    with Journal(tmp_path / "job.db") as journal:
+        for key in range(3):
+            journal.intent(key, "d", "{}", 0).result()
+        search = Ledger(journal, str, find).search({key: submitted(FOX) for key in range(3)})
+        found = play(search).result
+        last = {row.key: row.state for row in journal.rows()}
+
+    sending = dict.fromkeys(range(3), RowState.SENDING)
+    assert [*rows, last] == [sending, {**sending, 0: RowState.SENT}, {0: RowState.SENT, 1: RowState.UNKNOWN}]
+    assert {index: (each.outcome, each.task) for index, each in found.items()} == {
+        0: (FOUND, task),
+        1: (UNCLEAR, None),
+        2: (ABSENT, None),
+    }

@@ -8,28 +8,26 @@ the cost, and the command that continues with it.
 """
 
 import argparse
-import contextlib
 import dataclasses
-import difflib
 import errno
-import io
 import json
 import logging
-import os
 import re
 import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from unitask_api import contract
-from unitask_api.json_types import is_list, printable
+from unitask_api.json_types import printable
 
-from . import errors, tasks
+from . import errors
 from ._model.task import Output, Task
+from ._terminal import dollars, give_up, put, say, take_every_character, task_of
+from .bulk import command as bulk
 from .client import Client
 from .download import check_destination, names_folder
 from .inputs import AdvisoryWarning
@@ -59,14 +57,16 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # as of `| head`, when it has enough
         give_up(sys.stdout)
         return CLOSED_PIPE
-    except errors.InvalidInput as error:  # of the flush
-        say(f"unitask: {'; '.join(error.problems)}")
+    except errors.UnitaskError as error:  # of the flush
+        say(f"unitask: {error}")
         return 1
 
 
 def _main(arguments: list[str]) -> int:
     if arguments[:1] == ["contract"]:
         return _contract(arguments[1:])
+    if arguments[:1] == ["bulk"]:
+        return bulk.main(arguments[1:])
     options = _options(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -143,6 +143,8 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     sandbox.set_defaults(command=_sandbox)
 
     commands.add_parser("contract", help="check a provider, or recorded bodies, against the contract")
+
+    commands.add_parser("bulk", help="run the tasks of a JSONL or CSV file, with a journal")
 
     demo = commands.add_parser("demo", help="swap two faces with the local provider")
     demo.add_argument("--out", type=_path, default=Path("out/demo"), metavar="FOLDER", help="default: out/demo")
@@ -344,111 +346,3 @@ def _continue(options: argparse.Namespace, task_id: str, error: BaseException | 
         handle = seen.token
     words = [*words, "--", handle] if handle.startswith("-") else [handle, *words]
     yield f"unitask: `unitask wait {shlex.join(words)}` continues with it"
-
-
-def task_of(name: str, words: Sequence[str]) -> Any:
-    """Return the task that FIELD=VALUE and FIELD:=JSON describe.
-
-    A text is taken as it is; for a list, FIELD=ITEM is repeated; everything else is JSON, such as 6 or true.
-    """
-    entry = contract.task_types().get(name)
-    if entry is None:
-        by_lower = {known.lower(): known for known in contract.task_types()}
-        near = difflib.get_close_matches(name.lower(), by_lower, n=1)
-        hint = f"did you mean {by_lower[near[0]]}? " if near else ""
-        raise errors.InvalidInput(f"there is no task type {name!r:.80}: {hint}`unitask tasks` lists them")
-    kind = getattr(tasks, name)
-    known = {field.name: field for field in dataclasses.fields(kind) if field.name != "extra"}
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for word in words:
-        field, _, text = word.partition("=")
-        is_json, field = field.endswith(":"), field.removesuffix(":")
-        if "=" not in word or field not in known:
-            wrong = f"{word!r:.80}: " + (f"{name} has no such field" if "=" in word else "this is not FIELD=VALUE")
-            problems.append(f"{wrong}; the fields of {name} are {', '.join(known)}")
-            continue
-        try:
-            _add(values, field, text, {} if is_json else contract.field_rule(entry.input, field), is_json=is_json)
-        except ValueError as error:
-            problems.append(f"{field} is {text!r:.80}: {error}")
-    missing = [field for field, rule in known.items() if rule.default is dataclasses.MISSING and field not in values]
-    problems += (f"{name} needs {field}=..." for field in missing)
-    if problems:
-        raise errors.InvalidInput(*problems)
-    return kind(**values)
-
-
-def _add(values: dict[str, Any], field: str, text: str, rule: dict[str, Any], *, is_json: bool) -> None:
-    """Add the value that a text stands for. For a list, each text is an item."""
-    types, before = set(_types(rule)), values.get(field, [])
-    is_item = "array" in types and "string" not in types and not text.lstrip().startswith("[")
-    if field in values and not (is_item and is_list(before)):
-        raise ValueError("the field is given twice")
-    if is_item:
-        types = set(_types(contract.resolve(rule).get("items", {})))
-    value: Any = text
-    if is_json or (types and "string" not in types):
-        try:
-            value = json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"JSON is expected, such as 6 or true ({error!s:.200})") from None
-    values[field] = [*before, value] if is_item else value
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _types(rule: dict[str, Any]) -> Iterator[str]:
-    """Yield the JSON types that a rule allows."""
-    resolved = contract.resolve(rule)
-    named = resolved.get("type", ())
-    yield from [named] if isinstance(named, str) else named
-    for branch in resolved.get("anyOf", ()):
-        yield from _types(branch)
-
-
-def dollars(usd: float | None) -> str | None:
-    """Return an amount of money as text, however small; None for one that is not known."""
-    return None if usd is None else f"${usd:.7f}".rstrip("0").rstrip(".")
-
-
-def take_every_character() -> None:
-    """Make stdout and stderr escape what their encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def put(*lines: str) -> None:
-    """Write results to stdout; raise BrokenPipeError if it is closed, InvalidInput if it cannot be written."""
-    if sys.stdout is None:  # it was closed before the process began
-        return
-    try:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        give_up(sys.stdout)
-        raise errors.InvalidInput(f"stdout cannot be written: {error.strerror or error}") from None
-
-
-def say(*lines: str) -> None:
-    """Report on stderr. A closed stderr is ignored."""
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
-        sys.stderr.flush()
-    except OSError:
-        give_up(sys.stderr)
-
-
-def give_up(stream: TextIO) -> None:
-    """Send what is left in a stream to nowhere: it would raise again at exit."""
-    with contextlib.suppress(OSError):  # io.UnsupportedOperation: the stream is not a file
-        place, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, place)
-        os.close(nowhere)

@@ -5,7 +5,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, cast
@@ -23,6 +23,7 @@ from .errors import InvalidInput
 __all__ = ["AdvisoryWarning", "Options", "Raw", "TaskInput"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
+TaskT = TypeVar("TaskT", bound="TaskInput[Any]")
 OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
 
 
@@ -270,6 +271,23 @@ class _Reader:
             wrong = media.problems(sent, content, rule, uploads=self.uploads)
             self.found.extend(f"{name}: {problem}" for problem in wrong)
         return sent if content is None else media.attachment(sent, content, rule)
+
+
+class _Absolute(_Reader):
+    """Turns paths into absolute ones."""
+
+    def _file(self, name: str, value: Any, rule: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        path = media.from_home(value) if isinstance(value, str) else ""
+        return os.path.abspath(path) if path and os.path.exists(path) else value  # noqa: PTH100, PTH110 - a NUL in it
+
+
+def with_absolute_paths(task: TaskT) -> TaskT:
+    """Return a task whose files do not depend on the working folder."""
+    reader = _Absolute(validate=False, uploads=False)
+    rules = _media_rules(contract.task_types()[type(task).__name__].input)
+    given = {name: value for name, value in task.values().items() if name in rules}
+    read = {name: reader.read(name, value, rules[name]) for name, value in given.items()}
+    return cast("TaskT", replace(cast("Any", task), **read))
 
 
 def _body_problems(

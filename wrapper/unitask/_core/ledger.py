@@ -40,9 +40,7 @@ class Ledger:
 
     journal: Journal
     digest: Callable[[Any], str]  # of an input
-    find: Callable[
-        [list[errors.SubmissionUncertain], Mapping[str, str], Mapping[int, Submission]], Flow[list[Recovery]]
-    ]
+    find: Callable[..., Flow[list[Recovery]]]  # searches errors, as `recovery.find_many`
     limit_usd: float | None = None
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
     own: dict[str, str] = field(default_factory=dict[str, str])
@@ -78,12 +76,13 @@ class Ledger:
         try:
             step = next(flow)
             while True:
-                if isinstance(step, SendRequest) and step.submission:
-                    if not written:
-                        yield from self._intend(index, given, held, submission, with_fields=with_fields)
-                        written = True
-                    step = replace(step, check=self.journal.check)
                 try:
+                    if isinstance(step, SendRequest) and step.submission:
+                        step.progress.left = False
+                        if not written:
+                            yield from self._intend(index, given, held, submission, with_fields=with_fields)
+                            written = True
+                        step = replace(step, check=self.journal.check)
                     reply = yield step
                 except BaseException as error:
                     step = flow.throw(error)
@@ -96,7 +95,7 @@ class Ledger:
         except errors.UnitaskError as error:
             self.sending.pop(index, None)
             if written and error.task_id is None:
-                yield from self._write(self.journal.withdrawn(index))
+                yield from self._withdraw(index)
             raise
         yield from self.accept(index, task.id)
         return task
@@ -105,35 +104,41 @@ class Ledger:
         """Write which task a row has."""
         self.own[task_id] = str(index)
         self.sending.pop(index, None)
-        yield from self._write(self.journal.accepted(index, task_id), task_id)
+        yield from self._write(lambda: self.journal.accepted(index, task_id), task_id)
 
     def end(self, index: int, task: Task[Any], spent: int) -> Flow[None]:
         """Write how a task has ended, and what it cost, in credits."""
         state = RowState.DONE if task.state == "completed" else RowState.FAILED
         outcome = json.dumps(task.raw, separators=(",", ":"))
-        yield from self._write(self.journal.ended(index, state, outcome, spent), task.id)
+        yield from self._write(lambda: self.journal.ended(index, state, outcome, spent), task.id)
 
     def keep(self, index: int, files: Sequence[Path]) -> Flow[None]:
         """Write which files a result has."""
-        yield from self._write(self.journal.written(index, [str(path) for path in files]))
+        yield from self._write(lambda: self.journal.written(index, [str(path) for path in files]))
 
     def search(self, lost: Mapping[int, errors.SubmissionUncertain]) -> Flow[dict[int, Found]]:
         """Search tasks that may have been accepted, by the number of their input, and write what was found.
 
         A task with the same input is taken for the one that is searched: it has the result that is wanted.
         """
-        found = yield from self.find(list(lost.values()), self.own, self.sending)
-        results: dict[int, Found] = {}
-        for index, recovery, task in zip(lost, found, adopt(found), strict=True):
-            results[index] = Found(recovery.outcome, task)
-            self.sending.pop(index, None)
-            if task is not None:
-                yield from self.accept(index, task.id)
-            elif recovery.outcome is Outcome.ABSENT:
-                yield from self._write(self.journal.withdrawn(index))
-            else:
-                outcome = json.dumps({"reason": recovery.reason})
-                yield from self._write(self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+        left, results = dict(lost), dict[int, Found]()
+        for timeout in (0.0, None):  # what is there is written at once; the rest may enter the history later
+            found = yield from self.find(list(left.values()), self.own, self.sending, timeout)
+            for (index, error), recovery, task in zip(list(left.items()), found, adopt(found), strict=True):
+                is_marked = error.identity.correlation_id is not None  # then its own task may come later
+                if timeout is not None and recovery.task is None and (task is None or is_marked):
+                    continue
+                results[index] = Found(recovery.outcome, task)
+                left.pop(index)
+                self.sending.pop(index, None)
+                if task is not None:
+                    yield from self.accept(index, task.id)
+                elif recovery.outcome is Outcome.ABSENT:
+                    yield from self._withdraw(index)
+                else:
+                    yield from self._park(index, recovery.reason)
+            if not left:
+                break
         return results
 
     def _intend(
@@ -161,9 +166,17 @@ class Ledger:
         limit = spent + kept if self.limit_usd is None else self.limit_usd
         return errors.BudgetExceeded("the next task", estimate_usd=usd, limit_usd=limit, spent_usd=spent, held_usd=kept)
 
-    def _write(self, change: Future[None], task_id: str | None = None) -> Flow[None]:
-        yield Write(change)
+    def _withdraw(self, index: int) -> Flow[None]:
+        yield from self._write(lambda: self.journal.withdrawn(index))
+
+    def _park(self, index: int, reason: str) -> Flow[None]:
+        outcome = json.dumps({"reason": reason})
+        yield from self._write(lambda: self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+
+    def _write(self, write: Callable[[], Future[None]], task_id: str | None = None) -> Flow[None]:
         try:
+            change = write()
+            yield Write(change)
             change.result()
         except errors.JournalError as error:
             error.task_id = task_id

@@ -54,6 +54,15 @@ class HistoryReader:
         self._ended = True
         return []
 
+    def again(self) -> Flow[list[HistoryRow]]:
+        """Return rows that came meanwhile: read from the first page until all rows that it counts are known."""
+        self._query, self._total = replace(self._query, page=1), 0
+        self._repeated, self._ended, self._is_stuck = 0, False, False
+        rows: list[HistoryRow] = []
+        while more := (yield from self.more()):
+            rows += more
+        return rows
+
     def _turn(self, page: envelope.HistoryPage, *, is_new: bool) -> None:
         size = self._query.page_size
         smallest = 1 if self._is_proof and page.size else USUAL_PAGE  # `size` may be the rows of this page, too

@@ -1,0 +1,240 @@
+"""`unitask bulk`: each line has its result, nothing is sent twice, and an end has the command that goes on."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import unitask.bulk
+from unitask import tasks
+from unitask._core.journal import RowState
+from unitask.bulk import Journal
+from unitask.bulk.journal import JournalReader
+from unitask.cli import main
+from unitask.testing import UnitaskProvider
+
+from scripts import bulk_swaps
+
+from .pictures import encoded
+from .postgres import MODULES, REASON, running_server
+
+Captured = pytest.CaptureFixture[str]
+URL = "https://me.test/{}.jpg"
+SWAP = {"target_image": URL.format("a"), "swap_image": URL.format("b")}
+
+
+def bulk(*words: object) -> int:
+    return main(["bulk", *map(str, words)])
+
+
+def file_of(folder: Path, *lines: object, name: str = "in.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def swaps(count: int) -> list[dict[str, str]]:
+    return [{"task": "FaceSwap", **SWAP, "target_image": URL.format(n)} for n in range(count)]
+
+
+JSONL: list[tuple[str, str | None]] = [
+    (json.dumps({**SWAP, "target_image": "a.png"}), None),
+    ("[1]", "an object is expected"),
+    ("", "empty"),
+    ("{", "not JSON"),
+    (json.dumps(SWAP | {"target": 1}), "no such field"),
+    (json.dumps(SWAP | {"swap_image": 7}), "swap_image"),
+    (json.dumps(SWAP | {"swap_image": "missing.png"}), "missing.png"),
+    (json.dumps(SWAP | {"task": "FluxDevTxt2Img"}), "--task is FaceSwap"),
+    (json.dumps(SWAP | {"task": "FaceSwap"}), None),
+]
+CSV: list[tuple[str, str | None]] = [
+    ("target_image, swap_image,task", "header"),
+    ("a.png,https://me.test/b.jpg", None),
+    (",https://me.test/b.jpg,", "needs target_image"),
+    ("a.png,https://me.test/b.jpg,,more", "without a name"),
+    ("", "empty"),
+    ("a.png,https://me.test/b.jpg,FaceSwap", None),
+]
+
+
+@pytest.mark.parametrize(("name", "lines"), [("in.jsonl", JSONL), ("in.csv", CSV)])
+def test_wrong_line_is_its_own_failure_before_it_is_paid(
+    name: str, lines: list[tuple[str, str | None]], unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    path = file_of(tmp_path, *(line for line, _ in lines), "", "", name=name)
+    assert bulk(path, "--to", tmp_path / "out", "--task", "FaceSwap", "--json") == 1
+
+    output, report = capsys.readouterr()
+    results = {result["line"]: result for result in map(json.loads, output.splitlines())}
+    expected = {line: problem for line, (_, problem) in enumerate(lines, 1) if problem != "header"}
+    assert results.keys() == expected.keys()
+    for line, problem in expected.items():
+        state, error = results[line]["state"], results[line]["error"]
+        assert (state, error) == ("done", None) if problem is None else (state == "not sent" and problem in error)
+        assert problem is None or f"line {line}: not sent: " in report
+        assert len(results[line]["files"]) == (problem is None)
+    assert len(unitask_provider.tasks) == 2
+
+
+def test_job_goes_on_from_its_journal_alone(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unitask_provider.fails("no face found", times=1)
+    monkeypatch.chdir(file_of(tmp_path, *swaps(6)).parent)
+    assert bulk("--to", "out", "in.jsonl", "--max-usd", "0.03", "--concurrency", "2") == 1
+    output, report = capsys.readouterr()
+    assert [Path(line).parent for line in output.splitlines()] == [tmp_path / "out"] * 3
+    assert "unitask: 3 done, 1 failed, 2 not sent, of 6; spent $0.03\nunitask: line 1: failed:" in report
+    assert report.endswith("`unitask bulk resume in.db` goes on; nothing that was sent is sent again\n")
+
+    monkeypatch.chdir(file_of(tmp_path, name="other.jsonl").parent.parent)
+    assert (bulk("status", tmp_path / "in.db"), bulk("resume", tmp_path / "in.db", "--max-usd", "1")) == (0, 1)
+    output, report = capsys.readouterr()
+    status, *paths = output.splitlines()
+    assert status == f"{tmp_path / 'in.jsonl'}: 3 done, 1 failed, 2 not sent, of 6; spent $0.03 of $0.03"
+    assert sorted(paths) == sorted(str(path) for path in (tmp_path / "out").iterdir())
+    assert "unitask: 5 done, 1 failed, 0 not sent, of 6; spent $0.05\n" in report
+    assert [task.input["target_image"] for task in unitask_provider.tasks] == [URL.format(n) for n in range(6)]
+
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(swap)}\n" for swap in [*swaps(6), {"task": "FaceSwap"}]))
+    assert (bulk("export", tmp_path / "in.db"), bulk("export", tmp_path / "in.db", "--json")) == (0, 0)
+    lines = capsys.readouterr().out.splitlines()
+    rows = list(csv.DictReader(lines[:8]))
+    assert [row["state"] for row in rows] == ["failed", *["done"] * 5, "not sent"]
+    assert [row["cost_usd"] for row in rows] == ["0.0", *["0.01"] * 5, ""]
+    assert "no face" in rows[0]["error"]
+    assert "needs target_image" in rows[6]["error"]
+    assert [json.loads(line)["files"] for line in lines[8:]] == [
+        row["files"].split(";")[: bool(row["files"])] for row in rows
+    ]
+
+
+WRONG: list[tuple[list[str], int, str]] = [
+    (["in.txt", "--to", "out"], 2, "neither FILE.jsonl nor FILE.csv"),
+    (["none.jsonl", "--to", "out"], 2, "none.jsonl cannot be read: No such file"),
+    (["in.jsonl", "--to", "out", "--task", "FaceSwop"], 2, "did you mean FaceSwap?"),
+    (["in.jsonl", "--to", ""], 2, "--to is empty"),
+    (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "concurrency is 0"),
+    (["other.jsonl", "--to", "out", "--journal", "in.db"], 2, "give another one with --journal FILE.db"),
+    (["changed/in.jsonl", "--to", "out", "--journal", "in.db"], 2, "line 1 of "),
+    (["in.jsonl", "--to", "in.txt/out"], 1, "`unitask bulk resume in.db` goes on"),
+    (["status", "none.db"], 1, "none.db cannot be used"),
+    (["resume", "python.db"], 2, "does not say which file"),
+    (["status", "x", "--on", "postgresql://127.0.0.1:1/x"], 2, "not the number of a job"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "problem"), WRONG)
+def test_wrong_use_is_explained_and_nothing_is_sent(
+    words: list[str], code: int, problem: str, unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "changed").mkdir()
+    file_of(tmp_path / "changed", *reversed(swaps(2)))
+    file_of(tmp_path, *swaps(2), name="other.jsonl")
+    file_of(tmp_path, name="in.txt")
+    Journal("python.db").close()
+    file_of(tmp_path, *swaps(2))
+    assert bulk("in.jsonl", "--to", "out", "--quiet") == 0
+    capsys.readouterr()
+
+    assert bulk(*words) == code
+    assert problem in capsys.readouterr().err
+    assert len(unitask_provider.tasks) == 2
+
+
+def test_journal_of_another_process_or_account_is_refused(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(tmp_path, *swaps(2))
+    assert bulk(path, "--to", tmp_path / "out") == 0
+    with Journal(tmp_path / "in.db"):
+        assert bulk("resume", tmp_path / "in.db") == 1
+    assert "another process" in capsys.readouterr().err
+
+    monkeypatch.setenv("UNITASK_API_KEY", "another")
+    assert bulk("resume", tmp_path / "in.db") == 2
+    assert "belongs to a job of another account" in capsys.readouterr().err
+    assert len(unitask_provider.tasks) == 2
+
+
+def test_no_more_is_paid_when_files_cannot_be_saved(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured
+) -> None:
+    unitask_provider.completes(tasks.FaceSwap, image_url="https://files.test/gone.png")
+    path = file_of(tmp_path, *swaps(50))
+    assert bulk(path, "--to", tmp_path / "out", "--concurrency", "1") == 1
+
+    assert "the files of 10 tasks, one after another, could not be saved" in capsys.readouterr().err
+    assert len(unitask_provider.tasks) < 15
+
+
+def test_progress_is_one_live_line_on_a_terminal(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unitask_provider.completes()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert bulk(file_of(tmp_path, *swaps(2)), "--to", tmp_path / "out") == 0
+    assert "\r\x1b[K1 done, 1 running, 0 failed, $0.01 spent, 1 left\r\x1b[K" in capsys.readouterr().err
+
+
+def test_second_interrupt_ends_at_once_and_the_submission_stays_in_the_journal(tmp_path: Path) -> None:
+    path, environment = file_of(tmp_path, *swaps(1)), {**os.environ, "UNITASK_API_KEY": "key"}
+    command = [sys.executable, "-m", "unitask", "bulk", path, "--to", tmp_path / "out"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment["UNITASK_BASE_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            connection, _ = silent.accept()
+            while not (request := connection.recv(4096)).startswith(b"POST"):  # a GET brings the provider's time
+                if request:
+                    connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                connection.close()
+                connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            while "again ends at once" not in process.stderr.readline():
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            with connection:
+                assert process.wait(60) == 130
+            assert "resume" in process.stderr.read()
+    assert [row.state for row in JournalReader(tmp_path / "in.db").rows()] == [RowState.SENDING]
+
+
+def test_interrupted_job_has_each_file_and_each_charge_once(tmp_path: Path) -> None:
+    lines = [{"task": "FluxSchnellTxt2Img", "prompt": str(n), "width": 128, "height": 128} for n in range(20)]
+    assert bulk_swaps.prove(tmp_path, lines, "--per-second", 3)
+
+
+def test_workers_run_the_file_of_a_job(unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured) -> None:
+    for module in MODULES:
+        pytest.importorskip(module, reason=REASON)
+    (tmp_path / "a.png").write_bytes(encoded())
+    path = file_of(tmp_path, *swaps(2), {"task": "FaceSwap", **SWAP, "target_image": "a.png"})
+    with running_server() as server:
+        assert bulk("submit", file_of(tmp_path, *swaps(2), "{}", name="wrong.jsonl"), "--on", server.url) == 2
+        assert "nothing was stored: line 3: it has no task" in capsys.readouterr().err
+        assert bulk("submit", path, "--on", server.url, "--max-usd", "1") == 0
+        job = capsys.readouterr().out.strip()
+        assert bulk("worker", "--on", server.url, "--to", tmp_path / "out", "--job", job) == 0
+        assert bulk("status", job, "--on", server.url) == 0
+    assert f"job {job}: 3 done, 0 not sent, of 3; spent $0.03 of $1" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").iterdir())) == len(unitask_provider.tasks) == 3
+
+
+def test_missing_extra_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "unitask.bulk.workers", raising=False)
+    monkeypatch.delattr(unitask.bulk, "workers", raising=False)
+    missing: Any = None
+    monkeypatch.setitem(sys.modules, "procrastinate", missing)
+    assert bulk("status", "1", "--on", "postgresql://127.0.0.1:1/x") == 2
+    assert "pip install 'unitask[bulk-postgres]'" in capsys.readouterr().err
