@@ -6,6 +6,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof bench-clients consumers mutants page-picture vendor clean
 
@@ -87,7 +89,9 @@ bench-clients: ## published clients and ours against one server that fails (WRIT
 	  --requirement benchmarks/clients/requirements.txt .
 	$(CLIENTS_VENV)/bin/python -m benchmarks.clients.collect $(if $(WRITE),--write)
 
-consumers: $(VENV)/.checks ## do linters and generators of other makers take docs/openapi.json? (npm, PyPI)
+consumers: $(VENV)/.checks ## do tools of other makers take docs/openapi.json, and LangChain the LLM endpoints? (npm, PyPI)
+	$(PIP) langchain-openai
+	$(VENV)/bin/python -m pytest scripts/consumers
 	rm -rf out/consumers && mkdir -p out && cp -r scripts/consumers out/consumers
 	cd out/consumers && npm install --no-audit --no-fund --silent
 	cd out/consumers && npx redocly lint --max-problems 20 ../../docs/openapi.json

@@ -1,4 +1,4 @@
-"""Hypothesis' profiles and the state of logging, for every folder of tests that this repository has.
+"""Hypothesis' profiles, the state of logging and the certificates, for every folder of tests that this repository has.
 
 dev      the usual number of examples, at random
 ci       the same ones each time; where CI is set
@@ -21,6 +21,8 @@ settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.register_profile(
     "nightly", settings.get_profile("dev"), max_examples=20 * USUAL, derandomize=False, print_blob=True
 )
+for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"):
+    os.environ.pop(name, None)  # with one of them, each client reads the certificates again, which takes 20 ms
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

@@ -1,19 +1,15 @@
-"""Clients of other makers over the OpenAI-shaped endpoints of the local provider."""
+"""The openai library over the OpenAI-shaped endpoints of the local provider; LangChain: `make consumers`."""
 
 import io
 import json
-import operator
 import re
 from collections.abc import Callable, Iterator
-from functools import reduce
 from typing import Any
 
 import av
 import httpx
 import openai
 import pytest
-from langchain_core.messages import HumanMessage, ToolMessage
-from langchain_openai import ChatOpenAI
 from PIL import Image
 from pydantic import BaseModel, Field
 from unitask_sandbox import Settings, running
@@ -55,12 +51,6 @@ def url() -> Iterator[str]:
 def client(url: str) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(api_key="sandbox", base_url=url, max_retries=0) as client:
         yield client
-
-
-@pytest.fixture
-def model(url: str, monkeypatch: pytest.MonkeyPatch) -> ChatOpenAI:
-    monkeypatch.setenv("LANGSMITH_TRACING", "false")
-    return ChatOpenAI(model="gpt-4o-mini", api_key="sandbox", base_url=url, max_retries=0)  # type: ignore[arg-type]
 
 
 def picture() -> tuple[str, bytes]:
@@ -145,30 +135,6 @@ def test_openai_lists_models_and_speaks(client: openai.OpenAI) -> None:
 
     assert "gpt-4o-mini" in [model.id for model in client.models.list()]
     assert 0.5 < seconds < 5
-
-
-def test_langchain_invokes_and_streams_the_same(model: ChatOpenAI) -> None:
-    assert model.invoke("Hello there").content == SAID
-    assert "".join(str(chunk.content) for chunk in model.stream("Hello there")) == SAID
-
-
-@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_langchain_reads_structured_output(model: ChatOpenAI, method: Any) -> None:
-    recipe = model.with_structured_output(Recipe, method=method).invoke("Hello there")
-
-    assert isinstance(recipe, Recipe)
-    assert recipe.steps[0].minutes >= 2
-
-
-@pytest.mark.parametrize("read", ["whole", "stream"])
-def test_langchain_calls_a_tool_and_returns_its_result(model: ChatOpenAI, read: str) -> None:
-    bound, question = model.bind_tools([WEATHER]), HumanMessage("use get_weather, please")
-    called: Any = bound.invoke([question]) if read == "whole" else reduce(operator.add, bound.stream([question]))
-    (call,) = called.tool_calls
-    last = bound.invoke([question, called, ToolMessage("rain", tool_call_id=call["id"])])
-
-    assert (call["name"], call["args"]) == ("get_weather", {"place": "SIMULATED"})
-    assert last.content == "SIMULATED by the unitask sandbox. You asked: rain"
 
 
 def events_of(text: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Webhooks: which ends are sent, how often, and what is kept of the secret afterwards."""
 
+import itertools
 import sqlite3
 import textwrap
 import threading
@@ -81,6 +82,17 @@ def test_end_is_sent_to_http_endpoints_and_the_secret_is_removed(
     assert [headers["x-webhook-secret"] for _, _, headers in receiver.got] == sent
     assert kept_secrets(http.sandbox) == 0
     assert http.task(task_id)["config"]["webhook_config"] == {"endpoint": endpoint, "secret": ""}
+
+
+def test_webhook_that_becomes_due_meanwhile_is_not_forgotten(sandbox_with: SandboxWith, clock: Clock) -> None:
+    sandbox = sandbox_with(send_webhook=Receiver([500]))
+    accept(sandbox)
+    sandbox.advance()
+    due = clock.now + store.WEBHOOK_PAUSE
+    moments = itertools.count(due - 1)
+    sandbox._courier.clock = lambda: next(moments)
+
+    assert sandbox._courier.deliver(on_end=sandbox.advance) == due
 
 
 def test_restart_goes_on_with_webhooks_by_itself(

@@ -49,8 +49,8 @@ class Courier:
 
         With `on_end`, each delivery has a thread of its own, and it is called when one is over: more may be begun then.
         """
-        before = [*self._in_hand]  # before `_due`, which may still return what ends in between
-        for task, base_url, attempts in self._due():
+        before, now = [*self._in_hand], self.clock()  # before `_due`, which may still return what ends in between
+        for task, base_url, attempts in self._due(now):
             host = _without_query(task.config["webhook_config"]["endpoint"]).split("/")[2].lower()
             busy = Counter([*self._in_hand.values()])
             if task.task_id in before or busy.total() >= AT_ONCE or busy[host] >= AT_ONCE_A_HOST:
@@ -67,14 +67,13 @@ class Courier:
                 self._in_hand.pop(task.task_id)
                 raise
         with self.storing:
-            after = self.clock() if on_end else -math.inf
+            after = now if on_end else -math.inf  # what becomes due from here on is not forgotten
             return None if self.closing.is_set() else self.store.next_time("webhooks", after)
 
-    def _due(self) -> list[tuple[Task, str, int]]:
+    def _due(self, now: float) -> list[tuple[Task, str, int]]:
         with self.storing:
             if self.closing.is_set():
                 return []
-            now = self.clock()
             self.store.heed_clock(now)
             return self.store.due_webhooks(now)
 

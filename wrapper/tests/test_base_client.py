@@ -124,7 +124,7 @@ def test_task_names_its_output_and_its_duration() -> None:
     several = Task(task_data(model="kling", task_type="video_generation"), tasks.KlingOutput)
     with pytest.raises(errors.InvalidInput, match="the task has no usable id: 7"):
         target_of(Task({"task_id": 7}, Output))
-    with pytest.raises(errors.InvalidInput, match="the task id is empty"):
+    with pytest.raises(errors.InvalidInput, match=r"^the task id is empty$"):
         target_of(" ")
 
     assert target_of(swap) == target_of(swap.token) == (TASK_ID, tasks.FaceSwapOutput, "FaceSwap")
@@ -164,9 +164,46 @@ def test_each_setting_is_tried() -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_wrong_setting_is_refused_by_its_name(shell: str, name: str) -> None:
+    is_text = name in {"api_key", "base_url", "default_headers", "proxy"}
     for value in SETTINGS[name]:
-        with pytest.raises(errors.InvalidInput, match="(?i)" + name.removeprefix("http_").replace("api_", "")):
+        shown = f"^{name} is {re.escape(f'{value!r:.80}')}: give (a|an|at most) "
+        with pytest.raises(errors.InvalidInput, match="(?i)" + name.replace("api_", "") if is_text else shown):
             CLIENTS[shell](**{"api_key": KEY, "base_url": BASE_URL, name: value})
+
+
+ODD_KEY = "the API key has a space, a line break or a character outside ASCII: copy it again"
+ODD_HEADER = "has a line break, a space at an end or a character outside ASCII: give plain text"
+SAID: list[tuple[str, Any, str]] = [
+    ("api_key", 5, "api_key is of type int: give text"),
+    ("api_key", f"a {KEY}", ODD_KEY),
+    (
+        *("api_key", ""),
+        "there is no API key: set UNITASK_API_KEY or pass api_key=. Without an account, start the local provider "
+        "with `unitask sandbox`, and use the key 'sandbox' and the base_url that it prints",
+    ),
+    ("http_timeout", 1e12, "http_timeout is 1000000000000.0: give at most 86400 seconds"),
+    ("poll_patience", 0, "poll_patience is 0: give a number of seconds above 0"),
+    ("max_retries", -1, "max_retries is -1: give a whole number from 0, or None"),
+    ("clock", "x", "clock is 'x': give a function that returns a unitask.Timestamp"),
+    ("default_headers", "x", "default_headers is of type str: give a dictionary of names and values"),
+    ("default_headers", {"x-a": "b "}, f"the value of x-a in default_headers {ODD_HEADER}"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), SAID)
+def test_refusal_of_a_setting_says_what_to_give(name: str, value: Any, words: str) -> None:
+    with pytest.raises(errors.InvalidInput) as caught:
+        Client(**{"api_key": KEY, name: value})
+    assert str(caught.value) == words
+
+
+def test_limits_of_time_have_defaults_and_the_longest_is_a_day() -> None:
+    usual = Client(KEY)
+
+    assert (usual.http_timeout, usual.poll_patience) == (60.0, 60.0)
+    assert Client(KEY, http_timeout=86_400).http_timeout == 86_400
+    with pytest.raises(errors.InvalidInput, match=r"^timeout is -1: give seconds, 0 to poll once, None for the usual"):
+        usual.wait(TASK_ID, timeout=-1)
 
 
 def test_refusal_of_a_setting_does_not_show_the_key(shell: str) -> None:

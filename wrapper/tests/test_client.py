@@ -1,21 +1,25 @@
 """The calls of the clients: what is sent, what is returned and logged. Each test runs with both clients."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import pickle
 import re
+import time
 from datetime import UTC, datetime
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-from unitask import AsyncClient, Client, Outcome, Output, Task, errors, tasks, webhooks
+from unitask import AsyncClient, Client, Outcome, Output, OutputFile, Task, Timestamp, errors, tasks, webhooks
 from unitask._base_client import NEVER_LEFT
-from unitask._core.effects import Response
+from unitask._core.effects import Response, Resumed, Sleep
 from unitask._core.polling import DurationTracker
+from unitask._drive import Drive
 from unitask.tasks import FaceSwapOutput
 from unitask.testing import InstantClock
 from unitask_api import contract
@@ -71,14 +75,48 @@ def test_task_is_given_by_its_id_or_itself(shell: str, given: Any) -> None:
     script = provider(*stray, seen("pending"), DONE)
     task = perform(shell, script, lambda client: client.wait(given))
     watched = perform(shell, provider(*stray, seen(), seen(), DONE), lambda client: all_of(client.watch(given)))
+    read = perform(shell, provider(*stray, DONE), lambda client: client.get(given))
     cancelled = provider(answer(200, {"code": 200, "message": "task canceled"}))
 
     assert script.lines == [POLL] * (len(stray) + 2)
     assert task.output_type is (FaceSwapOutput if isinstance(given, Task) else Output)
     assert task.output.image_url == OUTPUT_URL
     assert [event.status for event in watched] == ["pending", "completed"]
+    assert read.output_type is task.output_type
     assert perform(shell, cancelled, lambda client: client.cancel(given)) is None
     assert cancelled.lines == [f"DELETE /api/v1/task/{TASK_ID}"]
+
+
+def test_task_that_does_not_exist_is_polled_once_and_one_of_this_client_again(shell: str) -> None:
+    (missing,) = perform(shell, provider(refused(404)), in_turn(get))
+    lost = provider(seen(), refused(404), DONE, *[refused(404)] * 9)
+    _, found, gone = perform(shell, lost, in_turn(submit, get, get), poll_patience=1)
+
+    assert isinstance(missing, errors.NotFound)
+    assert found.output.image_url == OUTPUT_URL
+    assert (type(gone), gone.task_id, gone.retryable) == (errors.NotFound, TASK_ID, False)
+
+
+def test_submission_is_dated_by_the_clock_of_the_provider(shell: str) -> None:
+    ahead = dataclasses.replace(seen(), headers={"date": formatdate(UNIX + 3600, usegmt=True)})
+    _, uncertain = perform(shell, provider(ahead, LOST), in_turn(get, submit))
+
+    assert uncertain.identity.sent.on_provider == (UNIX + 3600, UNIX + 3601)  # a date has whole seconds
+
+
+SECRET = "5ecret-" * 5
+WITH_SECRET: list[tuple[Any, dict[str, Any]]] = [
+    (FACE_SWAP, {"webhook_url": "https://me.test", "webhook_secret": SECRET}),
+    (tasks.LegacyMidjourneyImagine(prompt="a", webhook_secret=SECRET), {}),
+    (tasks.LegacyKlingVideo(prompt="a", webhook_config={"secret": SECRET}), {}),
+    (tasks.Raw("legacy", "mj_v2_imagine", {"webhook_config": {"secret": ""}, "webhook_secret": SECRET}), {}),
+]
+
+
+@pytest.mark.parametrize(("task", "options"), WITH_SECRET, ids=["unified", "legacy", "legacy object", "legacy, twice"])
+def test_webhook_secret_that_an_answer_repeats_is_hidden(shell: str, task: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"HTTP 400: \*\*\* is wrong\."):
+        perform(shell, provider(refused(400, f"{SECRET} is wrong")), lambda client: client.submit(task, **options))
 
 
 def test_cancel_many_sends_its_time_in_seconds(shell: str) -> None:
@@ -120,7 +158,7 @@ def test_interruption_names_the_task(
 
     (note,) = caught.value.__notes__
     assert f"client.wait({TASK_ID!r})" in note
-    assert set(caplog.messages) <= {f"stopped by {by.__name__}: {note}"}
+    assert caplog.messages == [f"stopped by {by.__name__}: {note}"] * (script.lines[0] == SUBMIT)
 
 
 def test_error_names_what_the_transport_raised(shell: str) -> None:
@@ -130,16 +168,45 @@ def test_error_names_what_the_transport_raised(shell: str) -> None:
 
 def test_changes_are_logged_and_an_unknown_word_warns_once(shell: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "unitask")
-    odd = [seen("odd\nCRITICAL \ud800"), seen("odd\nCRITICAL \ud800", progress=1), seen("odder"), DONE]
+    odd = [seen("odd\nCRITICAL \ud800"), seen("odd\nCRITICAL \ud800", progress=1), seen("odder"), seen(7), DONE]
     perform(shell, provider(*odd), lambda client: client.wait(TASK_ID))
     lines = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "unitask"]
 
     first = r"odd\nCRITICAL \ud800"  # on one line, whatever the provider writes
     assert [line for line in lines if line[0] == "INFO"] == [
-        ("INFO", f"task {TASK_ID}: {word}") for word in (first, first, "odder", "completed")
+        ("INFO", f"task {TASK_ID}: {word}") for word in (first, first, "odder", "7", "completed")
     ]
     warned = [words for level, words in lines if level == "WARNING"]
-    assert [first in warned[0], "odder" in warned[1], len(warned)] == [True, True, 2]
+    words = (f"'{first}'", "'odder'", "7")
+    assert warned == [f"task {TASK_ID} has the unknown status {word}; the wait goes on" for word in words]
+
+
+def test_time_of_a_flow_goes_on_though_the_clock_stands_still_or_goes_back() -> None:
+    def flow() -> Any:
+        times: list[float] = []
+        for _ in range(4):
+            times += [(yield Sleep(2.0)).at.monotonic]
+        return times
+
+    moments = [(10.0, None), (10.0, None), (5.0, None), (5.0, TASK_ID)]  # the last sleep is ended by a notification
+    drive = Drive(flow())
+    for ticks, notified in moments:
+        drive.reply(Resumed(Timestamp(ticks, 0.0), notified))
+    assert drive.result == [10.0, 12.0, 14.0, 14.0]
+
+
+def test_flow_that_an_exception_has_moved_on_gets_the_next_reply() -> None:
+    def flow() -> Any:
+        with contextlib.suppress(ValueError):
+            yield Sleep(0)
+        return [(yield Sleep(0)).at.monotonic]
+
+    drive = Drive(flow())
+    with drive:
+        raise ValueError
+    for ticks in (1.0, 2.0):  # the first one answers the step that failed
+        drive.reply(Resumed(Timestamp(ticks, 0.0)))
+    assert drive.result == [2.0]
 
 
 class Standing(InstantClock):
@@ -214,7 +281,7 @@ class Notified(webhooks.Receiver):
         self.clock, self.after, self.waits = clock, after, list[Any]()
 
     def wait_for_notification(self, task_ids: Any, seconds: float) -> str | None:
-        self.waits.append(task_ids)
+        self.waits.append((task_ids, seconds))
         is_first = len(self.waits) == 1
         self.clock.advance(self.after if is_first else seconds)
         return TASK_ID if is_first else None
@@ -231,7 +298,21 @@ def test_notification_of_a_task_makes_its_wait_poll_at_once(shell: str) -> None:
     without_notification = DurationTracker().next_poll_delay("FaceSwap", 0.3)
     assert script.clock.passed == pytest.approx(0.3 + without_notification)
     assert script.clock.sleeps == pytest.approx([without_notification])
-    assert receiver.waits[0] == (TASK_ID,)
+    assert receiver.waits[0] == ((TASK_ID,), 0)
+    without_a_test_clock = Notified(script.clock, 0.0)
+    script = provider(seen(), DONE)
+    perform("sync", script, lambda client: client.run(FACE_SWAP), webhooks=without_a_test_clock, sleep=time.sleep)
+    assert without_a_test_clock.waits == [
+        ((TASK_ID,), pytest.approx(DurationTracker().next_poll_delay("FaceSwap", 0.0)))
+    ]
+
+
+def test_notification_of_one_of_several_tasks_makes_that_task_polled(shell: str) -> None:
+    script = provider(seen(task_id="a"), seen(), DONE, seen("completed", task_id="a"))
+    receiver = Notified(script.clock, 0.3)
+    perform(shell, script, lambda client: client.wait_all(["a", TASK_ID]), webhooks=receiver)
+
+    assert [line.rpartition("/")[2] for line in script.lines] == ["a", TASK_ID, TASK_ID, "a"]
 
 
 def test_pause_after_a_failed_poll_is_not_cut_by_a_notification(shell: str) -> None:
@@ -352,15 +433,18 @@ def test_key_and_base_url_are_the_given_ones_or_those_of_the_environment(
 
 
 @pytest.mark.parametrize(("given", "limit"), [({}, 60.0), ({"http_timeout": 7}, 7)], ids=["default", "given"])
-def test_each_call_has_the_limit_of_the_client(shell: str, given: dict[str, Any], limit: float) -> None:
+def test_each_call_has_the_limit_of_the_client(shell: str, given: dict[str, Any], limit: float, tmp_path: Path) -> None:
     requests: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         return responded(seen("pending") if request.method == "POST" else DONE)
 
-    perform(shell, handler, lambda client: client.run(FACE_SWAP), **given)
+    file = OutputFile("https://out.test/a.json")
+    calls = [lambda client: client.run(FACE_SWAP), lambda client: client.download(file, tmp_path / "a.json")]
+    perform(shell, handler, in_turn(*calls), **given)
 
+    assert len(requests) == 3
     for request in requests:
         sending = int(request.headers.get("content-length", 0)) / 50_000  # bytes a second
         timeouts = {"connect": limit, "pool": limit, "read": limit + sending, "write": limit + sending}
@@ -379,11 +463,10 @@ def test_closed_client_refuses_every_call_and_ends_one_that_it_interrupts(shell:
     assert script.lines == [SUBMIT]
     assert isinstance(ended, errors.Unreachable)
     assert f"client.wait({TASK_ID!r})" in ended.next_step
-    assert "closed during the call" in str(ended)
-    assert "nothing was sent" not in str(ended)
+    assert str(ended).startswith("the client was closed during the call, so the request was not sent: ")
     for error in refused:
         assert isinstance(error, errors.InvalidInput)
-        assert "this client is closed" in str(error)
+        assert str(error) == "this client is closed: make a new one"
 
 
 def test_client_cannot_be_pickled() -> None:

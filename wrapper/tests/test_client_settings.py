@@ -100,7 +100,7 @@ def test_own_http_client_sends_every_request_as_it_is_set_and_stays_open(shell: 
         requests.append(request)
         if "file" in str(request.url):
             return httpx.Response(200, stream=Body([PICTURE.body]))
-        return responded(seen("completed"))
+        return responded(seen("pending" if request.method == "POST" else "completed"))
 
     given = HTTP_CLIENTS[shell](
         transport=httpx.MockTransport(handler),
@@ -108,15 +108,17 @@ def test_own_http_client_sends_every_request_as_it_is_set_and_stays_open(shell: 
         headers={"x-mine": "1", "x-api-key": "another"},
         auth=("me", "word"),
     )
-    perform(shell, provider(), submit, transport=None, http_client=given)
+    perform(shell, provider(), lambda client: client.run(FACE_SWAP), transport=None, http_client=given)
     given_again = HTTP_CLIENTS[shell](transport=httpx.MockTransport(handler), auth=("me", "word"))
     perform(shell, provider(), download, transport=None, http_client=given_again)
 
     assert not given.is_closed
-    api, file = requests
-    assert (api.headers["x-mine"], api.headers["x-api-key"], api.headers["user-agent"]) == ("1", KEY, USER_AGENT)
-    assert "authorization" not in api.headers
-    assert api.extensions["timeout"] == {"connect": 1.0, "read": 2.0, "write": 1.0, "pool": 1.0}
+    *calls, file = requests
+    assert [request.method for request in calls] == ["POST", "GET"]
+    for api in calls:
+        assert (api.headers["x-mine"], api.headers["x-api-key"], api.headers["user-agent"]) == ("1", KEY, USER_AGENT)
+        assert "authorization" not in api.headers
+        assert api.extensions["timeout"] == {"connect": 1.0, "read": 2.0, "write": 1.0, "pool": 1.0}
     assert not {"x-api-key", "authorization"} & file.headers.keys()
 
 
@@ -181,18 +183,53 @@ def test_connections_of_another_process_are_refused(shell: str, given: str, monk
 
     call()
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    words = "^the request was not sent: .*http_client .*has connections of another process.*: make a client in each"
-    with pytest.raises(errors.InvalidInput, match=words):
+    words = {
+        "sync": "the transport or http_client of this client has connections of another process: "
+        "make a client in each process",
+        "async": "http_client has connections of another process or event loop: make a client in each",
+    }
+    with pytest.raises(errors.InvalidInput) as caught:
         call()
+    assert str(caught.value) == f"the request was not sent: {words[shell]}"
+
+
+def test_closing_a_client_closes_its_transport(shell: str) -> None:
+    closed: list[str] = []
+
+    class Closing(httpx.MockTransport):
+        def close(self) -> None:
+            closed.append("sync")
+
+        async def aclose(self) -> None:
+            closed.append("async")
+
+    perform(shell, provider(), get, transport=Closing(lambda _: responded(seen())))
+    assert set(closed) == {shell}
+
+
+def test_request_that_cannot_be_made_is_not_in_doubt(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of order")
+
+    given = HTTP_CLIENTS[shell]()
+    monkeypatch.setattr(given, "build_request", fail)
+    with pytest.raises(errors.Unreachable, match="RuntimeError: out of order"):
+        perform(shell, provider(), submit, transport=None, http_client=given)
 
 
 def test_openai_client_sends_default_headers(shell: str) -> None:
     assert CLIENTS[shell](KEY, default_headers={"X-Team": "a"}).openai().default_headers["x-team"] == "a"
 
 
-@pytest.mark.parametrize("other", [{"proxy": "http://proxy.test"}, {"transport": httpx.MockTransport(print)}])
-def test_http_client_excludes_what_it_replaces(shell: str, other: dict[str, Any]) -> None:
-    with pytest.raises(errors.InvalidInput, match="exclude each other"):
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        ({"proxy": "http://proxy.test"}, "http_client and proxy"),
+        ({"transport": httpx.MockTransport(print)}, "transport and http_client"),
+    ],
+)
+def test_http_client_excludes_what_it_replaces(shell: str, other: dict[str, Any], names: str) -> None:
+    with pytest.raises(errors.InvalidInput, match=f"^{names} exclude each other: give one of them$"):
         CLIENTS[shell](KEY, http_client=HTTP_CLIENTS[shell](), **other)
 
 
@@ -237,6 +274,11 @@ async def models(client: Any) -> None:
     library = client.openai()
     for result in (library.get("/models", cast_to=object), library.close()):
         _ = await result if inspect.isawaitable(result) else result
+
+
+def test_submission_through_a_refused_tunnel_is_not_in_doubt(shell: str, servers: Servers) -> None:
+    with pytest.raises(errors.Unreachable, match="ProxyError: 403"):
+        perform(shell, "https://provider.test", submit, proxy=servers[1].url, max_retries=0)
 
 
 NO_FILE = f"{__file__}/nowhere"

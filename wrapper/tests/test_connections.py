@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
 from unitask import AsyncClient, Budget, Client, _connections, errors, tasks
-from unitask._connections import IN_FLIGHT
+from unitask._connections import IN_FLIGHT, AnswerError, AsyncRouting, Body, SyncRouting
+from unitask._environment import transport_settings
 from unitask.bulk import transport
 
 from .interruption import Interruption, at_each_line
@@ -70,23 +72,35 @@ def test_large_body_gets_the_time_to_be_sent(shell: str) -> None:
 
 
 LARGE = WHOLE[:-1] + b" " * (33 << 20) + b"}"
-BROKEN: dict[str, tuple[bytes, str | None]] = {
-    "cut off after the id": (response(200, WHOLE[:80], length=500), TASK_ID),
-    "shorter than announced": (response(200, WHOLE, length=1000), TASK_ID),
-    "too large when unpacked": (response(200, gzip.compress(LARGE), "content-encoding: gzip"), TASK_ID),
-    "too large": (response(200, LARGE), TASK_ID),
-    "packed twice": (response(200, gzip.compress(gzip.compress(WHOLE)), "content-encoding: gzip, gzip"), None),
-    "packed, cut off": (response(200, gzip.compress(WHOLE)[:-9], "content-encoding: gzip"), None),
-    "not packed": (response(200, WHOLE, "content-encoding: gzip"), TASK_ID),
-    "JSON in a JSON text": (response(200, json.dumps(WHOLE.decode())), TASK_ID),
-    "broken head": (b"HTTP/1.1 200\0 OK\r\n\r\n", None),
-    "nothing": (b"", None),
+PACKED = "content-encoding: gzip"
+SHORT = "HTTP 200, and RemoteProtocolError: peer closed connection "
+NO_ID = "HTTP 200 without a task id"
+BROKEN: dict[str, tuple[bytes, str | None, str]] = {
+    "cut off after the id": (response(200, WHOLE[:80], length=500), TASK_ID, SHORT),
+    "shorter than announced": (response(200, WHOLE, length=1000), TASK_ID, SHORT),
+    "too large when unpacked": (
+        *(response(200, gzip.compress(LARGE), PACKED), TASK_ID),
+        "HTTP 200, and its body cannot be unpacked, 33",
+    ),
+    "too large": (response(200, LARGE), TASK_ID, "HTTP 200, and its body is larger than 32 MB: "),
+    "packed twice": (response(200, gzip.compress(gzip.compress(WHOLE)), f"{PACKED}, gzip"), None, NO_ID),
+    "packed, cut off": (
+        *(response(200, gzip.compress(WHOLE)[:-9], PACKED), None),
+        "HTTP 200, and its packed body is cut off: ",
+    ),
+    "not packed": (
+        *(response(200, WHOLE, PACKED), TASK_ID),
+        "HTTP 200, and its body cannot be unpacked, its compression is broken: ",
+    ),
+    "JSON in a JSON text": (response(200, json.dumps(WHOLE.decode())), TASK_ID, NO_ID),
+    "broken head": (b"HTTP/1.1 200\0 OK\r\n\r\n", None, "no answer, RemoteProtocolError: illegal status line: "),
+    "nothing": (b"", None, "no answer, RemoteProtocolError: Server disconnected without sending a response. It was "),
 }
 
 
-@pytest.mark.parametrize(("answer", "task_id"), BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize(("answer", "task_id", "reason"), BROKEN.values(), ids=BROKEN.keys())
 def test_submission_with_a_broken_answer_is_uncertain_and_logged_with_what_find_needs(
-    shell: str, answer: bytes, task_id: str | None, caplog: pytest.LogCaptureFixture
+    shell: str, answer: bytes, task_id: str | None, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def respond(_: Received) -> Iterable[bytes]:
         yield answer
@@ -97,9 +111,24 @@ def test_submission_with_a_broken_answer_is_uncertain_and_logged_with_what_find_
 
     assert len(server.creates) == 1
     assert task_id in (None, caught.value.task_id)
+    if shell == "fast":  # it has words of its own for a broken connection
+        reason = "".join(reason.partition("RemoteProtocolError")[:2])
+    assert f" may have been accepted, and is not sent again: {reason}" in str(caught.value)
     (record,) = (record for record in caplog.records if record.name == "unitask")
     assert record.uncertain is caught.value  # type: ignore[attr-defined]  # an extra of the log record
-    assert caught.value.token in record.getMessage()
+    advice = f"or, in another process, client.find({caught.value.token!r})"
+    assert record.getMessage() == f"{caught.value}; {advice}"
+
+
+def test_body_may_have_the_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connections, "LARGEST_ANSWER", 8)
+    body = Body()
+    body.take(b"1234")
+    body.take(b"5678")
+    assert body.content == b"12345678"
+    with pytest.raises(AnswerError, match="larger"):
+        body.take(b"90")
+    assert body.content == b"123456789"
 
 
 FRAMED: dict[str, bytes] = {
@@ -141,6 +170,35 @@ def test_cookies_are_not_kept(shell: str) -> None:
 def test_any_exception_of_a_send_is_a_typed_error(shell: str, error: Exception) -> None:
     with pytest.raises(errors.SubmissionUncertain, match=type(error).__name__):
         perform(shell, provider(error), submit)
+
+
+def test_exception_before_a_connection_is_made_leaves_no_doubt(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no socket")
+
+    for backend in (httpcore._backends.sync.SyncBackend, httpcore._backends.auto.AutoBackend):
+        monkeypatch.setattr(backend, "connect_tcp", fail)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", fail)
+    with pytest.raises(errors.Unreachable, match="RuntimeError: no socket"):
+        perform(shell, "http://127.0.0.1:9", submit, max_retries=0)
+
+
+def test_connection_trusts_the_certificates_of_the_settings(shell: str) -> None:
+    settings = transport_settings()
+    request = httpx.Request("GET", "http://127.0.0.1:1")
+    routing: Any = SyncRouting(settings) if shell == "sync" else AsyncRouting(settings)
+    with pytest.raises(httpx.ConnectError):
+        _ = routing.handle_request(request) if shell == "sync" else asyncio.run(routing.handle_async_request(request))
+    assert routing._by_proxy[None]._pool._ssl_context is settings.verify
+
+
+def test_process_and_event_loop_have_connections_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server(lambda request: [shown(request)]) as server, Client(KEY, server.url) as client:
+        get(client)
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: -1)
+            get(client)
+    assert server.connections == 2
 
 
 FORKS = """

@@ -59,7 +59,7 @@ def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shel
 
 @pytest.mark.parametrize(
     ("task_id", "url", "name"),
-    [("../../x", URL, "______x.png"), ("..", "https://out.test/a.PNG", "__.png"), ("t", f"{URL}.longest", "t")],
+    [("../../X", URL, "______X.png"), ("..", "https://out.test/a.PNG", "__.png"), ("t", f"{URL}.longest", "t")],
 )
 def test_file_is_named_by_its_task_and_stays_in_the_folder(task_id: str, url: str, name: str, tmp_path: Path) -> None:
     fetch("sync", provider(answer(200, PNG)), finished({"image_url": url}, task_id=task_id), f"{tmp_path}/a/b/")
@@ -77,6 +77,8 @@ def test_file_without_an_ending_gets_that_of_its_type(tmp_path: Path, monkeypatc
     with pytest.raises(DownloadFailed, match=r"t-1.mp4' exists"):
         fetch("sync", provider(reply), what, f"{tmp_path}/")  # the name is known only after the answer
     assert fetch("sync", provider(reply), what, f"{tmp_path}/", overwrite=True) == [tmp_path / "t-1.mp4"]
+    with pytest.raises(DownloadFailed, match="it is not a picture"):  # as the name that is given says
+        fetch("sync", provider(*[answer(200, b"x")] * 4), OutputFile("https://out.test/a.php"), f"{tmp_path}/c.png")
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,iVBORw0KGgo=", "data:image/png,%89PNG%0D%0A%1A%0A"])
@@ -99,6 +101,7 @@ def test_file_in_the_output_is_written(shell: str, url: str, tmp_path: Path, mon
         ("new/", True),
         ("new/a.jpg", False),
         (PurePosixPath("new/"), True),
+        (PurePosixPath("new.PNG"), False),
         ("v1.0", True),
         ("taken", False),
         ("x" * 255, False),  # the longest name
@@ -142,13 +145,14 @@ TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
 @pytest.mark.parametrize(
     ("what", "options", "reason"),
     [
-        ([], {}, "the list is empty"),
+        ([], {}, " the list is empty: give files or a task"),
         (TASK_ID, {}, f"'{TASK_ID}' is not a file of a task"),
         (kling({"works": [{"cover": {"resource": URL}}]}), {}, "has no output file but 1 of other roles"),
         (kling(KLING), {"parallel": 0}, "parallel is 0"),
         (kling(KLING), {"parallel": 1.5}, "parallel is 1.5"),
-        (TWO, {"to": f"{__file__}/a.mp4"}, "Task 'b' is done and paid: client.download(client.get('b')"),
-        ([OutputFile(URL), OutputFile(f"{URL}?x")], {}, "two of the files would have one name"),
+        (TWO, {"to": f"{__file__}/a.mp4"}, "files. Task 'b' is done and paid: client.download(client.get('b')"),
+        (TWO, {"to": f"{__file__}/a.mp4"}, " there are 2 output files: name a folder"),
+        ([OutputFile(URL), OutputFile(f"{URL}?x")], {}, " two of the files would have one name: fetch them"),
         (Task(task_data("processing"), Output), {}, f"Task '{TASK_ID}' is not done: client.wait('{TASK_ID}')"),
         (Task(task_data("failed"), Output), {}, "(status 'failed')"),
         (Task(task_data("failed", output=LYRICS), tasks.UdioLyricsOutput), {}, "has no output file"),
@@ -157,10 +161,11 @@ TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
     ],
 )
 def test_what_cannot_be_fetched_is_refused(what: Any, options: dict[str, Any], reason: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=rf"^nothing was fetched: .*{re.escape(reason)}"):
+    with pytest.raises(InvalidInput, match=rf"^nothing was fetched:.*{re.escape(reason)}"):
         fetch("sync", provider(), what, **{"to": f"{tmp_path}/", **options})
 
     assert files_in(tmp_path) == []
+    assert download.recourse(Task(task_data("failed"), Output)) == ""  # nothing was paid
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,6 +299,17 @@ def test_failed_file_leaves_the_others(shell: str, tmp_path: Path) -> None:
     missing.clear()
     rest = fetch(shell, host, error.missing, f"{tmp_path}/")
     assert [path.name for path in rest] == [f"{TASK_ID}-2.png", f"{TASK_ID}-4"]
+
+
+def test_failed_files_of_several_tasks_are_reported_with_the_first_task(shell: str, tmp_path: Path) -> None:
+    urls = ["https://out.test/b.png", "https://out.test/d"]
+    files = [OutputFile(url, task_id=task_id) for url, task_id in zip(urls, "ab", strict=True)]
+    first = re.escape("Task 'a' is done and paid: client.download(client.get('a'), 'out/') fetches its files")
+    with pytest.raises(DownloadFailed, match=rf"only; https://out\.test/d .*\. Fetched: none\. {first}$") as caught:
+        fetch(shell, lambda _: httpx.Response(404), files, f"{tmp_path}/")
+
+    assert caught.value.task_id == "a"
+    assert str(caught.value.__cause__).startswith(f"{urls[0]} was not fetched: ")
 
 
 def test_defect_of_a_transport_is_not_taken_for_a_missing_file(shell: str, tmp_path: Path) -> None:

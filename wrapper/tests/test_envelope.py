@@ -34,10 +34,16 @@ READABLE: dict[str, bytes] = {
     "a comment after the object": b'{"data": {"task_id": "x"}}<!-- proxy -->',
     "blank lines before the object": b'\r\n \n{"data": {"task_id": "x"}}',
 }
+
+
+def nested(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
+
+
 # The id is there, but the rest cannot be read.
 NAMED_ONLY = [
     b'{"code": 200, "data": {"task_id":"x", "mod',
-    b'{"data": {"task_id": "x", "n": ' + b"[" * 500 + b"]" * 500 + b"}}",
+    b'{"data": {"task_id": "x", "n": %s}}' % nested(500),
     b'<html><pre>{"task_id" : "x"}</pre>',
     b'{"data": {"task_id": "x"}}\n {"data": {}}',
     b'{"data": {"task_id": "x"}} []',
@@ -64,6 +70,21 @@ def read(reply: Response, *, created: bool = True) -> Any:
 @pytest.mark.parametrize("body", READABLE.values(), ids=READABLE.keys())
 def test_submission_whose_answer_names_a_task_was_accepted(status: int, body: bytes) -> None:
     assert read(answer(status, body)).id == "x"
+
+
+def test_body_may_have_100_levels() -> None:
+    for created in (True, False):
+        for levels, is_read in ((100, True), (101, False)):
+            found = read(answer(200, b'{"data": {"task_id": "x", "n": %s}}' % nested(levels - 2)), created=created)
+            assert isinstance(found, Task) is is_read
+
+
+def test_poll_is_read_strictly() -> None:
+    bodies = (READABLE["an integer that int() refuses"], READABLE["a comment after the object"])
+    found, unreadable = (read(answer(200, body), created=False) for body in bodies)
+
+    assert found.id == "x"
+    assert isinstance(unreadable, envelope.Unreadable)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +187,7 @@ def test_message_shows_every_reason_once_and_is_bounded() -> None:
         ("Tue, 14 Nov 2023 22:13:30", 10.0),
         ("", None),
         ("soon", None),
+        ("\u0663", None),  # a digit of another script
         ("Tue, 99 Nov 2023 22:13:30 GMT", None),
         ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
     ],
@@ -230,6 +252,7 @@ def test_success_in_another_form_and_refusal_say_so() -> None:
         (envelope.read_acknowledgement, "an acknowledgement"),
         (envelope.read_upload, "the URL of the uploaded file"),
         (envelope.read_data, "data"),
+        (envelope.read_history, "a page of the history"),
     ):
         with pytest.raises(errors.ProviderBroken, match=rf"^HTTP 200 without {what}: '<html>'$"):
             read_answer(answer(200, b"<html>"))
@@ -264,7 +287,7 @@ def test_poll_names_the_task_in_the_path_or_in_the_body() -> None:
 
 def test_unknown_legacy_task_is_not_sent() -> None:
     budget = Budget(1, assume_usd=1)
-    with pytest.raises(errors.InvalidInput, match="nothing was sent"):
+    with pytest.raises(errors.InvalidInput, match=r"^nothing was sent: the catalogue has no task legacy 'x'$"):
         perform("sync", provider(), lambda client: client.submit(tasks.Raw("legacy", "x", {})), budget=budget)
 
     assert budget.held_usd == 0
@@ -290,6 +313,7 @@ def test_legacy_task_is_waited_for_like_any_other() -> None:
     assert (played.result.id, played.result.model, played.result.task_type) == (TASK_ID, "legacy", "face_swap_v1")
     assert played.result.raw["legacy"]["data"] == done["data"]
     assert played.result.raw["error"] == {"code": 0, "message": ""}
+    assert [file.url for file in played.result.output.files] == ["https://out.test/a.jpg"]
 
 
 def test_reasons_of_a_failed_legacy_task_are_its_error() -> None:

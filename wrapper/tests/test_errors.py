@@ -5,6 +5,7 @@ import copy
 import inspect
 import pickle
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,6 +181,9 @@ def test_class_line_is_a_row_of_the_table_of_reasons(monkeypatch: pytest.MonkeyP
 
 def test_message_says_what_happened() -> None:
     assert str(errors.InvalidInput("a: too large", "b: missing")) == "a: too large; b: missing"
+    assert str(errors.DownloadFailed("cut off", url="https://out.test/a.png")) == "cut off"
+    odd = errors.SubmissionUncertain("It says FAX.", identity=UNCERTAIN.identity, sent_between=UNCERTAIN.sent_between)
+    assert "is not sent again: It says FAX. It was sent between" in str(odd)
     for fact in ("may have been accepted", "2026-01-01 00:00:00 and 2026-01-02 00:00:00 UTC", "error.find(client)"):
         assert fact in str(UNCERTAIN)
     for fact in (TASK_ID, "not done after 600.0 s and 7 polls", "'processing' for 590.0 s", f"wait({TASK_ID!r})"):
@@ -210,9 +214,17 @@ def test_timeout_distinguishes_a_queue_from_long_work(
     assert str(error).startswith(f"task {TASK_ID} is not done after 60.0 s and {polls} ({story}). It goes on: ")
 
 
+def test_uncertain_error_finds_its_task_within_the_given_time() -> None:
+    client = SimpleNamespace(find=lambda error, *, timeout: (error, timeout))
+
+    assert UNCERTAIN.find(client, timeout=5) == (UNCERTAIN, 5)
+    assert UNCERTAIN.find(client) == (UNCERTAIN, None)
+
+
 @pytest.mark.parametrize(
     ("headers", "request_id"),
     [({"cf-ray": "c", "x-request-id": "r"}, "r"), ({"cf-ray": "c", "date": "d"}, "c"), ({"date": "d"}, None)],
 )
 def test_request_id_is_that_of_the_api_or_of_the_gateway(headers: dict[str, str], request_id: str | None) -> None:
-    assert errors.NotFound("no", status=404, headers=headers).request_id == request_id
+    error = errors.NotFound("no", status=404, headers=headers)
+    assert (error.request_id, error.body) == (request_id, "")

@@ -248,6 +248,7 @@ def test_timeout_holds_its_task_and_its_polls() -> None:
     assert isinstance(error, errors.WaitTimeout)
     assert error.task
     assert (error.task_id, error.task.status) == (TASK_ID, "processing")
+    assert str(error).startswith(f"task {TASK_ID} is not done after {error.elapsed:.1f} s and ")
     assert error.attempts == error.polls == len(played.sent) - 1
     assert error.elapsed == pytest.approx(played.sent_at[-1])  # since the answer to the submission, which took 0.5 s
     assert error.statuses == ((0.0, "pending"), (pytest.approx(played.sent_at[2]), "processing"))

@@ -277,7 +277,7 @@ def test_file_that_is_replaced_is_left_alone_and_the_rows_are_beside_it(path: Pa
 def test_closed_journal_takes_no_changes(journal: Journal) -> None:
     journal.close()
     journal.close()
-    with pytest.raises(errors.InvalidInput, match="is closed: open it again"):
+    with pytest.raises(errors.JournalError, match="is closed: open it again"):
         journal.intent(0, "d", "{}", 0)
 
 

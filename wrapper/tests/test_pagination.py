@@ -114,6 +114,7 @@ def test_deadline_bounds_requests_and_pauses() -> None:
         ([page("a"), page("a")], "a", 2),  # a provider that ignores `page`
         ([page("a", "b", total=4), page("b", "c", total=4), page(total=4)], "abc", 3),
         ([answer(200, {"data": {"data": None, "total": 0}})], "", 1),
+        ([answer(200, {"data": {"data": [A], "size": 1, "total": 1}})], "a", 1),
         *(
             ([answer(200, {"data": data}), page()], "a", 2)
             for data in ([A], {"items": [A]}, {"list": [A]}, {"data": None, "list": [A]})
@@ -132,13 +133,17 @@ def test_page_behind_the_last_one_may_be_refused() -> None:
     full = [f"t{number}" for number in range(100)]
     whole = play(history(), page(*full, total=100), refused(400, "no such page"))
     short = play(history(), page(*full, total=101), refused(400, "no such page")).error
-    endless = play(history(), page(*full, total=300)).error
+    endless = play(history(), page(*full, total=300))
+    stuck = play(history(), page(*full, total=100))
 
     assert whole.error is None
     assert (len(rows_of(whole)), len(whole.sent)) == (100, 2)
     assert isinstance(short, errors.InvalidRequest)
-    assert isinstance(endless, errors.ProviderBroken)
-    assert "300" in str(endless)
+    assert isinstance(endless.error, errors.ProviderBroken)
+    assert str(endless.error).startswith("the task history has 300 rows, and page after page brings the same 100")
+    assert endless.error.status == 200
+    assert (stuck.error, len(rows_of(stuck))) == (None, 100)
+    assert pages_of(endless) == pages_of(stuck) == [(number, 100) for number in range(1, 6)]
 
 
 def test_full_page_of_known_rows_is_not_the_end() -> None:

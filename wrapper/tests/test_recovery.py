@@ -100,6 +100,7 @@ POLLED: dict[str, tuple[Any, Outcome]] = {  # the answer to the poll of the one 
     "an unknown model": (task(input=INPUT, model="a new name"), UNCLEAR),
     "another input": (task(input={"prompt": "a blue cat"}), UNCLEAR),  # the provider may have rewritten it
     "no input": (task(input={}), UNCLEAR),
+    "an odd endpoint": (task(input=INPUT, config={"webhook_config": {"endpoint": 7}}), UNCLEAR),
     "404": (refused(404), UNCLEAR),
     "a gateway": (GATEWAY, UNCLEAR),
     "another task": (task("another id"), UNCLEAR),
@@ -117,6 +118,7 @@ SMALL = [answer(200, {"code": 200, "data": {"data": [{"task_id": one}], "size": 
 PAGES: dict[str, tuple[list[Any], Outcome]] = {  # a history without our task
     "nothing": ([history()], ABSENT),
     "own tasks": ([history("a", total=2), history("b", total=2)], ABSENT),
+    "a page behind the last one": ([history(*FULL, total=100), refused(400)], ABSENT),
     "others": ([history("x", "y", total=3), history("z", total=3)], ABSENT),
     "401": ([refused(401)], UNCLEAR),
     "no answer": ([CUT_OFF], UNCLEAR),
@@ -264,7 +266,22 @@ def test_named_task_is_polled_first_by_its_own_protocol() -> None:
     assert TASK_ID in played.result.reason
     assert played.sent == ["GET"]
     assert [step.path for step in legacy_played.steps if isinstance(step, SendRequest)] == ["/mj/v2/fetch"]
-    assert search(body=LEGACY).outcome is UNCLEAR
+    assert played.result.task.output_type is Output
+    another = search(history(), named=TASK_ID, polled=task(model="kling"))
+    assert (another.outcome, another.reason) == (UNCLEAR, f"an answer to the submission named task {TASK_ID}")
+    unknown = search(body=LEGACY)
+    assert unknown.outcome is UNCLEAR
+    assert unknown.reason == "how the task history lists a legacy task is not documented"
+
+
+def test_correlation_id_is_added_to_the_query_of_an_endpoint() -> None:
+    def marked(endpoint: Any) -> Any:
+        return recovery.with_correlation_id({"config": {"webhook_config": {"endpoint": endpoint}}}, "abc123")
+
+    for given, sent in ((HOOK, f"{HOOK}&unitask=abc123"), ("https://me.test", "https://me.test?unitask=abc123")):
+        assert marked(given)["config"]["webhook_config"] == {"endpoint": sent}
+    for odd in (None, "", 7):
+        assert marked(odd)["config"]["webhook_config"] == {"endpoint": odd}
 
 
 def find_now(*replies: Response | TransportFailure, timeout: float | None, took: float = 0.0) -> Played:

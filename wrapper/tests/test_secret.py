@@ -61,6 +61,35 @@ def test_secret_is_hidden_in_any_escaping(key: str, packed: str, escapes: list[s
     assert len(hidden) <= len(f"{around}***|task id-1234") + room
 
 
+def test_secret_is_hidden_in_four_layers_of_escapes_and_in_a_text_that_is_not_unicode() -> None:
+    escaped = KEY
+    for _ in range(4):
+        escaped = ESCAPED["percent-encoded"](escaped)
+
+    assert Hider(KEY).text(f"{escaped} \ud800") == "*** \ud800"
+
+
+@pytest.mark.parametrize(("before", "undecided"), [(0, 0), (1, 2), (2, 3)])
+def test_each_of_several_secrets_is_hidden_in_either_alphabet_of_base64(before: int, undecided: int) -> None:
+    secrets = [f"{number}>>>>>???????" * 2 for number in range(5)]  # with each odd letter of base64
+    hider = Hider(secrets[0])
+    for secret in secrets[1:]:
+        hider.remember(secret)
+
+    for secret in secrets:
+        assert hider.text(secret.encode().hex()) == "***"
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            sent = encode(bytes(before) + secret.encode()).decode()
+            assert hider.text(sent) == f"{sent[:undecided]}***{sent[(before + len(secret)) * 8 // 6 :]}"
+
+
+def test_short_secret_is_hidden_where_it_is_a_word() -> None:
+    hider = Hider(KEY)
+    hider.remember("s3cret-1")
+
+    assert hider.text("as3cret-1 Zs3cret-1 s3cret-1 s3cret-10") == "as3cret-1 Zs3cret-1 *** s3cret-10"
+
+
 def test_secret_in_base64_is_hidden_wherever_it_begins() -> None:
     for before in (b"", b"a", b"ab", b"user:"):
         for encode in (base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes):

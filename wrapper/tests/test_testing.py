@@ -207,7 +207,9 @@ def test_every_example_of_the_page_runs(pytester: pytest.Pytester) -> None:
     codes = dict(block.partition("```")[0].removeprefix("# ").split("\n", 1) for block in blocks)
     for name, code in codes.items():
         pytester.path.joinpath(name).write_text(code, encoding="utf-8")
-    result = pytest_of(pytester, *(name for name in codes if name.startswith("test_")))
+    pytester.makeconftest("from hypothesis import settings as s; s.register_profile('few', max_examples=10)")
+    names = [name for name in codes if name.startswith("test_")]
+    result = pytest_of(pytester, "--hypothesis-profile=few", *names)
 
     assert len([name for name in codes if name.endswith(".py")]) == len(blocks)
     assert result.ret == 0

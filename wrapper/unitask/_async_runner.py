@@ -81,6 +81,7 @@ class AsyncRunner(AsyncIO):
         """Carry out a turn of a pool; return the result if its job has one now."""
         submission = turn.job.submission
         try:
+            self._check_open()
             await self._attempt(run, turn)
             submission = turn.job.submission or submission
             if turn.error is not None and (run.pool.is_search(turn) or not is_result(turn.error)):
@@ -96,7 +97,7 @@ class AsyncRunner(AsyncIO):
         job, pool = turn.job, run.pool
         try:
             if pool.is_search(turn):
-                lost = pool.take_lost()
+                lost = run.take_lost()
                 for one in lost:
                     if one.uncertain is None:
                         body = await self._body(one.input, run.options, validate=False)

@@ -104,5 +104,12 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
 
 def digest_of(task: TaskInput[Any]) -> str:
     """Return a digest of an input as it was given: of the names of files, not of their content."""
-    text = json.dumps([*task.operation(), task.values()], sort_keys=True, default=repr)
+    text = json.dumps([*task.operation(), task.values()], sort_keys=True, default=_lasting)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _lasting(value: object) -> str:
+    """Return what an object is in another process, too: its `repr` can have an address in memory."""
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(cast("os.PathLike[str]", value))
+    return repr(value) if isinstance(value, bytes) else f"{type(value).__name__} {getattr(value, 'name', '')}"

@@ -15,6 +15,7 @@ from ._connections import IN_FLIGHT
 from ._model.timestamp import Timestamp
 from .mapping import MapResult, MapRun, MapTurn
 
+RESULT, STOPPED = True, False  # a worker has a result; a worker has stopped
 REPORTED_EVERY = 1.0  # seconds; the longest time between two reports of the progress
 
 
@@ -30,56 +31,63 @@ class Threads:
     ) -> None:
         self._run, self._work, self._idle, self._clock = run, work, idle, clock
         self._woken, self._leader, self._threads = threading.Event(), threading.Lock(), list[threading.Thread]()
-        self._ended = queue.SimpleQueue[MapResult[Any] | BaseException | None]()  # None: a worker has stopped
+        self._ended = queue.SimpleQueue[bool | BaseException]()  # what ended a worker, else RESULT or STOPPED
 
     def results_one_by_one(self) -> Iterator[MapResult[Any]]:
         """Yield the results, on a test clock."""
-        while (turn := self._next_turn()) is not None:
-            if (result := self._work(self._run, turn)) is not None:
-                self._run.put(result)
-            while (ready := self._run.pop()) is not None:
-                yield ready
+        try:
+            while (turn := self._next_turn()) is not None:
+                if (result := self._work(self._run, turn)) is not None:
+                    self._run.put(result)
+                    self._run.report()
+                while (ready := self._run.pop()) is not None:
+                    yield ready
+        except BaseException as interruption:
+            self._run.note(interruption)
+            raise
         self._run.raise_stop()
 
     def results(self) -> Iterator[MapResult[Any]]:
         """Yield the results."""
-        self._start()
         stopped = 0
         try:
+            self._start()
             while stopped < len(self._threads):
                 try:
                     item = self._ended.get(timeout=REPORTED_EVERY)
                 except queue.Empty:
-                    self._run.report()
-                    continue
+                    item = RESULT
                 if isinstance(item, BaseException):
                     raise item
-                if item is None:
-                    stopped += 1
-                    continue
-                self._wake(self._run.put(item))
+                stopped += item is STOPPED
+                self._run.report()
                 while (ready := self._run.pop()) is not None:
+                    self._wake(self._run.has_room)
                     yield ready
         except BaseException as interruption:
             self._run.pool.close()
             self._wake()
-            for thread in self._threads:
-                thread.join()  # a submission that was sent gets its answer
-            self._run.note(interruption, [self._ended.get() for _ in range(self._ended.qsize())])
+            try:
+                for thread in self._threads:
+                    thread.join()  # a submission that was sent gets its answer
+            finally:  # also when it is interrupted again
+                self._run.note(interruption, [self._ended.get() for _ in range(self._ended.qsize())])
             raise
         self._run.raise_stop()
 
     def _start(self) -> None:
-        self._threads.append(threading.Thread(target=self._go, daemon=True))
-        self._threads[-1].start()
+        thread = threading.Thread(target=self._go, daemon=True)
+        thread.start()
+        self._threads.append(thread)  # before it can have a turn, since its starter has the lead
 
     def _go(self) -> None:
         try:
             while (turn := self._lead()) is not None:
                 if (result := self._work(self._run, turn)) is not None:
-                    self._ended.put(result)
+                    self._run.put(result)
+                    self._ended.put(RESULT)
                 self._wake(self._run.brings_forward(turn.job))
-            self._ended.put(None)
+            self._ended.put(STOPPED)
         except BaseException as error:
             self._ended.put(error)
 
@@ -87,7 +95,8 @@ class Threads:
         with self._leader:
             turn = self._next_turn()
             if turn is not None and len(self._threads) < IN_FLIGHT:
-                self._start()
+                with contextlib.suppress(RuntimeError):  # the system has no more threads
+                    self._start()
             return turn
 
     def _next_turn(self) -> MapTurn | None:
@@ -95,7 +104,7 @@ class Threads:
             self._woken.clear()
             at = self._clock()
             found = self._run.next(at)
-            if not isinstance(found, float):
+            if not isinstance(found, float | int):
                 return found
             self._idle(self._run, found - at.monotonic, self._woken)
 
@@ -116,45 +125,50 @@ class AsyncTasks:
     ) -> None:
         self._run, self._work, self._idle, self._clock = run, work, idle, clock
         self._woken, self._leader, self._tasks = asyncio.Event(), asyncio.Lock(), list[asyncio.Task[None]]()
-        self._ended = asyncio.Queue[MapResult[Any] | BaseException | None]()  # None: a worker has stopped
+        self._ended = asyncio.Queue[bool | BaseException]()  # what ended a worker, else RESULT or STOPPED
 
     async def results_one_by_one(self) -> AsyncGenerator[MapResult[Any]]:
         """Yield the results, on a test clock."""
-        while (turn := await self._next_turn()) is not None:
-            if (result := await self._work(self._run, turn)) is not None:
-                self._run.put(result)
-            while (ready := self._run.pop()) is not None:
-                yield ready
+        try:
+            while (turn := await self._next_turn()) is not None:
+                if (result := await self._work(self._run, turn)) is not None:
+                    self._run.put(result)
+                    self._run.report()
+                while (ready := self._run.pop()) is not None:
+                    yield ready
+        except BaseException as interruption:
+            self._run.note(interruption)
+            raise
         self._run.raise_stop()
 
     async def results(self) -> AsyncGenerator[MapResult[Any]]:
         """Yield the results."""
-        self._start()
         stopped = 0
         try:
+            self._start()
             while stopped < len(self._tasks):
                 try:
                     item = await self._next_item()
                 except TimeoutError:
-                    self._run.report()
-                    continue
+                    item = RESULT
                 if isinstance(item, BaseException):
                     raise item
-                if item is None:
-                    stopped += 1
-                    continue
-                self._wake(self._run.put(item))
+                stopped += item is STOPPED
+                self._run.report()
                 while (ready := self._run.pop()) is not None:
+                    self._wake(self._run.has_room)
                     yield ready
         except BaseException as interruption:
             self._run.pool.close()
             self._wake()
-            await asyncio.gather(*self._tasks)  # a submission that was sent gets its answer
-            self._run.note(interruption, [self._ended.get_nowait() for _ in range(self._ended.qsize())])
+            try:
+                await asyncio.gather(*self._tasks)  # a submission that was sent gets its answer
+            finally:  # also when it is interrupted again
+                self._run.note(interruption, [self._ended.get_nowait() for _ in range(self._ended.qsize())])
             raise
         self._run.raise_stop()
 
-    async def _next_item(self) -> MapResult[Any] | BaseException | None:
+    async def _next_item(self) -> bool | BaseException:
         with contextlib.suppress(asyncio.QueueEmpty):
             return self._ended.get_nowait()
         async with asyncio.timeout(REPORTED_EVERY):
@@ -167,9 +181,10 @@ class AsyncTasks:
         try:
             while (turn := await self._lead()) is not None:
                 if (result := await self._work(self._run, turn)) is not None:
-                    self._ended.put_nowait(result)
+                    self._run.put(result)
+                    self._ended.put_nowait(RESULT)
                 self._wake(self._run.brings_forward(turn.job))
-            self._ended.put_nowait(None)
+            self._ended.put_nowait(STOPPED)
         except BaseException as error:
             self._ended.put_nowait(error)
 
@@ -185,7 +200,7 @@ class AsyncTasks:
             self._woken.clear()
             at = self._clock()
             found = self._run.next(at)
-            if not isinstance(found, float):
+            if not isinstance(found, float | int):
                 return found
             await self._idle(self._run, found - at.monotonic, self._woken)
 

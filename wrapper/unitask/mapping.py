@@ -82,39 +82,52 @@ class MapRun:
     on_progress: Callable[[MapProgress], object] | None = None
     guard: Lock = field(default_factory=Lock)  # of the pool
     sleeps_until: float = -math.inf  # when the worker that waits for the next turn goes on by itself
-    _early: dict[int, MapResult[Any]] = field(default_factory=dict[int, MapResult[Any]])
+    was_full: bool = False  # whether the pool was full when it began to wait
+    _results: dict[int, MapResult[Any]] = field(default_factory=dict[int, MapResult[Any]])  # that were not yielded
     _yielded: int = 0
 
     def next(self, at: Timestamp) -> MapTurn | float | None:
         """Return the next turn of the pool, as `Pool.next`."""
         with self.guard:
             found = self.pool.next(at)
-            self.sleeps_until = found if isinstance(found, float) else -math.inf
+            self.sleeps_until, self.was_full = found if isinstance(found, float) else -math.inf, self.pool.is_full
             return found
 
     def finish(self, turn: MapTurn, now: Timestamp) -> bool:
         """Take back a turn, as `Pool.finish`; what a task that has ended does not cost is free for others."""
-        task = turn.error.task if isinstance(turn.error, TaskFailed) else turn.task
+        task = cast("Task[Any] | None", turn.error.task if isinstance(turn.error, TaskFailed) else turn.task)
         for budget in self.budgets:
-            if isinstance(task, Task):
+            if task is not None:
                 budget.see(task)
         with self.guard:
             return self.pool.finish(turn, now)
 
-    def put(self, result: MapResult[Any]) -> bool:
-        """Add a result; return whether the pool may read an input that it could not read before."""
-        self.report()
-        self._early[result.index] = result
+    def put(self, result: MapResult[Any]) -> None:
+        """Add a result."""
         with self.guard:
-            was_full = self.pool.is_full
-            self.pool.take()
-            return was_full and not self.pool.is_full
+            self._results[result.index] = result
 
     def pop(self) -> MapResult[Any] | None:
         """Return the next result to yield; None if there is none now."""
-        place = self._yielded if self.ordered else next(iter(self._early), -1)
-        self._yielded += place in self._early
-        return self._early.pop(place, None)
+        with self.guard:
+            place = self._yielded if self.ordered else next(iter(self._results), -1)
+            if place not in self._results:
+                return None
+            self.pool.take()
+            self._yielded += 1
+        result = self._results[place]
+        del self._results[place]  # not `pop`: an interruption after a call loses what the call returned
+        return result
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the pool may read an input that it could not read when it began to wait."""
+        return self.was_full and not self.pool.is_full
+
+    def take_lost(self) -> list[Job[TaskInput[Any]]]:
+        """Return the jobs to search, as `Pool.take_lost`."""
+        with self.guard:
+            return self.pool.take_lost()
 
     def notify(self, task_id: str, now: float) -> None:
         """Poll a task now, as `Pool.notify`."""
@@ -144,11 +157,15 @@ class MapRun:
         if self.pool.stopped_by is not None:
             raise self.pool.stopped_by
 
-    def note(self, interruption: BaseException, left: Iterable[object]) -> None:
-        """Name the tasks that an interruption leaves: those that go on, and those whose result was not taken."""
-        results = [*self._early.values(), *(item for item in left if isinstance(item, MapResult))]
-        ended = [result.task.id for result in results if result.task is not None]
-        if named := [*self.pool.waiting, *ended]:
+    def note(self, interruption: BaseException, others: Iterable[object] = ()) -> None:
+        """Name the tasks that an interruption leaves: those that go on, and those without a result that was taken.
+
+        `others` are more errors that ended workers.
+        """
+        ended = [result.task or result.error for result in self._results.values()]
+        ids = [item.id if isinstance(item, Task) else getattr(item, "task_id", None) for item in [*ended, *others]]
+        ids = [*self.pool.waiting, *ids, getattr(interruption, "task_id", None)]
+        if named := [*dict.fromkeys(filter(None, ids))]:
             note = f"unitask: {len(named)} tasks were accepted and not yielded; client.wait_all({named}) waits for them"
             log.warning("map was stopped by %s: %s", type(interruption).__name__, note)
             interruption.add_note(note)

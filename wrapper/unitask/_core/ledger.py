@@ -76,12 +76,13 @@ class Ledger:
         try:
             step = next(flow)
             while True:
-                if isinstance(step, SendRequest) and step.submission:
-                    if not written:
-                        yield from self._intend(index, given, held, submission, with_fields=with_fields)
-                        written = True
-                    step = replace(step, check=self.journal.check)
                 try:
+                    if isinstance(step, SendRequest) and step.submission:
+                        step.progress.left = False
+                        if not written:
+                            yield from self._intend(index, given, held, submission, with_fields=with_fields)
+                            written = True
+                        step = replace(step, check=self.journal.check)
                     reply = yield step
                 except BaseException as error:
                     step = flow.throw(error)
@@ -94,7 +95,7 @@ class Ledger:
         except errors.UnitaskError as error:
             self.sending.pop(index, None)
             if written and error.task_id is None:
-                yield from self._write(self.journal.withdrawn(index))
+                yield from self._withdraw(index)
             raise
         yield from self.accept(index, task.id)
         return task
@@ -103,17 +104,17 @@ class Ledger:
         """Write which task a row has."""
         self.own[task_id] = str(index)
         self.sending.pop(index, None)
-        yield from self._write(self.journal.accepted(index, task_id), task_id)
+        yield from self._write(lambda: self.journal.accepted(index, task_id), task_id)
 
     def end(self, index: int, task: Task[Any], spent: int) -> Flow[None]:
         """Write how a task has ended, and what it cost, in credits."""
         state = RowState.DONE if task.state == "completed" else RowState.FAILED
         outcome = json.dumps(task.raw, separators=(",", ":"))
-        yield from self._write(self.journal.ended(index, state, outcome, spent), task.id)
+        yield from self._write(lambda: self.journal.ended(index, state, outcome, spent), task.id)
 
     def keep(self, index: int, files: Sequence[Path]) -> Flow[None]:
         """Write which files a result has."""
-        yield from self._write(self.journal.written(index, [str(path) for path in files]))
+        yield from self._write(lambda: self.journal.written(index, [str(path) for path in files]))
 
     def search(self, lost: Mapping[int, errors.SubmissionUncertain]) -> Flow[dict[int, Found]]:
         """Search tasks that may have been accepted, by the number of their input, and write what was found.
@@ -133,10 +134,9 @@ class Ledger:
                 if task is not None:
                     yield from self.accept(index, task.id)
                 elif recovery.outcome is Outcome.ABSENT:
-                    yield from self._write(self.journal.withdrawn(index))
+                    yield from self._withdraw(index)
                 else:
-                    outcome = json.dumps({"reason": recovery.reason})
-                    yield from self._write(self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+                    yield from self._park(index, recovery.reason)
             if not left:
                 break
         return results
@@ -166,9 +166,17 @@ class Ledger:
         limit = spent + kept if self.limit_usd is None else self.limit_usd
         return errors.BudgetExceeded("the next task", estimate_usd=usd, limit_usd=limit, spent_usd=spent, held_usd=kept)
 
-    def _write(self, change: Future[None], task_id: str | None = None) -> Flow[None]:
-        yield Write(change)
+    def _withdraw(self, index: int) -> Flow[None]:
+        yield from self._write(lambda: self.journal.withdrawn(index))
+
+    def _park(self, index: int, reason: str) -> Flow[None]:
+        outcome = json.dumps({"reason": reason})
+        yield from self._write(lambda: self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
+
+    def _write(self, write: Callable[[], Future[None]], task_id: str | None = None) -> Flow[None]:
         try:
+            change = write()
+            yield Write(change)
             change.result()
         except errors.JournalError as error:
             error.task_id = task_id

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar, cast
 
+from unitask_api.json_types import printable
 from unitask_api.states import State
 
 from .. import errors
@@ -66,6 +67,7 @@ class Turn(Generic[InputT]):
     error: Exception | None = None
     pause: float | None = None  # seconds until the submission goes on
     limited: float | None = None  # Retry-After of HTTP 429; NaN without one
+    found: Sequence[tuple[Job[InputT], Found]] = ()  # by a search
 
 
 @dataclass(slots=True)
@@ -98,36 +100,38 @@ class Pool(Generic[InputT]):
     _puts: int = 0  # into the queue, so that its entries have an order
     _unfinished: int = 0  # jobs without a result
     _untaken: int = 0  # jobs whose result was not taken
-    _turns: int = 0  # that go on
     _paused_at: float = -math.inf
     _paused_until: float = -math.inf
     _pauses: int = 0  # one after another
     _next_submission: float = -math.inf
     _spacing: float = 0.0  # seconds between submissions, besides `per_second`
+    _owners: dict[str, str] = field(default_factory=dict[str, str])  # the number of the input of each task, by its id
+
+    def __post_init__(self) -> None:
+        if self.ledger is not None:
+            self._owners = self.ledger.own
 
     def next(self, at: Timestamp) -> Turn[InputT] | float | None:
         """Return the turn that is due, else the time (monotonic) at which one is, else None: all have ended.
 
         The time is infinite if only the end of a turn, or the taking of a result, brings the next one.
         """
-        now = at.monotonic
-        if self.is_closed:
-            return None
-        while self._queue and self._is_outdated(now):
-            heappop(self._queue)
-        due = self._queue[0][0] if self._queue else math.inf
-        if due > now and self._may_submit():
-            due = min(due, self._next_submission)
-        due = max(due, self._paused_until)
-        if due > now:
-            return due if due < math.inf or self._unfinished or self.inputs is not None else None
-        if self._queue and self._queue[0][0] <= now:
-            job: Job[InputT] | None = heappop(self._queue)[2]
-        else:
-            job = self._read(at)
-        if job is None:
-            return self.next(at)
-        job.due, self._turns = math.nan, self._turns + 1
+        now, job = at.monotonic, None
+        while job is None:
+            if self.is_closed:
+                return None
+            while self._queue and self._is_outdated(now):
+                heappop(self._queue)
+            due = self._queue[0][0] if self._queue else math.inf
+            if due > now and self._may_submit():
+                due = min(due, self._next_submission)
+            due = max(due, self._paused_until)
+            if due > now:
+                return due if due < math.inf or self._unfinished or self.inputs is not None else None
+            job = heappop(self._queue)[2] if self._queue and self._queue[0][0] <= now else self._read(at)
+        if self._is_submission(job):
+            self._next_submission = max(now, self._next_submission) + max(self._spacing, 1.0 / self.limits.per_second)
+        job.due = math.nan
         return Turn(job, now)
 
     def is_search(self, turn: Turn[InputT]) -> bool:
@@ -135,13 +139,19 @@ class Pool(Generic[InputT]):
         return turn.job is self._search
 
     def _is_outdated(self, now: float) -> bool:
-        """Whether the first entry of the queue is none of its job, or of a poll that is postponed."""
+        """Whether the first entry of the queue is none of its job, or what is due is postponed."""
         due, _, job = self._queue[0]
+        if due == job.due <= now < self._next_submission and self._is_submission(job):  # one that is sent again
+            self._put(job, self._next_submission)
         if due == job.due <= now and job.waiting is not None and not job.is_notified:
             longer = job.waiting.postponed(now)
             if longer:
                 self._put(job, now + longer)
         return due != job.due
+
+    def _is_submission(self, job: Job[Any]) -> bool:
+        """Whether the next turn of a job sends a submission."""
+        return job.waiting is None and job.row is None and job.uncertain is None and job is not self._search
 
     def _may_submit(self) -> bool:
         if self._ready:
@@ -149,9 +159,9 @@ class Pool(Generic[InputT]):
         return self.inputs is not None and not self._blocked and not self.is_full
 
     def _read(self, at: Timestamp) -> Job[InputT] | None:
-        """Return the next job to submit, or that has its result; None if there is none, or another turn is due."""
+        """Return the next job to submit, or that has its result; None if there is none, or it is in the queue now."""
         if self._ready:
-            return self._paced(self._ready.pop(0), at)
+            return self._ready.pop(0)
         try:
             job = Job(self.counts.read, next(self.inputs or iter(())))
             job.row = self.ledger.take(job.index, job.input) if self.ledger else None
@@ -162,17 +172,10 @@ class Pool(Generic[InputT]):
             self._stop(error)
             return None
         self.counts.read, self._unfinished, self._untaken = job.index + 1, self._unfinished + 1, self._untaken + 1
-        if job.row is None:
-            return self._paced(job, at)
-        if job.row.state in (RowState.DONE, RowState.FAILED):
+        if job.row is None or job.row.state in (RowState.DONE, RowState.FAILED):
             return job
         self._continue(job, job.row, at)
         return None
-
-    def _paced(self, job: Job[InputT], at: Timestamp) -> Job[InputT]:
-        spacing = max(self._spacing, 1.0 / self.limits.per_second)
-        self._next_submission = max(at.monotonic, self._next_submission) + spacing
-        return job
 
     def _continue(self, job: Job[InputT], row: Row, at: Timestamp) -> None:
         """Go on with the task of an earlier call."""
@@ -194,6 +197,10 @@ class Pool(Generic[InputT]):
                 if isinstance(step, Sleep):
                     step = flow.send(Resumed(now))
                     continue
+                if isinstance(step, TaskUpdated) and self._is_taken(step.task, turn.job):
+                    reason = f"the answer names task {printable(step.task.id)}, which is that of another input"
+                    step = flow.throw(cast("Submission", turn.job.submission).uncertain(reason, now))
+                    continue
                 try:
                     reply = yield step
                 except BaseException as error:
@@ -207,6 +214,10 @@ class Pool(Generic[InputT]):
             turn.task = end.value
         except Exception as error:
             turn.error = error
+
+    def _is_taken(self, task: Task[Any], job: Job[InputT]) -> bool:
+        """Whether another input has this task."""
+        return self._owners.setdefault(task.id, str(job.index)) != str(job.index)  # atomic, since threads call this
 
     def poll(self, turn: Turn[InputT], now: Timestamp) -> Flow[None]:
         """Poll the task of a job once."""
@@ -227,6 +238,8 @@ class Pool(Generic[InputT]):
                     turn.error = waiting.with_polls(envelope.task_failed(turn.task))
         except Exception as error:
             turn.error = error
+            if isinstance(error, errors.UnitaskError):
+                error.task_id = error.task_id or waiting.task_id
 
     def take_lost(self) -> list[Job[InputT]]:
         """Return the jobs to search; for each, `uncertain` has to be set before `search`."""
@@ -234,36 +247,39 @@ class Pool(Generic[InputT]):
         return lost
 
     def search(self, turn: Turn[InputT], lost: Sequence[Job[InputT]]) -> Flow[None]:
-        """Search the tasks of submissions without an answer, and go on with their jobs."""
+        """Search the tasks of submissions without an answer; `finish` goes on with their jobs."""
         assert self.ledger is not None
         try:
             found = yield from self.ledger.search({job.index: job.uncertain for job in lost if job.uncertain})
-            at = (yield Sleep(0)).at
+            turn.found = [(job, found[job.index]) for job in lost]
         except Exception as error:
             turn.error = error
+
+    def _go_on(self, job: Job[InputT], found: Found, at: Timestamp) -> None:
+        """Go on with a job whose task was searched."""
+        job.row = job.flow = job.submission = None
+        if found.outcome is Outcome.ABSENT:
+            job.uncertain = None
+            self._ready.append(job)
             return
-        for job in lost:
-            became = found.get(job.index, Found())
-            job.row = job.flow = job.submission = None
-            if became.outcome is Outcome.ABSENT:
-                job.uncertain = None
-                self._ready.append(job)
-                continue
-            if became.task is not None:
-                self._wait(job, became.task.id, at, became.task)
-            self._put(job, at.monotonic)  # without a task, its turn is its end
+        if found.task is not None:
+            self._wait(job, found.task.id, at, found.task)
+        self._put(job, at.monotonic)  # without a task, its turn is its end
 
     def finish(self, turn: Turn[InputT], at: Timestamp) -> bool:
         """Take back a turn; return whether the job has its result: `turn.error`, else `turn.task`."""
-        job, now, self._turns = turn.job, at.monotonic, self._turns - 1
+        job, now, is_accepted = turn.job, at.monotonic, False
         if self.is_search(turn):
+            for one, found in turn.found:
+                self._go_on(one, found, at)
             return False
         if turn.limited is not None and turn.began > self._paused_at:  # one that began before says nothing new
             self._slow_down(turn.limited, now)
         if job.waiting is None and turn.task is not None and job.row is None:
+            is_accepted = True  # it is polled at least once, also if it has ended already
             self._accept(job, turn.task, at)
         pause = turn.pause
-        if job.waiting is not None and turn.error is None and not job.waiting.ended:
+        if job.waiting is not None and turn.error is None and (is_accepted or not job.waiting.ended):
             try:
                 pause = job.waiting.pause()
             except errors.WaitTimeout as error:
@@ -278,7 +294,8 @@ class Pool(Generic[InputT]):
 
     def _is_put_back(self, job: Job[InputT], error: Exception | None, now: float) -> bool:
         """Keep a job whose submission may still succeed, or may have done so."""
-        if isinstance(error, errors.BudgetExceeded) and (self.waiting or self._turns or self._lost):
+        others = self._unfinished - 1 - len(self._blocked)  # their end may free money
+        if isinstance(error, errors.BudgetExceeded) and others:
             job.flow = job.submission = None
             self._blocked.append(job)
             return True
@@ -333,6 +350,7 @@ class Pool(Generic[InputT]):
         job.flow = job.submission = None
         self._wait(job, task.id, now, task)
         self._pauses, self._spacing = 0, self._spacing * RECOVERY
+        self._unblock()
 
     def _wait(self, job: Job[InputT], task_id: str, now: Timestamp, task: Task[Any] | None) -> None:
         kind, output = type(job.input).__name__, cast("Any", job.input).output_type()
@@ -351,7 +369,12 @@ class Pool(Generic[InputT]):
             self.counts.done, self.counts.spent_usd = self.counts.done + 1, self.counts.spent_usd + (task.cost_usd or 0)
         else:
             self.counts.failed += 1
-        self._ready, self._blocked = [*self._ready, *self._blocked], []
+        self._unblock()
+
+    def _unblock(self) -> None:
+        """Try one more submission that was refused by a budget; if it is accepted, the next one follows."""
+        self._ready += self._blocked[:1]
+        del self._blocked[:1]
 
     def _stop(self, error: Exception) -> None:
         self.inputs, self.stopped_by = None, self.stopped_by or error

@@ -156,12 +156,14 @@ def find_many(
     wanted = [_Wanted(uncertain, client) for uncertain in uncertains]
     search = _Search(wanted, own, limits, begun.monotonic + patience + longest, sending or {})
     while True:
+        began = (yield Sleep(0)).at.monotonic
         yield from search.read([one for one in wanted if one.is_open])
         left = begun.monotonic + patience - (yield Sleep(0)).at.monotonic
         wait = max((one.wait for one in wanted if one.is_open), default=0.0)
-        if wait <= 0 or left <= 0:
+        # without a limit of the caller's, the last reading begins after that time, however long the others took
+        if wait <= 0 or (left <= 0 and (limits.timeout is not None or began >= begun.monotonic + patience)):
             return [one.recovery for one in wanted]
-        yield Sleep(min(PAUSE, left, max(1.0, wait)))
+        yield Sleep(max(0.0, min(PAUSE, left, max(1.0, wait))))
 
 
 def adopt(recoveries: Sequence[Recovery]) -> list[Task[Output] | None]:

@@ -234,7 +234,7 @@ class Journal(JournalReader):
         future = Future[Any]()
         with self._closing:
             if self._is_closed:
-                raise InvalidInput(f"the journal {self.path} is closed: open it again")
+                raise JournalError(f"the journal {self.path} is closed: open it again")
             self._queue.put(_Write(sql, values, future))
         return future
 

@@ -321,7 +321,7 @@ class PostgresJournal:
         future.set_running_or_notify_cancel()  # it is written, even if its caller is cancelled
         with self._closing:
             if self._is_closed:
-                raise InvalidInput(f"the journal of shard {self.shard.number} is closed")
+                raise JournalError(f"the journal of shard {self.shard.number} is closed")
             self._queue.put(_Write(self.shard.first + key, change, future, **options))
         return future
 

@@ -1,0 +1,234 @@
+"""`map` with a journal: the same call goes on after any end, and no input is submitted twice."""
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from unitask import Budget, MapProgress, MapResult, errors, tasks
+from unitask._mapping_client import digest_of
+from unitask.bulk import Journal
+from unitask.testing import UnitaskProvider
+
+from .shells import all_of, instant_clock, perform
+
+MEMORY = Path("/dev/shm")
+PRICE = 100_000  # of a face swap, in credits
+A_PRICE = 0.01  # the same, in USD
+
+
+class Crash(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder in memory if possible, since a journal waits for the disk."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as path:
+        yield Path(path)
+
+
+def swaps(count: int) -> list[tasks.FaceSwap]:
+    return [tasks.FaceSwap(target_image=url, swap_image="https://me.test/b.png") for url in urls(count)]
+
+
+def urls(count: int) -> list[str]:
+    return [f"https://me.test/{number}.jpg" for number in range(count)]
+
+
+def provider() -> UnitaskProvider:
+    return UnitaskProvider(clock=instant_clock())
+
+
+def mapped(shell: str, made: Any, inputs: Any, journal: Any, **options: Any) -> list[MapResult[Any]]:
+    settings = {name: options.pop(name) for name in ("budget", "clock") if name in options}
+    return perform(shell, made, lambda client: all_of(client.map(inputs, journal=journal, **options)), **settings)
+
+
+def targets(made: UnitaskProvider) -> list[str]:
+    """Return the input of each task that was accepted, in order."""
+    return sorted(task.input["target_image"] for task in made.tasks if task.id)
+
+
+def states(journal: Journal) -> list[str]:
+    return [row.state.value for row in journal.rows()]
+
+
+def crashing(made: UnitaskProvider, at: int, *, answers: bool) -> Callable[[httpx.Request], httpx.Response]:
+    """Let a provider crash the client at one of its requests, before or after it has carried the request out."""
+    numbers = iter(range(10**6))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_last = next(numbers) == at
+        if is_last and not answers:
+            raise Crash
+        response = made.transport.handle_request(request)
+        if is_last:
+            raise Crash
+        return response
+
+    return answer
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_job_goes_on_after_a_crash_at_any_request(shell: str, folder: Path, answers: bool) -> None:
+    for at in range(12):
+        options = {"webhook_url": "https://me.test/hook"} if at % 2 else {}
+        made, path, inputs = provider(), folder / f"{at}.db", swaps(4)
+        with Journal(path) as journal, pytest.raises(Crash):
+            mapped(
+                shell,
+                crashing(made, at, answers=answers),
+                inputs,
+                journal,
+                clock=made.clock,
+                to=f"{folder}/",
+                **options,
+            )
+        with Journal(path) as journal:
+            results = mapped(shell, made, inputs, journal, to=f"{folder}/", **options)
+            assert states(journal) == ["done"] * 4, at
+            assert journal.totals()[:2] == (0, 4 * PRICE)
+
+        assert sorted(result.index for result in results) == [0, 1, 2, 3]
+        assert all(result.files for result in results)
+        assert targets(made) == urls(len(inputs)), at
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_lost_answer_is_searched(shell: str, folder: Path, accepted: bool) -> None:
+    made = provider()
+    made.completes(times=1)
+    made.loses_the_answer(accepted=accepted, times=2)
+    with Journal(folder / "job.db") as journal:
+        results = mapped(shell, made, swaps(5), journal)
+        assert states(journal) == ["done"] * 5
+
+    assert all(result.error is None for result in results)
+    assert targets(made) == urls(5)
+
+
+FAILS = {"intent": 2, "accepted": 2, "ended": 2, "written": 2}
+
+
+@pytest.mark.parametrize(("change", "number"), FAILS.items())
+def test_journal_that_cannot_be_written_ends_the_run_and_the_next_one_goes_on(
+    shell: str, folder: Path, change: str, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, path, calls = provider(), folder / "job.db", list[tuple[Any, ...]]()
+    with Journal(path) as journal:
+        write = getattr(journal, change)
+
+        def failing(*values: Any) -> Future[Any]:
+            calls.append(values)
+            if len(calls) < number:
+                return write(*values)
+            future = Future[Any]()
+            future.set_exception(errors.JournalError("the disk is full"))
+            return future
+
+        setattr(journal, change, failing)
+        with pytest.raises(errors.JournalError, match="the disk is full") as failed:
+            mapped(shell, made, swaps(6), journal, to=f"{folder}/")
+
+    if change == "accepted":
+        assert failed.value.task_id == made.tasks[-1].id
+        assert made.tasks[-1].id in caplog.text
+    with Journal(path) as journal:
+        mapped(shell, made, swaps(6), journal, to=f"{folder}/")
+        assert states(journal) == ["done"] * 6
+    assert targets(made) == urls(6)
+
+
+def test_journal_that_is_closed_meanwhile_ends_the_run(shell: str, folder: Path) -> None:
+    made = provider()
+    journal = Journal(folder / "job.db")
+
+    def close(progress: MapProgress) -> None:
+        if progress.done:
+            journal.close()
+
+    with pytest.raises(errors.JournalError, match="is closed"):
+        mapped(shell, made, swaps(9), journal, concurrency=3, on_progress=close)
+
+
+def test_job_goes_on_when_its_limit_is_raised(shell: str, folder: Path) -> None:
+    made, budget = provider(), Budget(1.0)
+    made.fails("no face found", times=1)
+    with Journal(folder / "job.db") as journal:
+        with pytest.raises(errors.BudgetExceeded):
+            mapped(shell, made, swaps(6), journal, max_usd=2 * A_PRICE, budget=budget)
+        assert journal.totals()[:2] == (0, 2 * PRICE)
+        assert (budget.held_usd, budget.spent_usd) == (0, pytest.approx(2 * A_PRICE))
+        results = mapped(shell, made, swaps(6), journal, max_usd=5 * A_PRICE)
+        assert journal.totals()[:2] == (0, 5 * PRICE)
+
+    assert [type(result.error).__name__ for result in results if result.error] == ["NoFaceFound"]
+    assert len(made.tasks) == 6
+
+
+@pytest.mark.parametrize(("is_failed", "state"), [(False, "done"), (True, "failed")])
+def test_task_that_has_ended_when_it_is_accepted(shell: str, folder: Path, is_failed: bool, state: str) -> None:
+    made = provider()
+    made.completes(statuses=("completed",))
+    if is_failed:
+        made.fails("no face found", statuses=("failed",))
+    with Journal(folder / "job.db") as journal:
+        [result] = mapped(shell, made, swaps(1), journal)
+        assert states(journal) == [state]
+        assert journal.totals().held == 0
+
+    assert isinstance(result.error, errors.NoFaceFound) == is_failed
+
+
+def test_answer_with_the_task_of_another_input_is_uncertain(shell: str, folder: Path) -> None:
+    made, mixed = provider(), list[httpx.Response]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        response = made.transport.handle_request(request)
+        if request.method == "POST":
+            mixed.append(response)
+            return mixed[0] if len(mixed) == 3 else response
+        return response
+
+    with Journal(folder / "job.db") as journal:
+        results = mapped(shell, answer, swaps(4), journal, clock=made.clock)
+        assert len({row.task_id for row in journal.rows()}) == 4
+    assert len(made.tasks) == 4
+    for result in results:
+        assert result.task is not None
+        assert result.task.raw["input"]["target_image"] == result.input.values()["target_image"]
+
+
+def test_other_input_than_the_one_in_the_journal_is_refused(shell: str, folder: Path) -> None:
+    made = provider()
+    with Journal(folder / "job.db") as journal:
+        mapped(shell, made, swaps(3), journal)
+        with pytest.raises(errors.InvalidInput, match="input 0 is not the one in the journal"):
+            mapped(shell, made, swaps(4)[1:], journal)
+    assert len(made.tasks) == 3
+
+
+def test_inputs_that_are_equal_are_submitted_each(shell: str, folder: Path) -> None:
+    made, inputs = provider(), swaps(1) * 3
+    made.loses_the_answer(times=2)
+    with Journal(folder / "job.db") as journal:
+        results = mapped(shell, made, inputs, journal)
+    assert len({result.task.id for result in results if result.task}) == 3
+    assert len(made.tasks) == 3
+
+
+def pictures() -> Iterator[Any]:
+    yield io.BytesIO(b"picture")
+    yield Path("picture.png")
+    yield b"picture"
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_digest_of_an_input_is_the_same_in_another_process(place: int) -> None:
+    one, other = (tasks.FaceSwap(target_image=[*pictures()][place], swap_image="https://me.test/b") for _ in range(2))
+    assert digest_of(one) == digest_of(other)
