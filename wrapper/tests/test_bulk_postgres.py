@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     for module in MODULES:
         pytest.importorskip(module, reason=REASON)
 
-from unitask.bulk import postgres, workers
+from unitask.bulk import jobs, postgres, workers
 from unitask.bulk.postgres import Database, PostgresJournal, Shard
 
 SENDING, SENT, DONE, FAILED, UNKNOWN = RowState
@@ -240,7 +240,7 @@ def test_tasks_come_back_from_the_database_as_they_were(server: Server, database
     given = [SWAPS[0], tasks.Raw("model", "type", {"prompt": "ü"})]
     job = workers.submit(server.url, CLIENT, iter(given), timeout=5, max_usd=0.5)
     shard = Shard(job, 0, 0, 10, "", 0.0)
-    assert database.run(lambda at: workers._inputs(at, shard)) == (given, {"timeout": 5, "max_usd": 0.5})
+    assert database.run(lambda at: jobs.inputs_of(at, shard)) == (given, {"timeout": 5, "max_usd": 0.5})
     with pytest.raises(errors.InvalidInput, match="no option 'time_out'"):
         workers.submit(server.url, CLIENT, given, time_out=5)
     for wrong in (tasks.FaceSwap(target_image=b"bytes", swap_image="b.jpg"), "text"):

@@ -12,37 +12,29 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .. import tasks
-from .._core.journal import Row, Totals
-from .._core.pricing import CREDITS_PER_USD
-from ..errors import InvalidInput, JournalError
-from ..inputs import Raw, TaskInput
+from ..errors import JournalError
+from .jobs import JobStatus, inputs_of, make_tables, place_of, queue_of, results, status, submit
 from .postgres import (
     CONNECTION,
     LOST,
     SAFE_PART,
-    SCHEMA,
     Cursor,
     Database,
     PostgresJournal,
     Shard,
     clock,
-    read_rows,
-    read_totals,
 )
 
 try:
-    from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
+    from procrastinate import App, PsycopgConnector
     from procrastinate.exceptions import ProcrastinateException
     from procrastinate.jobs import Job as Entry
     from procrastinate.jobs import Status as EntryStatus
-    from procrastinate.schema import SchemaManager
     from psycopg import Error as PsycopgError
 except ImportError:
     raise ModuleNotFoundError("procrastinate is not installed: pip install 'unitask[bulk-postgres]'") from None
@@ -54,18 +46,9 @@ __all__ = ["JobStatus", "results", "run_shard", "status", "submit", "work"]
 
 T = TypeVar("T")
 _log = logging.getLogger("unitask")
-SHARD_SIZE: Final = 200
 LEAST_RATE: Final = 1e-3  # of the rate of the job; a shard with less is not begun
 RENEWALS: Final = 5  # in the time of a lease
 SHUTDOWN: Final = 30.0  # seconds in which a worker that stops gives its shards back
-TASK: Final = "unitask.shard"
-OPTIONS: Final = {"overwrite", "service_mode", "timeout", "to", "validate", "webhook_secret", "webhook_url"}  # of map
-CREATION: Final = 0x756E6974  # the advisory lock under which the tables are made
-NEW_JOB: Final = (
-    "INSERT INTO job (account, base_url, options, inputs, shard_size, money_limit, concurrency, per_second)"
-    " VALUES (%s, %s, %s, 0, %s, %s, %s, %s) RETURNING id"
-)
-NEW_SHARDS: Final = "INSERT INTO shard (job, number) SELECT %s, generate_series(0, %s - 1)"
 TAKE: Final = (
     "UPDATE shard SET owner = %s, lease = clock_timestamp() + make_interval(secs => %s), places = 0, rate = 0"
     " WHERE job = %s AND number = %s AND NOT done AND lease < clock_timestamp() RETURNING number"
@@ -93,96 +76,6 @@ UNFINISHED: Final = (
     "SELECT DISTINCT job FROM shard JOIN job ON job.id = shard.job"
     " WHERE NOT done AND account = %s AND (%s::bigint IS NULL OR job = %s)"
 )
-
-
-class JobStatus(NamedTuple):
-    """How far a job has got. Amounts are in credits of 1e-7 USD."""
-
-    job: int
-    inputs: int
-    totals: Totals
-    limit: int | None
-    shards: int
-    shards_done: int
-    workers: int  # that have a shard of it now
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every input has its end."""
-        return self.shards == self.shards_done
-
-
-def submit(
-    url: str,
-    client: "AsyncClient",
-    inputs: Iterable[TaskInput[Any]],
-    *,
-    concurrency: int = 1000,
-    per_second: float | None = None,
-    max_usd: float | None = None,
-    shard_size: int = SHARD_SIZE,
-    **options: Any,
-) -> int:
-    """Store a job for workers; nothing is sent to the provider.
-
-    Args:
-        url: The database: postgresql://user:password@host/database. The tables are made in its schema `unitask`.
-        client: A client with the key and base_url that the workers use.
-        inputs: The tasks. Their files are URLs, or paths that each worker can read.
-        concurrency: How many tasks may go on at once, over all workers.
-        per_second: The most submissions a second, over all workers; None for no limit.
-        max_usd: What the tasks may cost in all; None for no limit.
-        shard_size: How many inputs a worker takes at once.
-        **options: More arguments of `AsyncClient.map` for the workers: to, overwrite, timeout, validate, webhook_url,
-            webhook_secret, service_mode. The database holds them in clear text.
-
-    Returns:
-        The number of the job.
-
-    Raises:
-        InvalidInput: An input or argument cannot be used; nothing was stored.
-        JournalError: The database cannot be reached.
-    """
-    account = (client._account, client.base_url)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    limit = None if max_usd is None else round(max_usd * CREDITS_PER_USD)
-    rate = math.inf if per_second is None else per_second
-    if concurrency < 1 or shard_size < 1 or not rate > 0:
-        given = f"concurrency is {concurrency}, shard_size {shard_size} and per_second {per_second}"
-        raise InvalidInput(f"{given}: give whole numbers from 1, and a rate above 0", undone="nothing was stored")
-    if unknown := sorted(options.keys() - OPTIONS):
-        raise InvalidInput(f"a job has no option {unknown[0]!r}: give {', '.join(sorted(OPTIONS))}")
-    queue = App(connector=SyncPsycopgConnector()).job_manager
-    with contextlib.closing(Database(url)) as database:
-        database.run(_make_tables)
-
-        def store(at: Cursor) -> int:
-            values = (*account, json.dumps(options, default=os.fspath), shard_size, limit, concurrency, rate)
-            (job,) = at.execute(NEW_JOB, values).fetchone() or (0,)
-            count = 0
-            with at.copy("COPY input (job, key, task) FROM STDIN") as copy:
-                for count, task in enumerate(inputs, 1):
-                    copy.write_row((job, count - 1, _stored(task)))
-            shards = -(-count // shard_size)
-            at.execute("UPDATE job SET inputs = %s WHERE id = %s", (count, job))
-            at.execute(NEW_SHARDS, (job, shards))
-            entries = [_entry(job, number) for number in range(shards)]
-            if entries:
-                queue.batch_defer_jobs(entries, connection=at.connection)
-            return int(job)
-
-        return database.run(store, patience=0.0)  # the inputs can be read once
-
-
-def status(url: str, job: int) -> JobStatus:
-    """Return how far a job has got."""
-    with contextlib.closing(Database(url)) as database:
-        return database.run(lambda at: _status(at, job))
-
-
-def results(url: str, job: int) -> list[Row]:
-    """Return the rows of a job: its tasks that were sent, in the order of the inputs."""
-    with contextlib.closing(Database(url)) as database:
-        return database.run(lambda at: read_rows(at, job))
 
 
 async def work(
@@ -307,7 +200,7 @@ class _Holder:
                 if shard.is_lost:
                     raise JournalError(LOST)
                 await asyncio.sleep(self.lease / (2 * RENEWALS))
-            inputs, options = await self.do(lambda at: _inputs(at, shard))
+            inputs, options = await self.do(lambda at: inputs_of(at, shard))
             journal = await asyncio.to_thread(PostgresJournal, self.url, shard)
             try:
                 async for result in self.client.map(inputs, journal=journal, **{**options, **self._options}):
@@ -345,7 +238,7 @@ class _Worker:
 
     async def run(self, *, forever: bool) -> None:
         """Take shards until there are none, or one ends with an exception."""
-        await self._holder.do(_make_tables)
+        await self._holder.do(make_tables)
         async with self._app.open_async():
             self._id = await self._queue.register_worker()
             try:
@@ -367,13 +260,13 @@ class _Worker:
             stalled = list(await self._queue.get_stalled_jobs(seconds_since_heartbeat=self._holder.lease))
             own = await self._queue.list_jobs_async(worker_id=self._id, status="doing")
             known = set(self._running.values())
-            lost = [entry for entry in own if _place(entry) not in known]  # an answer of the database did not arrive
+            lost = [entry for entry in own if place_of(entry) not in known]  # an answer of the database did not arrive
             for entry in [*stalled, *lost]:
                 await self._put_back(entry)
         unfinished = await self._holder.do(self._unfinished)
         with _outages_logged():
             while unfinished and len(self._running) < self._most:
-                fetched = await self._queue.fetch_job([_queue(job) for job in unfinished], self._id)
+                fetched = await self._queue.fetch_job([queue_of(job) for job in unfinished], self._id)
                 if fetched is None:
                     break
                 await self._take(fetched)
@@ -401,7 +294,7 @@ class _Worker:
 
     async def _take(self, entry: Entry) -> None:
         """Begin with a shard, unless another worker has it."""
-        place = _place(entry)
+        place = place_of(entry)
         shard = await self._holder.take(*place)
         if shard is not None:
             self._running[asyncio.create_task(self._run(entry, shard))] = place
@@ -426,15 +319,6 @@ class _Worker:
         account = self._holder.client._account  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         rows = at.execute(UNFINISHED, (account, self._job, self._job)).fetchall()
         return [job for (job,) in rows]
-
-
-def _make_tables(at: Cursor) -> None:
-    """Make the tables, ours and those of procrastinate, if this database does not have them."""
-    at.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION,))
-    (found,) = at.execute("SELECT to_regclass('unitask.procrastinate_jobs')").fetchone() or (None,)
-    if found is None:
-        at.execute(SCHEMA)
-        at.execute(SchemaManager.get_schema())
 
 
 def _divide(at: Cursor, *, job: int, mine: Sequence[Shard]) -> None:
@@ -472,67 +356,6 @@ def _release(at: Cursor, values: tuple[bool, str, int, int], refused: Sequence[t
     if values[0]:
         at.executemany(REFUSED, refused)
     return True
-
-
-def _status(at: Cursor, job: int) -> JobStatus:
-    found = at.execute("SELECT inputs, money_limit FROM job WHERE id = %s", (job,)).fetchone()
-    if found is None:
-        raise InvalidInput(f"there is no job {job} in this database")
-    query: LiteralString = (
-        "SELECT count(*), count(*) FILTER (WHERE done), count(DISTINCT owner) FILTER (WHERE lease > clock_timestamp())"
-        " FROM shard WHERE job = %s"
-    )
-    shards, done, workers = at.execute(query, (job,)).fetchone() or (0, 0, 0)
-    return JobStatus(job, found[0], read_totals(at, job), found[1], shards, done, workers)
-
-
-def _inputs(at: Cursor, shard: Shard) -> tuple[list[TaskInput[Any]], dict[str, Any]]:
-    """Return the inputs of a shard, and the options of its job."""
-    values = (shard.job, shard.first, shard.first + shard.size)
-    rows = at.execute("SELECT task FROM input WHERE job = %s AND key >= %s AND key < %s ORDER BY key", values)
-    inputs = [_restored(task) for (task,) in rows.fetchall()]
-    query: LiteralString = "SELECT options, money_limit FROM job WHERE id = %s"
-    (options, limit) = at.execute(query, (shard.job,)).fetchone() or ("{}", None)
-    max_usd = None if limit is None else limit / CREDITS_PER_USD  # refuses tasks of unknown cost; the journal counts
-    return inputs, {**json.loads(options), "max_usd": max_usd}
-
-
-def _stored(task: TaskInput[Any]) -> str:
-    """Return a task as JSON: its class and its fields."""
-    name = type(task).__name__
-    if not isinstance(cast("object", task), TaskInput) or _class(name) is not type(task):
-        raise InvalidInput(f"{task!r:.80} is not an object of unitask.tasks", undone="nothing was stored")
-    values = {item.name: getattr(task, item.name) for item in fields(cast("Any", task))}
-    given = {name: value for name, value in values.items() if value is not None}
-    try:
-        return json.dumps({"task": name, "fields": given}, default=os.fspath)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"{task!r:.80} cannot be stored: {error}: give files as URLs or paths", undone="nothing was stored"
-        ) from error
-
-
-def _restored(text: str) -> TaskInput[Any]:
-    stored = json.loads(text)
-    return cast("TaskInput[Any]", _class(stored["task"])(**stored["fields"]))
-
-
-def _class(name: str) -> Any:
-    return Raw if name == "Raw" else getattr(tasks, name, None)
-
-
-def _entry(job: int, number: int) -> Entry:
-    entry = Entry(queue=_queue(job), task_name=TASK, lock=None, queueing_lock=None)
-    return entry.evolve(task_kwargs={"job": job, "number": number})
-
-
-def _place(entry: Entry) -> tuple[int, int]:
-    """Return job and number of the shard of an entry."""
-    return cast("int", entry.task_kwargs["job"]), cast("int", entry.task_kwargs["number"])
-
-
-def _queue(job: int) -> str:
-    return f"job-{job}"
 
 
 @contextlib.contextmanager
