@@ -81,7 +81,7 @@ bench-scale: ## many tasks at once: the client, its transports and published cli
 	$(CLIENTS_VENV)/bin/python -m benchmarks.scale.collect $(SCALE)
 
 bulk-proof: $(VENV)/.checks ## 1,000 face swaps through Ctrl-C, kill -9 and a full disk: files and charges (COUNT=60: fewer)
-	$(VENV)/bin/python -m scripts.bulk_swaps --count $(or $(COUNT),1000)
+	$(VENV)/bin/python -m scripts.bulk_swaps $(or $(COUNT),1000)
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
 	$(PYTHON) -m venv $(CLIENTS_VENV)

@@ -8,6 +8,7 @@ Exits with 1 if an input was lost or submitted twice, or if an amount differs fr
 import argparse
 import asyncio
 import collections
+import faulthandler
 import json
 import random
 import re
@@ -22,6 +23,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from unitask import AsyncClient, tasks
+from unitask._core import recovery
 from unitask.bulk import workers
 
 from wrapper.tests.postgres import MEMORY, Server, running_server
@@ -71,6 +73,7 @@ class Run:
 
     def start(self) -> "subprocess.Popen[bytes]":
         options = ["--worker", self.server.url, self.base_url, str(self.job), "--lease", str(self.options.lease)]
+        options += ["--settled", str(self.options.settled)]
         return subprocess.Popen([sys.executable, "-m", "scripts.kill_workers", *options])
 
     def play(self) -> None:
@@ -140,9 +143,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--concurrency", type=int, default=100)
     parser.add_argument("--speed", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    settled = "seconds after which an accepted task is in the history; the local provider needs none"
+    parser.add_argument("--settled", type=float, default=60.0, help=settled)
     parser.add_argument("--worker", nargs=3)
     options = parser.parse_args(arguments)
     if options.worker:
+        recovery.SETTLED = options.settled
+        faulthandler.register(signal.SIGUSR1)
         url, base_url, job = options.worker
         asyncio.run(workers.work(url, client(base_url), job=int(job), lease=options.lease))
         return 0

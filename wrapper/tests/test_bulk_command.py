@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -95,7 +96,8 @@ def test_job_goes_on_from_its_journal_alone(
     assert "unitask: 3 done, 1 failed, 2 not sent, of 6; spent $0.03\nunitask: line 1: failed:" in report
     assert report.endswith("`unitask bulk resume in.db` goes on; nothing that was sent is sent again\n")
 
-    monkeypatch.chdir(file_of(tmp_path, name="other.jsonl").parent.parent)
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("UNITASK_BASE_URL", "https://another.test")
     assert (bulk("status", tmp_path / "in.db"), bulk("resume", tmp_path / "in.db", "--max-usd", "1")) == (0, 1)
     output, report = capsys.readouterr()
     status, *paths = output.splitlines()
@@ -163,7 +165,7 @@ def test_journal_of_another_process_or_account_is_refused(
 
     monkeypatch.setenv("UNITASK_API_KEY", "another")
     assert bulk("resume", tmp_path / "in.db") == 2
-    assert "belongs to a job of another account" in capsys.readouterr().err
+    assert "set UNITASK_API_KEY and --base-url to those of that job" in capsys.readouterr().err
     assert len(unitask_provider.tasks) == 2
 
 
@@ -212,7 +214,12 @@ def test_second_interrupt_ends_at_once_and_the_submission_stays_in_the_journal(t
 
 def test_interrupted_job_has_each_file_and_each_charge_once(tmp_path: Path) -> None:
     lines = [{"task": "FluxSchnellTxt2Img", "prompt": str(n), "width": 128, "height": 128} for n in range(20)]
-    assert bulk_swaps.prove(tmp_path, lines, "--per-second", 3)
+    (tmp_path / "disk").mkdir()
+
+    def fill(process: "subprocess.Popen[bytes]") -> None:  # as a full disk, SIMULATED
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+
+    assert bulk_swaps.prove(tmp_path, lines, fill, "--per-second", 3)
 
 
 def test_workers_run_the_file_of_a_job(unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured) -> None:

@@ -51,6 +51,8 @@ class Pool:
     ) -> AsyncIterator[MapResult[Any]]:
         self.running.append(journal)
         rows = {row.key: row for row in await asyncio.to_thread(journal.rows)}
+        while not journal.limits.concurrency:
+            await asyncio.sleep(0.01)
         for key, task in enumerate(inputs):
             url = str(task.target_image)
             if key in rows and rows[key].task_id is None and url not in self.history:
@@ -143,6 +145,22 @@ def test_worker_that_lost_its_lease_leaves_the_shard_to_the_next_one(server: Ser
     asyncio.run(run())
 
 
+def test_shard_that_waits_for_a_place_and_loses_its_lease_is_given_back(server: Server) -> None:
+    async def run() -> None:
+        first, second = Pool(), Pool()
+        job = submit(server, first, concurrency=1)
+        first.go_on.clear()
+        working = work(server, job, first)
+        while not first.sent:
+            await asyncio.sleep(0.01)
+        execute(server, "UPDATE shard SET lease = now() WHERE job = %s AND places = 0", job)
+        first.go_on.set()
+        await asyncio.gather(working, work(server, job, second))
+        check_done(server, job, first, second)
+
+    asyncio.run(run())
+
+
 def test_error_that_concerns_the_job_ends_the_worker_and_frees_its_shards(server: Server) -> None:
     async def run() -> None:
         poor = Pool()
@@ -199,4 +217,4 @@ def test_celery_may_run_a_shard_any_number_of_times(server: Server) -> None:
 
 def test_nothing_is_lost_or_paid_twice_when_workers_are_killed_or_stopped_and_the_database_crashes() -> None:
     sizes = ["--inputs", "60", "--shard", "10", "--concurrency", "20", "--workers", "2", "--kills", "1"]
-    assert kill_workers.main([*sizes, "--pause", "3", "--lease", "4", "--speed", "20"]) == 0
+    assert kill_workers.main([*sizes, "--pause", "3", "--lease", "4", "--speed", "20", "--settled", "2"]) == 0

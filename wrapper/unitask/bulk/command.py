@@ -41,15 +41,6 @@ from .journal import Journal, JournalReader
 LIVE, LOGGED = 0.2, 10.0  # seconds between two lines of the progress: on a terminal, and elsewhere
 SHOWN = 10  # failures that the summary lists
 UNSAVED = 10  # results in a row whose files could not be saved; after that no more tasks are paid for
-KEPT = (
-    "task",
-    "concurrency",
-    "per_second",
-    "max_usd",
-    "webhook_url",
-    "timeout",
-    "base_url",
-)  # of a job, by its journal
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
 NOT_SENT = "not sent"
 
@@ -230,7 +221,8 @@ def _bind(journal: Journal, client: AsyncClient, options: argparse.Namespace) ->
         wrong = f"{journal.path} is the journal of {file}: `unitask bulk resume {journal.path}` goes on with it"
         raise errors.InvalidInput(f"{wrong}. For {options.file}, give another one with --journal FILE.db")
     limit = None if options.max_usd is None else round(options.max_usd * CREDITS_PER_USD)
-    kept = {"file": str(options.file), "to": options.to, **{name: getattr(options, name) for name in KEPT}}
+    kept = {"file": str(options.file), "task": options.task, "to": options.to, "base_url": client.base_url}
+    kept |= {name: getattr(options, name) for name in LIMITS}
     journal.begin(Job(account, client.base_url, limit, json.dumps(kept)))
 
 

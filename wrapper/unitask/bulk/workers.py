@@ -303,7 +303,9 @@ class _Holder:
         """Work on a shard, and give it back; return whether it is done now."""
         is_done, refused = False, list[tuple[int, int, str]]()
         try:
-            while not shard.limits.concurrency and not shard.is_lost:  # `renew` divides again
+            while not shard.limits.concurrency:  # `renew` divides again
+                if shard.is_lost:
+                    raise JournalError(LOST)
                 await asyncio.sleep(self.lease / (2 * RENEWALS))
             inputs, options = await self.do(lambda at: _inputs(at, shard))
             journal = await asyncio.to_thread(PostgresJournal, self.url, shard)
