@@ -204,8 +204,8 @@ def test_flow_that_an_exception_has_moved_on_gets_the_next_reply() -> None:
     drive = Drive(flow())
     with drive:
         raise ValueError
-    for ticks in (1.0, 2.0):  # the first one answers the step that failed
-        drive.reply(Resumed(Timestamp(ticks, 0.0)))
+    drive.reply(None)  # to the step that failed
+    drive.reply(Resumed(Timestamp(2.0, 0.0)))
     assert drive.result == [2.0]
 
 

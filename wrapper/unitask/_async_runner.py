@@ -72,6 +72,7 @@ class AsyncRunner(AsyncIO):
         self._check_on_change(on_change)
         drive = Drive(flow)
         while (step := drive.step) is not None:
+            reply = None
             with drive:
                 reply = await self._take(step, on_change)
             drive.reply(reply)
@@ -136,6 +137,7 @@ class AsyncRunner(AsyncIO):
         self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
+            reply = None
             with drive:
                 reply = await self._take(step)
             if isinstance(step, TaskUpdated | RowYielded):

@@ -18,27 +18,25 @@ class Drive(Generic[T]):
     def __init__(self, flow: Flow[T]) -> None:
         self._flow = flow
         self.step: Step | None = None
-        self._went_on = False
         self._last: float | None = None  # monotonic seconds of the clock at the last reply
         self._ahead = 0.0  # seconds to add to the clock
         self._advance(None)
 
-    def reply(self, reply: Reply) -> None:
-        """Answer the step that is due, unless an exception in it has moved the flow on already."""
-        if self._went_on:
-            self._went_on = False
-        else:
+    def reply(self, reply: Reply | None) -> None:
+        """Answer the step that is due; None if an exception in it has moved the flow on already."""
+        if reply is not None:
             self._advance(self._timed(reply))
 
     def __enter__(self) -> None:
         """Carry out the step that is due. An exception goes to the flow, which may add a note to it or go on."""
 
     def __exit__(self, _: object, interruption: BaseException | None, __: object) -> bool:
+        went_on = False
         if interruption is not None:
             with contextlib.suppress(type(interruption)):
                 self._advance(interruption)
-                self._went_on = isinstance(interruption, Exception)
-        return self._went_on
+                went_on = isinstance(interruption, Exception)
+        return went_on
 
     def _timed(self, reply: Reply) -> Reply:
         """Add what was slept if the clock stands still or goes back (a frozen test), or no limit would ever end."""

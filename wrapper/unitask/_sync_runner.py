@@ -63,6 +63,7 @@ class SyncRunner(SyncIO):
         self._check_on_change(on_change)
         drive = Drive(flow)
         while (step := drive.step) is not None:
+            reply = None
             with drive:
                 reply = self._take(step, on_change)
             drive.reply(reply)
@@ -127,6 +128,7 @@ class SyncRunner(SyncIO):
         self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
+            reply = None
             with drive:
                 reply = self._take(step)
             if isinstance(step, TaskUpdated | RowYielded):

@@ -31,7 +31,7 @@ class _Amounts:
     held: int = 0  # the sum of `aside`
     # What is put aside, by the id of the task, or by the token of a submission without one. It is in parts, by the hash
     # of the key, because a change copies a part.
-    aside: tuple[Mapping[str, int], ...] = ({},) * BUCKETS
+    aside: tuple[Mapping[str, int], ...] = (dict[str, int](),) * BUCKETS
     # The amounts that replaced these, under the key 0; empty while these are the current ones.
     successor: dict[int, _Amounts] = field(default_factory=dict[int, "_Amounts"])
 

@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
     except errors.UnitaskError as error:
         say(f"unitask: {_reason(error)}")
         return 2 if isinstance(error, errors.InvalidInput) else 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         say("unitask: interrupted")
         return 130
 
@@ -185,11 +185,8 @@ async def _work(source: InputFile, journal: Journal, options: argparse.Namespace
             except errors.InvalidInput as error:
                 report.end(f"line {source.line} of {source.path}: {_reason(error)}")
                 return 2
-            except (
-                errors.JournalError,
-                BrokenPipeError,
-            ):  # `main` reports it, as closing the journal may raise it, too
-                report.end()
+            except (errors.JournalError, BrokenPipeError):
+                report.end()  # `main` reports the error, since closing the journal may raise it, too
                 raise
             except errors.UnitaskError as error:
                 report.end(_reason(error))

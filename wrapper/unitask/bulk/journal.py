@@ -139,7 +139,7 @@ class Journal(JournalReader):
     limits: None = None  # one process has the whole job
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).resolve()
+        self.path: Path = Path(path).resolve()
         with _explaining(self.path):
             if self.path.is_file() and self.path.stat().st_size:
                 super().__init__(self.path)

@@ -20,8 +20,8 @@ from ..errors import InvalidInput
 
 try:
     import httptools
-except ImportError as missing:
-    raise InvalidInput("the fast transport needs another package: pip install 'unitask[bulk]'") from missing
+except ImportError as _missing:
+    raise InvalidInput("the fast transport needs another package: pip install 'unitask[bulk]'") from _missing
 
 LARGEST_HEAD = 64 * 1024  # bytes of an answer before its body
 EYEBALLS = 0.25  # seconds until the next address of a host is tried
