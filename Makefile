@@ -9,7 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof bench-clients consumers mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -82,6 +82,10 @@ bench-scale: ## many tasks at once: the client, its transports and published cli
 
 bulk-proof: $(VENV)/.checks ## 1,000 face swaps through Ctrl-C, kill -9 and a full disk: files and charges (COUNT=60: fewer)
 	$(VENV)/bin/python -m scripts.bulk_swaps $(or $(COUNT),1000)
+
+kill-proof: $(VENV)/.checks ## jobs whose processes are killed, and whose database crashes: tasks and money in the ledger of the local provider
+	$(VENV)/bin/python -m scripts.kill_bulk
+	$(VENV)/bin/python -m scripts.kill_workers
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
 	$(PYTHON) -m venv $(CLIENTS_VENV)

@@ -20,8 +20,6 @@ with warnings.catch_warnings():
 from unitask.bulk import postgres, workers
 from unitask.bulk.postgres import Database, PostgresJournal
 
-from scripts import kill_workers
-
 SWAPS = [tasks.FaceSwap(target_image=f"https://me.test/{n}.jpg", swap_image="https://me.test/b.jpg") for n in range(25)]
 LEASE = 2.0
 
@@ -213,8 +211,3 @@ def test_celery_may_run_a_shard_any_number_of_times(server: Server) -> None:
         for result in results:
             result.get(timeout=60)
     check_done(server, job, client)
-
-
-def test_nothing_is_lost_or_paid_twice_when_workers_are_killed_or_stopped_and_the_database_crashes() -> None:
-    sizes = ["--inputs", "60", "--shard", "10", "--concurrency", "20", "--workers", "2", "--kills", "1"]
-    assert kill_workers.main([*sizes, "--pause", "3", "--lease", "4", "--speed", "20", "--settled", "2"]) == 0
