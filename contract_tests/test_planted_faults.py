@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from unitask import AsyncClient, errors, inputs, tasks
-from unitask._core import effects, envelope, flows, pricing, requests
+from unitask._core import effects, envelope, flows, pricing, requests, waiting
 from unitask_contract.scenario_runner import problems, scripted
 from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing
@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         lambda: test_fault_library.hold(World(), "bad-gateway", "create_task", "sync", Path("nothing")),
     ),
     "one failed poll ends a wait": (
-        replaced(flows, "is_retryable", lambda _: False),
+        replaced(waiting, "is_retryable", lambda _: False),
         scenario("failed polls do not end a wait"),
     ),
     "the id of a failed task is lost": (

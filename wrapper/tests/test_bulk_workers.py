@@ -205,6 +205,11 @@ def test_celery_may_run_a_shard_any_number_of_times(server: Server) -> None:
         if not asyncio.run(run):
             raise self.retry(countdown=LEASE / 4)
 
+    def keep_logging(**_: object) -> None:
+        """Without a receiver of this signal, Celery replaces the handlers of this process."""
+
+    signals = pytest.importorskip("celery.signals")
+    signals.setup_logging.connect(keep_logging)
     with harness.start_worker(app, perform_ping_check=False, concurrency=3, pool="threads"):
         numbers = range(workers.status(server.url, job).shards)
         results = [shard.delay(job, number) for number in (*numbers, *numbers)]  # each one twice
