@@ -2,19 +2,20 @@
 
 import itertools
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import httpx
 import pytest
-from unitask import MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
+from unitask import Client, MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
 from unitask._core.journal import PoolLimits, Row, RowState
 from unitask._core.pool import GATHERING, Pool, Turn
 from unitask.testing import UnitaskProvider
 
 from .script import AT_SOME_TIME, limits, task_data
-from .shells import all_of, instant_clock, perform
+from .shells import BASE_URL, KEY, all_of, instant_clock, perform
 
 A_PRICE = 0.01  # of a face swap, in USD
 
@@ -202,6 +203,33 @@ def test_interruption_names_every_task_that_was_or_may_be_accepted(
     known = made.tasks[:-1] if methods[-1] == "POST" and answers else made.tasks
     assert len([task for task in known if task.id in caplog.text]) == len(known) - taken[0]
     assert ("may have been accepted" in caplog.text) == (methods[-1] == "POST")
+
+
+def test_second_interruption_names_the_submissions_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, has_come, may_answer = provider(), threading.Event(), threading.Event()
+    made.completes(statuses=("completed",))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        response = made.transport.handle_request(request)
+        if request.method == "POST" and len(made.tasks) > 1:
+            has_come.set()
+            may_answer.wait(60)
+        return response
+
+    def interrupted(*_: object) -> None:
+        has_come.wait(60)
+        raise KeyboardInterrupt
+
+    with Client(api_key=KEY, base_url=BASE_URL, transport=httpx.MockTransport(answer)) as client:
+        monkeypatch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt) as again:
+            list(client.map(swaps(2), concurrency=2, on_progress=interrupted))
+        monkeypatch.undo()
+        may_answer.set()
+    assert "may have been accepted" in caplog.text
+    assert "may have been accepted" in again.value.__notes__[0]
 
 
 def test_error_of_the_callers_function_ends_the_run_and_names_the_tasks(shell: str) -> None:
