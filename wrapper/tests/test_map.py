@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from unitask import Client, MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
 from unitask._core.journal import PoolLimits, Row, RowState
 from unitask._core.pool import GATHERING, Pool, Turn
+from unitask.mapping import MapRun
 from unitask.testing import UnitaskProvider
 
 from .script import AT_SOME_TIME, limits, task_data
@@ -330,6 +332,35 @@ def test_submission_beyond_a_budget_waits_while_another_one_may_fail() -> None:
     assert pool.finish(ended(second, error=refused), at(5.0))
     assert pool.next(at(5.0)) is None
     assert pool.stopped_by is refused
+
+
+def test_notification_brings_the_next_poll_forward() -> None:
+    pool = a_pool(1, has_webhook=True)
+    pool.notify("0", 0.0)  # of a task that is not known yet
+    [turn] = begun(pool, 0.0)
+    pool.finish(ended(turn, task=accepted(0)), at(0.0))
+    assert pool.next(at(0.0)) == 60.0
+    pool.notify("0", 1.0)
+    [turn] = begun(pool, 1.0)
+    pool.notify("0", 2.0)  # during the poll
+    pool.finish(turn, at(3.0))
+    [turn] = begun(pool, 3.0)
+    assert pool.finish(ended(turn, error=errors.Unreachable("gone")), at(4.0))
+    pool.notify("0", 5.0)  # after its end
+    assert pool.next(at(5.0)) is None
+
+
+def test_inputs_are_read_when_a_limit_is_raised_while_nothing_is_due() -> None:
+    run = MapRun(a_pool(9, concurrency=1), None, {}, (), None)
+    turn = run.next(at(0.0))
+    assert isinstance(turn, Turn)
+    turn.error = errors.InvalidInput("bad")
+    run.finish(turn, at(0.0))
+    run.put(run.result(turn))
+    assert run.next(at(0.0)) == math.inf
+    run.pool.limits.concurrency = 2
+    assert run.pop() is not None
+    assert run.has_room
 
 
 def test_any_number_of_lost_submissions_is_taken_up() -> None:
