@@ -2,18 +2,22 @@
 
 import itertools
 import logging
+import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
+import httpx
 import pytest
-from unitask import MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
-from unitask._core.journal import PoolLimits
-from unitask._core.pool import Pool, Turn
+from unitask import Client, MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
+from unitask._core.journal import PoolLimits, Row, RowState
+from unitask._core.pool import GATHERING, Pool, Turn
+from unitask.mapping import MapRun
 from unitask.testing import UnitaskProvider
 
 from .script import AT_SOME_TIME, limits, task_data
-from .shells import all_of, instant_clock, perform
+from .shells import BASE_URL, KEY, all_of, instant_clock, perform
 
 A_PRICE = 0.01  # of a face swap, in USD
 
@@ -68,8 +72,10 @@ def test_failure_of_one_is_its_result(shell: str, caplog: pytest.LogCaptureFixtu
     assert failed[2].token in caplog.text
 
 
-def test_inputs_are_read_when_they_may_be_submitted(shell: str) -> None:
+@pytest.mark.parametrize("ordered", [False, True])
+def test_inputs_are_read_when_they_may_be_submitted(shell: str, ordered: bool) -> None:
     made, read = provider(), list[int]()
+    made.completes(statuses=("pending", *("processing",) * 9, "completed"), times=1)
 
     def inputs() -> Iterator[tasks.FaceSwap]:
         for number, swap in enumerate(swaps(20)):
@@ -80,7 +86,7 @@ def test_inputs_are_read_when_they_may_be_submitted(shell: str) -> None:
     taken: list[int] = []
 
     def take(client: Any) -> Any:
-        results = client.map(inputs(), concurrency=3)
+        results = client.map(inputs(), concurrency=3, ordered=ordered)
         if shell == "sync":
             for result in results:
                 taken.append(result.index)  # noqa: PERF401 - the inputs read it meanwhile
@@ -166,6 +172,101 @@ def test_progress_is_reported(shell: str) -> None:
     assert last.spent_usd == pytest.approx(5 * A_PRICE)
 
 
+def counted(results: Any, taken: list[int]) -> Any:
+    """Take all results, and count them."""
+    if not hasattr(results, "__aiter__"):
+        for _ in results:
+            taken[0] += 1
+        return None
+
+    async def gather() -> None:
+        async for _ in results:
+            taken[0] += 1
+
+    return gather()
+
+
+@pytest.mark.parametrize("answers", [False, True])
+@pytest.mark.parametrize("at", range(6))
+def test_interruption_names_every_task_that_was_or_may_be_accepted(
+    shell: str, at: int, answers: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, methods, taken = provider(), list[str](), [0]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        methods.append(request.method)
+        response = made.transport.handle_request(request) if answers or len(methods) <= at else None
+        if response is None or len(methods) > at:
+            raise KeyboardInterrupt
+        return response
+
+    with pytest.raises(KeyboardInterrupt):
+        perform(shell, answer, lambda client: counted(client.map(swaps(3)), taken), clock=made.clock)
+    known = made.tasks[:-1] if methods[-1] == "POST" and answers else made.tasks
+    assert len([task for task in known if task.id in caplog.text]) == len(known) - taken[0]
+    assert ("may have been accepted" in caplog.text) == (methods[-1] == "POST")
+
+
+def test_second_interruption_names_the_submissions_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, has_come, may_answer = provider(), threading.Event(), threading.Event()
+    made.completes(statuses=("completed",))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        response = made.transport.handle_request(request)
+        if request.method == "POST" and len(made.tasks) > 1:
+            has_come.set()
+            may_answer.wait(60)
+        return response
+
+    def interrupted(*_: object) -> None:
+        has_come.wait(60)
+        raise KeyboardInterrupt
+
+    with Client(api_key=KEY, base_url=BASE_URL, transport=httpx.MockTransport(answer)) as client:
+        monkeypatch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt) as again:
+            list(client.map(swaps(2), concurrency=2, on_progress=interrupted))
+        monkeypatch.undo()
+        may_answer.set()
+    assert "may have been accepted" in caplog.text
+    assert "may have been accepted" in again.value.__notes__[0]
+
+
+def test_error_of_the_callers_function_ends_the_run_and_names_the_tasks(shell: str) -> None:
+    made = provider()
+
+    def fail(progress: MapProgress) -> None:
+        raise OSError(f"{progress.done} done")
+
+    with pytest.raises(OSError, match="1 done") as failed:
+        mapped(shell, made, swaps(3), on_progress=fail)
+    assert all(task.id in failed.value.__notes__[0] for task in made.tasks)
+
+
+def test_client_that_is_closed_ends_the_run(shell: str) -> None:
+    made, inputs = provider(), swaps(1000)
+
+    def take(client: Any) -> Any:
+        results = client.map(inputs, concurrency=3)
+        if shell == "sync":
+            for _ in results:
+                client.close()
+            return None
+
+        async def steps() -> None:
+            async for _ in results:
+                await client.aclose()
+
+        return steps()
+
+    with pytest.raises(errors.InvalidInput, match="this client is closed") as ended_:
+        perform(shell, made, take)
+    assert next(inputs, None) is not None
+    assert made.tasks[-1].id in ended_.value.__notes__[0]
+
+
 def a_pool(count: int, **changes: Any) -> Pool[Any]:
     return Pool(swaps(count), PoolLimits(**changes), limits())
 
@@ -216,6 +317,64 @@ def test_too_many_requests_pause_all_and_slow_the_submissions(asked: float, paus
     after = 10.0 + pause
     turns = [turn for step in range(4) for turn in begun(pool, after + 0.021 * step)]
     assert [turn.job.index for turn in turns] == [0, 1, 3, 4]  # both again, and the next ones, at the new rate
+
+
+def test_submission_beyond_a_budget_waits_while_another_one_may_fail() -> None:
+    pool = a_pool(2)
+    first, second = begun(pool, 0.0)
+    refused = errors.BudgetExceeded("swap", estimate_usd=1, limit_usd=1, spent_usd=0, held_usd=1)
+    assert not pool.finish(ended(first, pause=5.0), at(0.0))  # it is sent again
+    assert not pool.finish(ended(second, error=refused), at(0.0))
+    assert pool.next(at(0.0)) == 5.0
+    [first] = begun(pool, 5.0)
+    assert pool.finish(ended(first, error=errors.InvalidInput("bad")), at(5.0))
+    [second] = begun(pool, 5.0)
+    assert pool.finish(ended(second, error=refused), at(5.0))
+    assert pool.next(at(5.0)) is None
+    assert pool.stopped_by is refused
+
+
+def test_notification_brings_the_next_poll_forward() -> None:
+    pool = a_pool(1, has_webhook=True)
+    pool.notify("0", 0.0)  # of a task that is not known yet
+    [turn] = begun(pool, 0.0)
+    pool.finish(ended(turn, task=accepted(0)), at(0.0))
+    assert pool.next(at(0.0)) == 60.0
+    pool.notify("0", 1.0)
+    [turn] = begun(pool, 1.0)
+    pool.notify("0", 2.0)  # during the poll
+    pool.finish(turn, at(3.0))
+    [turn] = begun(pool, 3.0)
+    assert pool.finish(ended(turn, error=errors.Unreachable("gone")), at(4.0))
+    pool.notify("0", 5.0)  # after its end
+    assert pool.next(at(5.0)) is None
+
+
+def test_inputs_are_read_when_a_limit_is_raised_while_nothing_is_due() -> None:
+    run = MapRun(a_pool(9, concurrency=1), None, {}, (), None)
+    turn = run.next(at(0.0))
+    assert isinstance(turn, Turn)
+    turn.error = errors.InvalidInput("bad")
+    run.finish(turn, at(0.0))
+    run.put(run.result(turn))
+    assert run.next(at(0.0)) == math.inf
+    run.pool.limits.concurrency = 2
+    assert run.pop() is not None
+    assert run.has_room
+
+
+def test_any_number_of_lost_submissions_is_taken_up() -> None:
+    class Lost:
+        own: ClassVar[dict[str, str]] = {}
+
+        def take(self, index: int, _: Any) -> Row:
+            return Row(index, "", RowState.SENDING, "{}", None, 0, 0, None)
+
+    pool = Pool(swaps(3000), PoolLimits(concurrency=5000), limits(), cast("Any", Lost()))
+    assert pool.next(at(0.0)) == GATHERING
+    [search] = begun(pool, GATHERING)
+    assert pool.is_search(search)
+    assert len(pool.take_lost()) == 3000
 
 
 def test_poll_that_is_due_is_postponed_when_other_tasks_show_that_it_would_be_early() -> None:

@@ -80,15 +80,13 @@ class AsyncRunner(AsyncIO):
 
     async def _work(self, run: MapRun, turn: Turn[TaskInput[Any]]) -> MapResult[Any] | None:
         """Carry out a turn of a pool; return the result if its job has one now."""
-        submission = turn.job.submission
         try:
             self._check_open()
             await self._attempt(run, turn)
-            submission = turn.job.submission or submission
             if turn.error is not None and (run.pool.is_search(turn) or not is_result(turn.error)):
                 raise turn.error
         except BaseException as error:
-            self._report(submission or Submission(), error)
+            self._report(turn.job.submission or Submission(), error)
             raise
         if isinstance(turn.error, SubmissionUncertain):
             self._report(Submission(), turn.error)

@@ -133,7 +133,7 @@ class SyncIO(MappingClient[httpx.Client, httpx.BaseTransport, object]):
         self, run: MapRun, work: Callable[[MapRun, MapTurn], MapResult[Any] | None]
     ) -> Iterator[MapResult[Any]]:
         """Carry out a pool, and yield each result as it comes."""
-        workers = Threads(run, work, self._idle, self._clock)
+        workers = Threads(run, work, self._idle, self._clock, self._report)
         return workers.results() if self._sleep is time.sleep else workers.results_one_by_one()
 
 

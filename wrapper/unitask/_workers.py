@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any
 
 from ._connections import IN_FLIGHT
+from ._core.recovery import Submission
 from ._model.timestamp import Timestamp
 from .mapping import MapResult, MapRun, MapTurn
 
@@ -28,8 +29,9 @@ class Threads:
         work: Callable[[MapRun, MapTurn], MapResult[Any] | None],
         idle: Callable[[MapRun, float, threading.Event], None],
         clock: Callable[[], Timestamp],
+        report: Callable[[Submission, BaseException], None],
     ) -> None:
-        self._run, self._work, self._idle, self._clock = run, work, idle, clock
+        self._run, self._work, self._idle, self._clock, self._report = run, work, idle, clock, report
         self._woken, self._leader, self._threads = threading.Event(), threading.Lock(), list[threading.Thread]()
         self._ended = queue.SimpleQueue[bool | BaseException]()  # what ended a worker, else RESULT or STOPPED
 
@@ -70,7 +72,11 @@ class Threads:
             try:
                 for thread in self._threads:
                     thread.join()  # a submission that was sent gets its answer
-            finally:  # also when it is interrupted again
+            except BaseException as again:
+                for turn in list(self._run.turns):  # whose answer may not come any more
+                    self._report(turn.job.submission or Submission(), again)
+                raise
+            finally:
                 self._run.note(interruption, [self._ended.get() for _ in range(self._ended.qsize())])
             raise
         self._run.raise_stop()

@@ -83,6 +83,7 @@ class MapRun:
     guard: Lock = field(default_factory=Lock)  # of the pool
     sleeps_until: float = -math.inf  # when the worker that waits for the next turn goes on by itself
     was_full: bool = False  # whether the pool was full when it began to wait
+    turns: set[MapTurn] = field(default_factory=set[MapTurn])  # that go on
     _results: dict[int, MapResult[Any]] = field(default_factory=dict[int, MapResult[Any]])  # that were not yielded
     _yielded: int = 0
 
@@ -91,6 +92,8 @@ class MapRun:
         with self.guard:
             found = self.pool.next(at)
             self.sleeps_until, self.was_full = found if isinstance(found, float) else -math.inf, self.pool.is_full
+            if isinstance(found, Turn):
+                self.turns.add(found)
             return found
 
     def finish(self, turn: MapTurn, now: Timestamp) -> bool:
@@ -100,6 +103,7 @@ class MapRun:
             if task is not None:
                 budget.see(task)
         with self.guard:
+            self.turns.discard(turn)
             return self.pool.finish(turn, now)
 
     def put(self, result: MapResult[Any]) -> None:
