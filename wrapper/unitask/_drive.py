@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from types import TracebackType
 from typing import Generic, TypeVar
 
 from ._core.effects import Flow, Reply, Sleep, Step
@@ -30,12 +31,13 @@ class Drive(Generic[T]):
     def __enter__(self) -> None:
         """Carry out the step that is due. An exception goes to the flow, which may add a note to it or go on."""
 
-    def __exit__(self, _: object, interruption: BaseException | None, __: object) -> bool:
+    def __exit__(self, _: object, interruption: BaseException | None, traceback: TracebackType | None) -> bool:
         went_on = False
         if interruption is not None:
             with contextlib.suppress(type(interruption)):
                 self._advance(interruption)
                 went_on = isinstance(interruption, Exception)
+            interruption.__traceback__ = traceback  # that of `_advance` refers to the exception, and keeps connections
         return went_on
 
     def _timed(self, reply: Reply) -> Reply:
