@@ -14,8 +14,6 @@ from unitask._mapping_client import digest_of
 from unitask.bulk import Journal
 from unitask.testing import UnitaskProvider
 
-from scripts import kill_bulk
-
 from .shells import all_of, instant_clock, perform
 
 MEMORY = Path("/dev/shm")
@@ -234,7 +232,3 @@ def pictures() -> Iterator[Any]:
 def test_digest_of_an_input_is_the_same_in_another_process(place: int) -> None:
     one, other = (tasks.FaceSwap(target_image=[*pictures()][place], swap_image="https://me.test/b") for _ in range(2))
     assert digest_of(one) == digest_of(other)
-
-
-def test_killed_processes_lose_nothing_and_pay_nothing_twice() -> None:
-    assert kill_bulk.main("--inputs", "40", "--kills", "6", "--pause", "1.5", "--seed", "1", "--hurry") == 0

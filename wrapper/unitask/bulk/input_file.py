@@ -48,9 +48,10 @@ class InputFile:
     """
 
     def __init__(self, path: Path, task: str | None) -> None:
-        self.path, self._task = path, task
+        self.path: Path = path
+        self._task = task
         self._is_csv = path.suffix.lower() == ".csv"
-        self.line = 0  # that was read last
+        self.line: int = 0  # that was read last
         if not self._is_csv and path.suffix.lower() != ".jsonl":
             raise InvalidInput(f"{path.name!r} is neither FILE.jsonl nor FILE.csv: name it after what it contains")
         if task is not None:
