@@ -74,6 +74,7 @@ def test_wrong_line_is_its_own_failure_before_it_is_paid(
     assert bulk(path, "--to", tmp_path / "out", "--task", "FaceSwap", "--json") == 1
 
     output, report = capsys.readouterr()
+    assert "unitask: correct the wrong lines, then `unitask bulk resume" in report
     results = {result["line"]: result for result in map(json.loads, output.splitlines())}
     expected = {line: problem for line, (_, problem) in enumerate(lines, 1) if problem != "header"}
     assert results.keys() == expected.keys()
@@ -83,6 +84,10 @@ def test_wrong_line_is_its_own_failure_before_it_is_paid(
         assert problem is None or f"line {line}: not sent: " in report
         assert len(results[line]["files"]) == (problem is None)
     assert len(unitask_provider.tasks) == 2
+
+    assert bulk("export", tmp_path / "in.db", "--json") == 0
+    exported = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {line["line"]: line["error"] for line in exported} == {n: line["error"] for n, line in results.items()}
 
 
 def test_job_goes_on_from_its_journal_alone(
@@ -94,7 +99,8 @@ def test_job_goes_on_from_its_journal_alone(
     output, report = capsys.readouterr()
     assert [Path(line).parent for line in output.splitlines()] == [tmp_path / "out"] * 3
     assert "unitask: 3 done, 1 failed, 2 not sent, of 6; spent $0.03\nunitask: line 1: failed:" in report
-    assert report.endswith("`unitask bulk resume in.db` goes on; nothing that was sent is sent again\n")
+    assert report.endswith("`unitask bulk resume in.db --max-usd USD` goes on; nothing that was sent is sent again\n")
+    assert report.count("the next task may cost") == 1
 
     monkeypatch.chdir(tmp_path.parent)
     monkeypatch.setenv("UNITASK_BASE_URL", "https://another.test")
@@ -104,6 +110,8 @@ def test_job_goes_on_from_its_journal_alone(
     assert status == f"{tmp_path / 'in.jsonl'}: 3 done, 1 failed, 2 not sent, of 6; spent $0.03 of $0.03"
     assert sorted(paths) == sorted(str(path) for path in (tmp_path / "out").iterdir())
     assert "unitask: 5 done, 1 failed, 0 not sent, of 6; spent $0.05\n" in report
+    assert "failed tasks are not sent again: give their lines as another file" in report
+    assert "goes on" not in report
     assert [task.input["target_image"] for task in unitask_provider.tasks] == [URL.format(n) for n in range(6)]
 
     (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(swap)}\n" for swap in [*swaps(6), {"task": "FaceSwap"}]))
@@ -126,9 +134,10 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["in.jsonl", "--to", ""], 2, "--to is empty"),
     (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "concurrency is 0"),
     (["other.jsonl", "--to", "out", "--journal", "in.db"], 2, "give another one with --journal FILE.db"),
-    (["changed/in.jsonl", "--to", "out", "--journal", "in.db"], 2, "line 1 of "),
+    (["changed/in.jsonl", "--to", "out", "--journal", "in.db"], 2, "correct the file, then `unitask bulk resume"),
     (["in.jsonl", "--to", "in.txt/out"], 1, "`unitask bulk resume in.db` goes on"),
-    (["status", "none.db"], 1, "none.db cannot be used"),
+    (["status", "none.db"], 1, "there is no journal"),
+    (["semicolons.csv", "--to", "out"], 2, "separated by ';': save it with commas"),
     (["resume", "python.db"], 2, "does not say which file"),
     (["status", "x", "--on", "postgresql://127.0.0.1:1/x"], 2, "not the number of a job"),
 ]
@@ -144,6 +153,7 @@ def test_wrong_use_is_explained_and_nothing_is_sent(
     file_of(tmp_path / "changed", *reversed(swaps(2)))
     file_of(tmp_path, *swaps(2), name="other.jsonl")
     file_of(tmp_path, name="in.txt")
+    file_of(tmp_path, "target_image;swap_image", name="semicolons.csv")
     Journal("python.db").close()
     file_of(tmp_path, *swaps(2))
     assert bulk("in.jsonl", "--to", "out", "--quiet") == 0
@@ -166,6 +176,23 @@ def test_journal_of_another_process_or_account_is_refused(
     monkeypatch.setenv("UNITASK_API_KEY", "another")
     assert bulk("resume", tmp_path / "in.db") == 2
     assert "set UNITASK_API_KEY and --base-url to those of that job" in capsys.readouterr().err
+    assert len(unitask_provider.tasks) == 2
+
+
+def test_unknown_submission_is_searched_again_by_the_next_run(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(tmp_path, *swaps(2))
+    assert bulk(path, "--to", tmp_path / "out") == 0
+    capsys.readouterr()
+    with Journal(tmp_path / "in.db") as journal:
+        totals = journal.totals()._replace(counts={RowState.DONE: 0, RowState.UNKNOWN: 2})
+        monkeypatch.setattr(Journal, "totals", lambda _: totals)
+        monkeypatch.setattr("unitask.bulk.command._Report.result", lambda *_: None)
+    assert bulk("resume", tmp_path / "in.db") == 1
+    report = capsys.readouterr().err
+    assert report.endswith("in.db` searches the unknown ones again; they may have been paid\n")
+    assert "failed tasks are not sent again" not in report
     assert len(unitask_provider.tasks) == 2
 
 

@@ -32,7 +32,7 @@ from .._core.pricing import CREDITS_PER_USD
 from .._terminal import dollars, put, say
 from ..async_client import AsyncClient
 from ..download import check_destination
-from ..inputs import AdvisoryWarning, TaskInput, with_absolute_paths
+from ..inputs import AdvisoryWarning, TaskInput, request_body, with_absolute_paths
 from ..mapping import MapProgress, MapResult
 from ..media import from_home
 from .input_file import InputFile, WrongLine
@@ -43,6 +43,7 @@ SHOWN = 10  # failures that the summary lists
 UNSAVED = 10  # results in a row whose files could not be saved; after that no more tasks are paid for
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
 NOT_SENT = "not sent"
+ENDING = errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied, errors.BudgetExceeded
 
 
 class Line(NamedTuple):
@@ -78,7 +79,8 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> tuple[argparse.ArgumentParser, set[str]]:
     usage = "unitask bulk FILE --to DIR [OPTIONS]\n       unitask bulk COMMAND ..."
-    parser = argparse.ArgumentParser(prog="unitask bulk", description="Run the tasks of a file.", usage=usage)
+    about, more = "Run the tasks of a file.", "`unitask bulk run --help` lists the options of a run."
+    parser = argparse.ArgumentParser(prog="unitask bulk", description=about, usage=usage, epilog=more)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", prog="unitask bulk")
 
     def add(name: str, command: Callable[[Any], int], about: str, *, on: bool = False) -> argparse.ArgumentParser:
@@ -183,11 +185,16 @@ async def _work(source: InputFile, journal: Journal, options: argparse.Namespace
                 report.end("interrupted: tasks that were accepted go on")
                 return 130
             except errors.InvalidInput as error:
-                report.end(f"line {source.line} of {source.path}: {_reason(error)}")
+                report.end(f"line {source.line} of {source.path}: {_reason(error)}", first="correct the file, then ")
                 return 2
             except (errors.JournalError, BrokenPipeError):
                 report.end()  # `main` reports the error, since closing the journal may raise it, too
                 raise
+            except errors.BudgetExceeded as error:
+                reason = str(error).removeprefix("nothing was sent: ")
+                more = "" if error.estimate_usd is None else " --max-usd USD"
+                report.end(f"no more tasks are sent: {reason}", more=more)
+                return 1
             except errors.UnitaskError as error:
                 report.end(_reason(error))
                 return 1
@@ -251,7 +258,7 @@ class _Report:
     """What the command writes while a job runs, and at its end."""
 
     def __init__(self, source: InputFile, journal: Journal, options: argparse.Namespace, again: str) -> None:
-        self.done, self.again = 0, again
+        self.done, self.again, self._is_wrong = 0, again, False
         self._source, self._journal, self._as_json, self._is_quiet = source, journal, options.json, options.quiet
         self._is_live = sys.stderr is not None and sys.stderr.isatty() and not options.quiet
         self._due, self._failures, self._failed, self._unsaved = time.monotonic(), list[Line](), 0, 0
@@ -281,6 +288,9 @@ class _Report:
         if line.error is None:
             self.done, self._unsaved = self.done + 1, 0
             return
+        if line.state == NOT_SENT and isinstance(result.error, ENDING):  # the end says so
+            return
+        self._is_wrong |= isinstance(result.error, errors.InvalidInput)
         self._failed += 1
         self._failures += [line] if len(self._failures) < SHOWN else []
         self._unsaved = self._unsaved + 1 if line.state == RowState.DONE else 0
@@ -289,20 +299,30 @@ class _Report:
                 f"the files of {UNSAVED} tasks, one after another, could not be saved: {line.error}"
             )
 
-    def end(self, problem: str | None = None) -> None:
-        """Write the summary."""
+    def end(self, problem: str | None = None, *, first: str = "", more: str = "") -> None:
+        """Write the summary, and the command that goes on: what to do before it, and what to add to it."""
         self._clear()
+        rest, failed, unknown = len(self._source) - self.done, 0, 0
+        export = shlex.join(["unitask", "bulk", "export", str(self._journal.path)])
         with contextlib.suppress(errors.JournalError):  # which is reported
             totals = self._journal.totals()
+            failed, unknown = (totals.counts.get(state, 0) for state in (RowState.FAILED, RowState.UNKNOWN))
             say(f"unitask: {_counts(totals, len(self._source))}; {_money(totals, None)}")
-        say(*(f"unitask: line {failed.line}: {failed.state}: {failed.error}" for failed in self._failures))
+        say(*(f"unitask: line {line.line}: {line.state}: {line.error}" for line in self._failures))
         if self._failed > SHOWN:
-            more = f"`unitask bulk export {shlex.quote(str(self._journal.path))}` lists all lines"
-            say(f"unitask: {self._failed - SHOWN} more lines failed: {more}")
+            say(f"unitask: {self._failed - SHOWN} more lines failed: `{export}` lists all lines")
         if problem:
             say(f"unitask: {problem}")
-        if self.done < len(self._source):
-            say(f"unitask: `{self.again}` goes on; nothing that was sent is sent again")
+        if rest and rest == failed + unknown:
+            if failed:
+                say(
+                    f"unitask: failed tasks are not sent again: give their lines as another file; `{export}` lists them"
+                )
+            if unknown:
+                say(f"unitask: `{self.again}` searches the unknown ones again; they may have been paid")
+        elif rest:
+            first = first or ("correct the wrong lines, then " if self._is_wrong else "")
+            say(f"unitask: {first}`{self.again}{more}` goes on; nothing that was sent is sent again")
 
     def _clear(self) -> None:
         if self._is_live:
@@ -379,9 +399,10 @@ def _source(journal: JournalReader) -> InputFile | None:
 
 
 def _export(options: argparse.Namespace) -> int:
+    journal = JournalReader(options.journal)
     if not options.json:
         put(_csv(Line._fields))
-    for line in _lines(JournalReader(options.journal)):
+    for line in _lines(journal):
         put(line.json if options.json else _csv(line._replace(files=cast("Any", ";".join(line.files)))))
     return 0
 
@@ -392,14 +413,24 @@ def _lines(journal: JournalReader) -> Iterator[Line]:
     row = next(rows, None)
     for index, given in enumerate(source or ()):
         if row is None or row.key > index:
-            problem = given.problem if isinstance(given, WrongLine) else None
-            yield Line(cast("InputFile", source).line_of(index), None, NOT_SENT, None, (), problem)
+            folder, line = cast("InputFile", source).path.parent, cast("InputFile", source).line_of(index)
+            yield Line(line, None, NOT_SENT, None, (), _problem(given, folder))
             continue
         yield _line_of_row(row, cast("InputFile", source).line_of(index))
         row = next(rows, None)
     while row is not None:
         yield _line_of_row(row, row.key + 1)
         row = next(rows, None)
+
+
+def _problem(given: TaskInput[Any], folder: Path) -> str | None:
+    """Return why a line cannot be sent; None if it can."""
+    try:
+        with contextlib.chdir(folder):  # where its paths begin
+            request_body(given, uploads=True)
+    except errors.InvalidInput as error:
+        return _reason(error)
+    return None
 
 
 def _line_of_row(row: Row, line: int) -> Line:

@@ -6,6 +6,7 @@ line that is no task becomes an input that cannot be sent.
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,6 +91,9 @@ class InputFile:
             reader = csv.reader(file)
             try:
                 header = [name.strip() for name in next(reader, list[str]())]
+                if len(header) == 1 and (other := re.search("[;\t|]", header[0])):
+                    wrong = f"its cells are separated by {other[0]!r}: save it with commas"
+                    raise InvalidInput(f"{self.path}: {wrong}")
                 for row in reader:
                     cells = row + [""] * (len(header) - len(row))
                     names = header + [""] * (len(row) - len(header))

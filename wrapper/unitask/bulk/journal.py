@@ -81,6 +81,9 @@ class JournalReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path: Path = Path(path).resolve()
+        if not self.path.exists():
+            made = "`unitask bulk FILE --to DIR` makes FILE.db beside FILE"
+            raise JournalError(f"there is no journal {self.path}: {made}")
         with self._reading() as db:
             _check(db, self.path)
 
