@@ -212,10 +212,16 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
 
     async def _settled(self, change: Future[Any]) -> None:
         """Wait for a change of a journal, whatever its outcome."""
-        if not change.done():
-            waiter = asyncio.wrap_future(change)
-            waiter.add_done_callback(lambda done: done.cancelled() or done.exception())  # else asyncio logs it
-            await asyncio.wait([waiter])
+        if change.done():
+            return
+        loop, settled = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake(_: Future[Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # that loop is closed, so nothing waits there
+                loop.call_soon_threadsafe(settled.set)
+
+        change.add_done_callback(wake)
+        await settled.wait()
 
     def _check_on_change(self, on_change: OnChange | None) -> None:
         check(on_change is None or callable(on_change), "on_change", on_change, "a function")
