@@ -1,4 +1,4 @@
-"""A transport that spends about a tenth of the CPU time of httpx's: `AsyncClient(transport=FastTransport())`.
+"""A transport that takes less CPU time than httpx: `AsyncClient(transport=FastTransport())`; see `make bench-scale`.
 
 API calls are written to plain connections, without objects of httpx; llhttp (httptools) parses the answers. Output
 files and requests through a proxy go over httpx as before. A request is written once and never repeated.
