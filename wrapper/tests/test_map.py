@@ -140,6 +140,25 @@ def test_refusal_that_concerns_the_account_ends_the_submissions(
     assert len([line for line in made.lines if line.startswith("POST")]) == 3
 
 
+def test_provider_that_stays_unreachable_ends_the_submissions(shell: str) -> None:
+    made, inputs = provider(), swaps(1000)
+    made.down = True
+    with pytest.raises(errors.Unreachable, match="the submission was not sent"):
+        mapped(shell, made, inputs)
+
+    assert 20 <= len(made.lines) < 200
+    assert next(inputs, None) is not None
+
+
+def test_outage_is_no_failure_of_the_tasks(shell: str) -> None:
+    made = provider()
+    made.completes(tasks.FaceSwap, statuses=("pending", *[httpx.ConnectError("down")] * 8, "completed"))
+    (result,) = mapped(shell, made, swaps(1))
+
+    assert result.error is None
+    assert made.clock.passed > 200  # longer than the patience of one poll
+
+
 def test_error_of_the_inputs_is_raised_after_the_results(shell: str) -> None:
     made = provider()
 

@@ -226,7 +226,8 @@ class AsyncClient(AsyncRunner):
     ) -> AsyncIterator[MapResult[OutputT]]:
         """Submit many tasks, and iterate over their results as they come.
 
-        Inputs are read as they are needed. HTTP 429 slows all requests down, and is not the failure of a task.
+        Inputs are read as they are needed. HTTP 429 slows all requests down, and so does a provider that cannot be reached;
+        neither is the failure of a task.
 
         Args:
             tasks: The inputs: any iterable, also one that reads a large file.
@@ -249,8 +250,8 @@ class AsyncClient(AsyncRunner):
         Raises:
             InvalidInput: An argument cannot be used, or an input is not the one in the journal.
             JournalError: The journal cannot be written. What was sent stands in it, or in the notes of this error.
-            AuthenticationFailed, PermissionDenied, InsufficientCredit, BudgetExceeded: No more inputs were read, since
-                they would be refused, too; it is raised after the results of the others.
+            AuthenticationFailed, PermissionDenied, InsufficientCredit, BudgetExceeded, Unreachable: No more inputs were
+                read, since they would end so, too; it is raised after the results of the others.
 
         Example:
             async for result in client.map(swaps, max_usd=5.0, to="out/"):

@@ -3,9 +3,9 @@
 One scheduler holds all tasks in a heap of due times; a task that is waited for is one small object, without a
 generator. A client takes turns from it (`next`), carries each out, and gives it back (`finish`).
 
-Rules of this file: inputs are read lazily, and at most `concurrency` of them have no result that was taken. HTTP 429
-pauses all requests and slows the submissions; it is not the failure of one task. An error that concerns the whole
-account ends the submissions; tasks that were accepted are waited for.
+Rules of this file: inputs are read lazily, and at most `concurrency` of them have no result that was taken. HTTP 429,
+or a request that never left, pauses all requests and slows the submissions; it is not the failure of one task. An error
+that other submissions would have, too, ends the submissions; tasks that were accepted are waited for.
 """
 
 import math
@@ -21,7 +21,7 @@ from .. import errors
 from .._model.task import Outcome, Task
 from .._model.timestamp import Timestamp
 from . import envelope
-from .effects import Flow, Reply, Response, Resumed, Sleep, TaskUpdated
+from .effects import Flow, Reply, Response, Resumed, Sleep, TaskUpdated, TransportFailure
 from .journal import PoolLimits, Row, RowState
 from .ledger import Found, Ledger, read_outcome
 from .pricing import bill_of
@@ -31,14 +31,17 @@ from .waiting import Waiting
 
 InputT = TypeVar("InputT")
 
-FIRST_PAUSE = 1.0  # seconds for which HTTP 429 without Retry-After pauses all requests; doubled each time
+FIRST_PAUSE = 1.0  # seconds of a pause of all requests, without Retry-After; doubled each time
 LEAST_SPACING = 0.02  # seconds between two submissions after the first HTTP 429; doubled each time
 MOST_SPACING = 10.0
 RECOVERY = 0.9  # each accepted submission shortens the spacing by this factor
 SAFETY_NET = 60.0  # seconds between polls of a task whose end a webhook reports
 GATHERING = 2.0  # seconds for which submissions without an answer gather, to be searched in one reading
-# Another submission would be refused, too.
-_ACCOUNT_ERRORS = (errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied)
+# Another submission would end so, too.
+_ENDING_ERRORS = (
+    *(errors.AuthenticationFailed, errors.BudgetExceeded, errors.InsufficientCredit, errors.PermissionDenied),
+    errors.Unreachable,  # after all attempts
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +69,7 @@ class Turn(Generic[InputT]):
     task: Task[Any] | None = None  # accepted, or ended
     error: Exception | None = None
     pause: float | None = None  # seconds until the submission goes on
-    limited: float | None = None  # Retry-After of HTTP 429; NaN without one
+    limited: float | None = None  # see `_limit`
     found: Sequence[tuple[Job[InputT], Found]] = ()  # by a search
 
 
@@ -275,6 +278,8 @@ class Pool(Generic[InputT]):
             return False
         if turn.limited is not None and turn.began > self._paused_at:  # one that began before says nothing new
             self._slow_down(turn.limited, now)
+        elif turn.limited is None and turn.error is None:
+            self._pauses = 0
         if job.waiting is None and turn.task is not None and job.row is None:
             is_accepted = True  # it is polled at least once, also if it has ended already
             self._accept(job, turn.task, at)
@@ -349,7 +354,7 @@ class Pool(Generic[InputT]):
     def _accept(self, job: Job[InputT], task: Task[Any], now: Timestamp) -> None:
         job.flow = job.submission = None
         self._wait(job, task.id, now, task)
-        self._pauses, self._spacing = 0, self._spacing * RECOVERY
+        self._spacing *= RECOVERY
         self._unblock()
 
     def _wait(self, job: Job[InputT], task_id: str, now: Timestamp, task: Task[Any] | None) -> None:
@@ -363,7 +368,7 @@ class Pool(Generic[InputT]):
         job, task, error, self._unfinished = turn.job, turn.task, turn.error, self._unfinished - 1
         if job.waiting is not None:
             self.waiting.pop(job.waiting.task_id, None)
-        elif isinstance(error, (*_ACCOUNT_ERRORS, errors.BudgetExceeded)):
+        elif isinstance(error, _ENDING_ERRORS):
             self._stop(error)
         if error is None and task is not None:
             self.counts.done, self.counts.spent_usd = self.counts.done + 1, self.counts.spent_usd + (task.cost_usd or 0)
@@ -386,7 +391,9 @@ class Pool(Generic[InputT]):
 
 
 def _limit(reply: Reply) -> float | None:
-    """Return the Retry-After of HTTP 429: NaN without one, None for another answer."""
+    """Return the Retry-After of HTTP 429; NaN without one, and for a request that never left; else None."""
+    if isinstance(reply, TransportFailure):
+        return math.nan if reply.never_left else None
     if not isinstance(reply, Response) or reply.status != 429:
         return None
     asked = envelope.retry_after(reply)
