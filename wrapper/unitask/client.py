@@ -221,8 +221,8 @@ class Client(SyncRunner):
     ) -> Iterator[MapResult[OutputT]]:
         """Submit many tasks, and iterate over their results as they come.
 
-        Inputs are read as they are needed. HTTP 429 slows all requests down, and so does a provider that cannot be reached;
-        neither is the failure of a task.
+        Inputs are read as they are needed. HTTP 429, or a provider that cannot be reached, pauses all requests, and is
+        not the failure of a task.
 
         Args:
             tasks: The inputs: any iterable, also one that reads a large file.
