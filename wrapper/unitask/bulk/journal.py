@@ -45,18 +45,21 @@ CREATE TRIGGER task_removed AFTER DELETE ON task BEGIN
 END;
 """
 INTENT: Final = (
-    "INSERT OR IGNORE INTO task (key, digest, state, intent, held, spent) SELECT ?1, ?2, 'sending', ?3, ?4, 0 "
-    "WHERE ?5 IS NULL OR (SELECT sum(held) + sum(spent) FROM totals) + ?4 <= ?5"
+    "INSERT OR IGNORE INTO task (key, digest, state, intent, held, spent) "
+    "SELECT :key, :digest, 'sending', :intent, :held, 0 "
+    "WHERE :most IS NULL OR (SELECT sum(held) + sum(spent) FROM totals) + :held <= :most"
 )
-ACCEPTED: Final = "UPDATE task SET state = 'sent', task_id = ?2 WHERE key = ?1 AND state IN ('sending', 'unknown')"
-WITHDRAWN: Final = "DELETE FROM task WHERE key = ?1 AND state IN ('sending', 'unknown')"
+ACCEPTED: Final = (
+    "UPDATE task SET state = 'sent', task_id = :task_id WHERE key = :key AND state IN ('sending', 'unknown')"
+)
+WITHDRAWN: Final = "DELETE FROM task WHERE key = :key AND state IN ('sending', 'unknown')"
 ENDED: Final = (
-    "UPDATE task SET state = ?2, outcome = ?3, spent = ?4, held = 0 "
-    "WHERE key = ?1 AND state IN ('sending', 'sent', 'unknown')"
+    "UPDATE task SET state = :state, outcome = :outcome, spent = :spent, held = 0 "
+    "WHERE key = :key AND state IN ('sending', 'sent', 'unknown')"
 )
 PARKED: Final = ENDED.replace(", held = 0", "")
-WRITTEN: Final = "UPDATE task SET files = ?2 WHERE key = ?1"
-BEGUN: Final = "UPDATE job SET account = ?1, base_url = ?2, money_limit = ?3, kind = ?4"
+WRITTEN: Final = "UPDATE task SET files = :files WHERE key = :key"
+BEGUN: Final = "UPDATE job SET account = :account, base_url = :base_url, money_limit = :most, kind = :kind"
 CLOSE: Final = "Close the journal, which writes the file again, and start the job again with it: it goes on"
 AGAIN: Final = "Then start the job again with this file: it goes on"
 ANOTHER: Final = "Give another file, or move this one away"
@@ -72,7 +75,7 @@ WHAT_TO_DO: Final = {  # by SQLite's error code
 
 class _Write(NamedTuple):
     sql: str
-    values: tuple[Any, ...]
+    values: dict[str, Any]
     future: "Future[Any]"
 
 
@@ -175,28 +178,29 @@ class Journal(JournalReader):
             )
         limit = known.limit if known is not None and job.limit is None else job.limit
         kind = known.kind if known is not None and not job.kind else job.kind
-        self._put(BEGUN, job.account, job.base_url, limit, kind).result()
+        self._put(BEGUN, account=job.account, base_url=job.base_url, most=limit, kind=kind).result()
         self._limit = limit
 
     def intent(self, key: int, digest: str, intent: str, held: int) -> "Future[Verdict]":
         """Add a row in state SENDING, within the money limit."""
-        return self._put(INTENT, key, digest, intent, held, self._limit)
+        return self._put(INTENT, key=key, digest=digest, intent=intent, held=held, most=self._limit)
 
     def accepted(self, key: int, task_id: str) -> "Future[None]":
         """Record the task of a row that is SENDING or UNKNOWN."""
-        return self._put(ACCEPTED, key, task_id)
+        return self._put(ACCEPTED, key=key, task_id=task_id)
 
     def withdrawn(self, key: int) -> "Future[None]":
         """Delete a row that is SENDING or UNKNOWN."""
-        return self._put(WITHDRAWN, key)
+        return self._put(WITHDRAWN, key=key)
 
     def ended(self, key: int, state: RowState, outcome: str, spent: int) -> "Future[None]":
         """Record DONE, FAILED or UNKNOWN; UNKNOWN keeps the money held."""
-        return self._put(PARKED if state is RowState.UNKNOWN else ENDED, key, state.value, outcome, spent)
+        sql = PARKED if state is RowState.UNKNOWN else ENDED
+        return self._put(sql, key=key, state=state.value, outcome=outcome, spent=spent)
 
     def written(self, key: int, files: Sequence[str]) -> "Future[None]":
         """Record the files of a row."""
-        return self._put(WRITTEN, key, json.dumps(files))
+        return self._put(WRITTEN, key=key, files=json.dumps(files))
 
     def check(self) -> None:
         """Do nothing: the one process that writes this file needs no lease."""
@@ -233,7 +237,7 @@ class Journal(JournalReader):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _put(self, sql: str, *values: Any) -> "Future[Any]":
+    def _put(self, sql: str, **values: Any) -> "Future[Any]":
         future = Future[Any]()
         with self._closing:
             if self._is_closed:
@@ -287,7 +291,7 @@ class Journal(JournalReader):
         return results
 
     def _result(self, write: _Write, changed: int) -> Verdict | JournalError | None:
-        key = write.values[0]
+        key = write.values.get("key")
         if changed:
             return Verdict.GO if write.sql is INTENT else None
         row = self._db.execute("SELECT state FROM task WHERE key = ?", (key,)).fetchone()
