@@ -13,15 +13,12 @@ import argparse
 import asyncio
 import json
 import random
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -29,29 +26,12 @@ from unitask import AsyncClient, Options, tasks
 from unitask.bulk import Journal
 from unitask.bulk.journal import JournalReader
 from unitask.errors import BudgetExceeded, JournalError
+from unitask_sandbox import Settings, running
 
 KEYS = ("first-key", "other-key")
 HOOK = "http://127.0.0.1:9/hook"  # nothing listens there
 PRICE = 15_000  # credits of an input
 REACHED = 3  # the exit code of a process that stops at its money limit
-
-
-@contextmanager
-def provider(speed: float) -> Generator[str]:
-    """Run the local provider in a process of its own."""
-    command = ["-m", "unitask", "sandbox", "--port", "0", "--speed", str(speed), "--concurrency", "5000"]
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen([sys.executable, *command, *(f"--key={key}=1000" for key in KEYS)], stdout=output)
-        try:
-            while process.poll() is None:
-                output.seek(0)
-                if found := re.search(r"http://127\.0\.0\.1:\d+", output.read()):
-                    yield found[0]
-                    break
-                time.sleep(0.1)
-        finally:
-            process.terminate()
-            process.wait()
 
 
 async def work(options: argparse.Namespace, path: str, base_url: str, key: str, first: str) -> int:
@@ -188,7 +168,8 @@ def main(*arguments: str) -> int:
     if options.work:
         return asyncio.run(work(options, *options.work))
     print(f"seed {options.seed}")
-    with provider(speed=8.0) as base_url, tempfile.TemporaryDirectory() as folder:
+    settings = Settings(keys=dict.fromkeys(KEYS, 1000.0), speed=8.0, concurrency=5000)
+    with running(settings) as base_url, tempfile.TemporaryDirectory() as folder:
         wrong = play(options, base_url, Path(folder))
     print("WRONG: " + ", ".join(wrong) if wrong else "nothing is lost, nothing is double, and the money is right")
     return bool(wrong)

@@ -11,43 +11,23 @@ import collections
 import faulthandler
 import json
 import random
-import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from unitask import AsyncClient, tasks
 from unitask._core import recovery
 from unitask.bulk import workers
+from unitask_sandbox import Settings, running
 
 from wrapper.tests.postgres import MEMORY, Server, running_server
 
 KEY = "key-of-the-job"
-
-
-@contextmanager
-def provider(speed: float, folder: Path) -> Iterator[str]:
-    """Run the local provider in a process of its own."""
-    command = ["-m", "unitask", "sandbox", "--port", "0", "--speed", str(speed), "--concurrency", "5000"]
-    command += ["--data", str(folder)]
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen([sys.executable, *command, "--key", f"{KEY}=1000"], stdout=output)
-        try:
-            while process.poll() is None:
-                output.seek(0)
-                if found := re.search(r"http://127\.0\.0\.1:\d+", output.read()):
-                    yield found[0]
-                    break
-                time.sleep(0.1)
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def client(base_url: str) -> AsyncClient:
@@ -156,7 +136,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"seed {options.seed}")
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         data = Path(folder) / "data"
-        with running_server() as server, provider(options.speed, data) as base_url:
+        settings = Settings(keys={KEY: 1000.0}, speed=options.speed, concurrency=5000, data=data)
+        with running_server() as server, running(settings) as base_url:
             run = Run(server, base_url, options)
             run.play()
             return 0 if run.check(data) else 1

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from unitask import AsyncClient, errors, tasks
-from unitask._core.journal import Job, Row, RowState, Verdict
+from unitask._core.journal import Job, RowState, Verdict
 
+from .journals import ROWS, TOTALS, fill
 from .postgres import MODULES, REASON, Server, running_server
 
 with warnings.catch_warnings():
@@ -83,26 +84,12 @@ def sent(journal: PostgresJournal, key: int, held: int = 10) -> None:
 def test_next_worker_reads_the_rows_of_a_shard(server: Server, database: Database, journal_of: JournalOf) -> None:
     job = a_job(server)
     journal = journal_of(job, 1)
-    for key in range(6):
-        journal.intent(key, "d", '{"sent": 1}', 10).result()
-    for key in range(1, 5):
-        journal.accepted(key, f"task {key}").result()
-    journal.ended(2, DONE, "{}", 7).result()
-    journal.written(2, ["a.jpg", "ü \udcff.jpg"]).result()
-    journal.ended(3, FAILED, '"no face"', 0).result()
-    journal.ended(4, UNKNOWN, '"unclear"', 0).result()
-    journal.withdrawn(5).result()
+    fill(journal)
     expire(database, job)
 
     again = journal_of(job, 1, "b")
-    assert again.rows() == [
-        Row(0, "d", SENDING, '{"sent": 1}', None, 10, 0, None),
-        Row(1, "d", SENT, '{"sent": 1}', "task 1", 10, 0, None),
-        Row(2, "d", DONE, '{"sent": 1}', "task 2", 0, 7, "{}", ("a.jpg", "ü \udcff.jpg")),
-        Row(3, "d", FAILED, '{"sent": 1}', "task 3", 0, 0, '"no face"'),
-        Row(4, "d", UNKNOWN, '{"sent": 1}', "task 4", 10, 0, '"unclear"'),
-    ]
-    assert again.totals() == (30, 7, dict.fromkeys(RowState, 1))
+    assert again.rows() == ROWS
+    assert again.totals() == TOTALS
     assert [row.key for row in workers.results(server.url, job)] == [10, 11, 12, 13, 14]
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from unitask import errors
-from unitask._core.journal import Job, Row, RowState, Verdict
+from unitask._core.journal import Job, RowState, Verdict
 from unitask.bulk import Journal
 from unitask.bulk.journal import JournalReader
+
+from .journals import ROWS, TOTALS, fill
 
 SENDING, SENT, DONE, FAILED, UNKNOWN = RowState
 JOB = Job("account", "https://api.test", limit=100)
@@ -47,26 +49,12 @@ def sent(journal: Journal, key: int, held: int = 10) -> None:
 
 
 def test_rows_and_totals_are_there_when_the_file_is_opened_again(journal: Journal, path: Path) -> None:
-    for key in range(6):
-        journal.intent(key, "d", '{"sent": 1}', 10).result()
-    for key in range(1, 5):
-        journal.accepted(key, f"task {key}").result()
-    journal.ended(2, DONE, "{}", 7).result()
-    journal.written(2, ["a.jpg", "ü \udcff.jpg"]).result()
-    journal.ended(3, FAILED, '"no face"', 0).result()
-    journal.ended(4, UNKNOWN, '"unclear"', 0).result()
-    journal.withdrawn(5).result()
+    fill(journal)
     journal.close()
 
     with Journal(path) as again:
-        assert list(again.rows()) == [
-            Row(0, "d", SENDING, '{"sent": 1}', None, 10, 0, None),
-            Row(1, "d", SENT, '{"sent": 1}', "task 1", 10, 0, None),
-            Row(2, "d", DONE, '{"sent": 1}', "task 2", 0, 7, "{}", ("a.jpg", "ü \udcff.jpg")),
-            Row(3, "d", FAILED, '{"sent": 1}', "task 3", 0, 0, '"no face"'),
-            Row(4, "d", UNKNOWN, '{"sent": 1}', "task 4", 10, 0, '"unclear"'),
-        ]
-        assert again.totals() == (30, 7, dict.fromkeys(RowState, 1))
+        assert list(again.rows()) == ROWS
+        assert again.totals() == TOTALS
         assert again.job == JOB
 
 
