@@ -100,7 +100,7 @@ async def main(address: str) -> None:
     for _ in range(3):
         with tempfile.TemporaryDirectory(dir=".") as folder, Journal(Path(folder) / "job.db") as journal:
             journal.begin(Job("account", address, 10**15))
-            rounds.append(await measured(lambda key, journal=journal: write(journal, key)))  # type: ignore[misc]
+            rounds.append(await measured(lambda key, journal=journal: write(journal, key)))  # type: ignore[misc]  # a default
             began = time.perf_counter()
             journal.totals()
             totals = (time.perf_counter() - began) * 1e3

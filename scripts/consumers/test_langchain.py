@@ -8,38 +8,16 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, Field
 from unitask_sandbox import Settings, running
 
-
-class Step(BaseModel):
-    text: str
-    minutes: int = Field(ge=2)
-
-
-class Recipe(BaseModel):
-    """A recipe."""
-
-    name: str
-    steps: list[Step]
-    last: Step | None
-
-
-WEATHER: Any = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather of a place.",
-        "parameters": {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]},
-    },
-}
+from contract_tests.test_llm_clients import WEATHER, Recipe
 
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatOpenAI]:
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
     with running(Settings(engine_process=False)) as url:
-        yield ChatOpenAI(model="gpt-4o-mini", api_key="sandbox", base_url=f"{url}/v1", max_retries=0)  # type: ignore[arg-type]
+        yield ChatOpenAI(model="gpt-4o-mini", api_key="sandbox", base_url=f"{url}/v1", max_retries=0)  # type: ignore[arg-type]  # text becomes a secret
 
 
 def test_langchain_invokes_and_streams_the_same(model: ChatOpenAI) -> None:

@@ -232,7 +232,7 @@ def test_tasks_come_back_from_the_database_as_they_were(server: Server, database
         workers.submit(server.url, CLIENT, given, time_out=5)
     for wrong in (tasks.FaceSwap(target_image=b"bytes", swap_image="b.jpg"), "text"):
         with pytest.raises(errors.InvalidInput, match="nothing was stored"):
-            workers.submit(server.url, CLIENT, [*given, wrong])  # type: ignore[list-item]
+            workers.submit(server.url, CLIENT, [*given, wrong])  # type: ignore[list-item]  # it is wrong
 
 
 if TYPE_CHECKING:
