@@ -202,7 +202,7 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         submission: Submission,
         *,
         retry_policy: RetryPolicy | None = None,
-        budgets: Iterable[Budget] | None = None,
+        budgets: tuple[Budget, ...] | None = None,
     ) -> Flow[Task[OutputT]]:
         submission.token, submission.client = secrets.token_hex(8), recovery.ClientIdentity(PROCESS, self._account)
         submission.dated = lambda: self._dated
@@ -218,8 +218,9 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         flow = send()
         if budgets is None:
             budgets = (self.budget,) if self.budget else ()
+        estimate = pricing.estimate(body, measured) if budgets else None
         for budget in budgets:
-            flow = budget.within(pricing.estimate(body, measured), f"{model} {task_type}", flow, submission)
+            flow = budget.within(estimate, f"{model} {task_type}", flow, submission)
         created = yield from flow
         remember(self._own_ids, created.id, submission.token)
         return created
