@@ -131,7 +131,7 @@ def test_job_goes_on_from_its_journal_alone(
 WRONG: list[tuple[list[str], int, str]] = [
     (["in.txt", "--to", "out"], 2, "neither FILE.jsonl nor FILE.csv"),
     (["none.jsonl", "--to", "out"], 2, "none.jsonl cannot be read: No such file"),
-    (["in.jsonl", "--to", "out", "--task", "FaceSwop"], 2, "did you mean FaceSwap?"),
+    (["in.jsonl", "--to", "out", "--task", "FaceSwop"], 2, "did you mean face-swap?"),
     (["in.jsonl", "--to", ""], 2, "--to is empty"),
     (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "--concurrency is 0: give a number of 1 or more"),
     (["in.jsonl", "--to", "out", "--per-second", "0"], 2, "--per-second is 0: give a number above 0"),
