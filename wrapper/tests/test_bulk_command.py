@@ -137,6 +137,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["in.jsonl", "--to", ""], 2, "--to is empty"),
     (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "--concurrency is 0: give a number of 1 or more"),
     (["in.jsonl", "--to", "out", "--per-second", "0"], 2, "--per-second is 0: give a number above 0"),
+    (["in.jsonl", "--to", "out", "--webhook-url", "me.test"], 2, "--webhook-url is 'me.test': give a URL"),
+    (["in.jsonl", "--to", "out", "--base-url", "me.test"], 2, "unitask: --base-url is 'me.test'"),
     (["status", "in.jsonl"], 2, "in.jsonl has the tasks: give its journal, in.db"),
     (["other.jsonl", "--to", "out", "--journal", "in.db"], 2, "give another one with --journal FILE.db"),
     (["changed/in.jsonl", "--to", "out", "--journal", "in.db"], 2, "correct the file, then `unitask bulk resume"),

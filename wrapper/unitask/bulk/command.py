@@ -126,6 +126,9 @@ def _check_limits(options: argparse.Namespace) -> None:
         if not value >= least[name]:
             above = "above 0" if least[name] < 1 and least[name] else f"of {least[name]} or more"
             raise errors.InvalidInput(f"--{name.replace('_', '-')} is {value:g}: give a number {above}")
+    webhook = options.webhook_url
+    if webhook is not None and not webhook.startswith(("http://", "https://")):
+        raise errors.InvalidInput(f"--webhook-url is {webhook!r:.80}: give a URL of http:// or https://")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -21,10 +21,16 @@ LIVE, LOGGED = 0.2, 10.0  # seconds between two lines of the progress: on a term
 SHOWN = 10  # failures that the summary lists
 UNSAVED = 10  # results in a row whose files could not be saved; after that no more tasks are paid for
 NOT_SENT = "not sent"
-ENDING = errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied, errors.BudgetExceeded
+ENDING = (
+    *(errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied, errors.BudgetExceeded),
+    errors.Unreachable,
+)
 WORDS: Final = (  # of Python in messages, and those of the command line
     (r"client\.(wait|cancel)\('([^']*)'\)", r"`unitask \1 \2`"),
     (r"(,)? or (pass )?api_key=", ""),
+    (r"\bbase_url\b", "--base-url"),
+    (r", or another Journal of this one,", ""),
+    (r"Close the journal, which writes the file again, and start", "The command writes it again; start"),
     (r"overwrite=True, --overwrite", "--overwrite"),
     (rf"\. {re.escape(errors.SubmissionUncertain.usual_next_step)}.*", ""),
     (r"nothing was sent: the cost of .* is not known: .*", "its price is not known, so --max-usd cannot count it"),
