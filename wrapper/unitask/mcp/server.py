@@ -95,17 +95,6 @@ def make_server(
     return server
 
 
-def main(*, max_usd: float | None = None, files: str | None = None, base_url: str | None = None) -> int:
-    """Serve over stdin and stdout until stdin ends; the arguments are those of `make_server`."""
-    if max_usd is None and (given := os.environ.get("UNITASK_MCP_MAX_USD")):
-        try:
-            max_usd = float(given)
-        except ValueError:
-            raise InvalidInput(f"UNITASK_MCP_MAX_USD is {given!r:.80}: give an amount in USD") from None
-    make_server(max_usd=max_usd, files=files, base_url=base_url).run()
-    return 0
-
-
 def _folder(files: str | os.PathLike[str] | None) -> Path | None:
     folder = Path(files or ".").expanduser().resolve()
     if not folder.is_dir():

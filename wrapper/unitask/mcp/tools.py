@@ -37,7 +37,7 @@ MOST_ROWS = 20  # task types in an answer of search_tasks
 NEXT = {  # after find
     "found": "Call wait with the task_id",
     "absent": "It was not accepted, and nothing was paid: run may be called again",
-    "unclear": "A candidate may be it. Do not call run again without the user's consent: the task may be paid",
+    "unclear": "Call find again in a minute. A candidate may be it: without the user's consent, do not call run again",
 }
 
 TaskName = Annotated[str, Field(description="The name of a task type, such as FaceSwap")]
