@@ -99,6 +99,11 @@ COMMANDS: dict[str, Entry] = {
     ),
     "sandbox": Entry(".provider:sandbox", "Run the local provider.", ("unitask sandbox --speed real",)),
     "demo": Entry(".provider:demo", "Swap two faces with the local provider.", ("unitask demo --out out/demo",)),
+    "mcp": Entry(
+        "..mcp.command:serve",
+        "Serve tools for assistants over stdin and stdout, by the Model Context Protocol.",
+        ("unitask mcp --files pictures/ --max-usd 2",),
+    ),
     "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
     "bulk": Entry("", "Run the tasks of a JSONL or CSV file, with a journal."),
 }
