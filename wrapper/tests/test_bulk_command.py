@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import unitask.bulk
 from unitask import tasks
@@ -130,9 +131,11 @@ def test_job_goes_on_from_its_journal_alone(
 WRONG: list[tuple[list[str], int, str]] = [
     (["in.txt", "--to", "out"], 2, "neither FILE.jsonl nor FILE.csv"),
     (["none.jsonl", "--to", "out"], 2, "none.jsonl cannot be read: No such file"),
-    (["in.jsonl", "--to", "out", "--task", "FaceSwop"], 2, "did you mean FaceSwap?"),
+    (["in.jsonl", "--to", "out", "--task", "FaceSwop"], 2, "did you mean face-swap?"),
     (["in.jsonl", "--to", ""], 2, "--to is empty"),
-    (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "concurrency is 0"),
+    (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "--concurrency is 0: give a number of 1 or more"),
+    (["in.jsonl", "--to", "out", "--per-second", "0"], 2, "--per-second is 0: give a number above 0"),
+    (["status", "in.jsonl"], 2, "in.jsonl has the tasks: give its journal, in.db"),
     (["other.jsonl", "--to", "out", "--journal", "in.db"], 2, "give another one with --journal FILE.db"),
     (["changed/in.jsonl", "--to", "out", "--journal", "in.db"], 2, "correct the file, then `unitask bulk resume"),
     (["in.jsonl", "--to", "in.txt/out"], 1, "`unitask bulk resume in.db` goes on"),
@@ -179,21 +182,56 @@ def test_journal_of_another_process_or_account_is_refused(
     assert len(unitask_provider.tasks) == 2
 
 
-def test_unknown_submission_is_searched_again_by_the_next_run(
+def not_found(_: object) -> httpx.Response:
+    return httpx.Response(404)
+
+
+def test_unknown_line_is_settled(
     unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = file_of(tmp_path, *swaps(2))
-    assert bulk(path, "--to", tmp_path / "out") == 0
-    capsys.readouterr()
-    with Journal(tmp_path / "in.db") as journal:
-        totals = journal.totals()._replace(counts={RowState.DONE: 0, RowState.UNKNOWN: 2})
-        monkeypatch.setattr(Journal, "totals", lambda _: totals)
-        monkeypatch.setattr("unitask.bulk.command._Report.result", lambda *_: None)
-    assert bulk("resume", tmp_path / "in.db") == 1
+    unitask_provider.loses_the_answer(times=2)
+    unitask_provider.completes()
+    monkeypatch.setattr(unitask_provider, "_history", not_found)
+    monkeypatch.chdir(file_of(tmp_path, *swaps(3)).parent)
+    assert bulk("in.jsonl", "--to", "out", "--concurrency", "1") == 1
     report = capsys.readouterr().err
-    assert report.endswith("in.db` searches the unknown ones again; they may have been paid\n")
-    assert "failed tasks are not sent again" not in report
+    assert "1 done, 2 unknown, 0 not sent, of 3; spent $0.01, held $0.02" in report
+    assert "`unitask bulk settle in.db LINE --task-id ID` or `--not-sent`" in report.replace(f"{tmp_path}/", "")
+    assert "error.find" not in report
+
+    lost, _, known = (task.id for task in unitask_provider.tasks)
+    assert bulk("settle", "in.db", 1, "--task-id", known) == 2
+    assert bulk("settle", "in.db", 3, "--not-sent") == 2
+    assert bulk("settle", "in.db", 1, "--task-id", "gone") == 1
+    report = capsys.readouterr().err
+    assert f"task '{known}' is that of line 3\nunitask: line 3 is done: only a line that is unknown" in report
+    assert [row.state for row in JournalReader("in.db").rows()] == ["unknown", "unknown", "done"]
+    assert bulk("settle", "in.db", 1, "--task-id", lost) == 0
+    assert bulk("settle", "in.db", 2, "--not-sent") == 0
+    assert "line 2 counts as not sent, and $0.01 is no longer held: `unitask bulk resume" in capsys.readouterr().out
+    assert bulk("resume", "in.db") == 0
+    assert [row.task_id for row in JournalReader("in.db").rows()][::2] == [lost, known]
+    assert len(unitask_provider.tasks) == 4
+
+
+def test_limit_of_money_is_kept_replaced_and_removed(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpriced = {"task": "MidjourneyImagine", "prompt": "a cat"}
+    monkeypatch.chdir(file_of(tmp_path, unpriced, *swaps(5)).parent)
+    assert bulk("in.jsonl", "--to", "out", "--max-usd", "0.02") == 1
+    report = capsys.readouterr().err
+    assert "line 1: not sent: its price is not known, so --max-usd cannot count it" in report
+    assert "no more tasks are sent: the next task may cost $0.01" in report
+    assert bulk("in.jsonl", "--to", "out") == bulk("resume", "in.db") == 1
     assert len(unitask_provider.tasks) == 2
+    assert bulk("resume", "in.db", "--max-usd", "1") == 1
+    assert "`unitask bulk resume in.db --max-usd none` goes on" in capsys.readouterr().err
+    assert bulk("resume", "in.db", "--max-usd", "none") == bulk("in.jsonl", "--to", "out") == 0
+    assert len(unitask_provider.tasks) == 6
+    job = JournalReader("in.db").job
+    assert job is not None
+    assert job.limit is None
 
 
 def test_no_more_is_paid_when_files_cannot_be_saved(

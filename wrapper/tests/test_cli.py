@@ -113,7 +113,7 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
 
 
 WRONG_INPUT: list[tuple[list[str], str]] = [
-    (["run", "FaceSwop"], "'FaceSwop': did you mean FaceSwap?"),
+    (["run", "FaceSwop"], "'FaceSwop': did you mean face-swap?"),
     (["run", "Nothing"], "'Nothing': `unitask tasks`"),
     (["run", "FaceSwap"], "target_image"),
     ([*RUN, "target=x"], "'target=x': FaceSwap has no such field"),
@@ -133,8 +133,8 @@ WRONG_INPUT: list[tuple[list[str], str]] = [
     (["sandbox", "--port", "0", "--data", "/dev/null"], "the sandbox cannot start"),
 ]
 WRONG_USE: list[tuple[list[str], str]] = [
-    ([], "COMMAND"),
-    (["wait"], "task_id"),
+    ([], "Missing command"),
+    (["wait"], "'ID'"),
     ([*RUN, "--timeout", "soon"], "'soon'"),
     (["sandbox", "--speed", "fast"], "'fast' is not instant, real or a number"),
     (["sandbox", "--key", "mine=much"], "'much' is not a number of dollars"),
@@ -142,12 +142,12 @@ WRONG_USE: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "reason"), WRONG_INPUT + WRONG_USE, ids=str)
-def test_wrong_input_is_exit_code_1_and_wrong_use_2_and_nothing_is_sent(
+def test_wrong_input_and_wrong_use_end_with_exit_code_2_and_nothing_is_sent(
     arguments: list[str], reason: str, scripted: Scripted, capsys: Captured
 ) -> None:
     replies = scripted()
 
-    assert exit_code(*arguments) == (2 if (arguments, reason) in WRONG_USE else 1)
+    assert exit_code(*arguments) == 2
     out, err = capsys.readouterr()
     assert (out, replies.requests) == ("", [])
     assert reason in err
@@ -159,7 +159,7 @@ def test_timeout_ends_a_command(scripted: Scripted) -> None:
         for timeout in (5.0, 0.0):
             replies = scripted(*[seen("processing")] * 99)
 
-            assert exit_code(*words, "--timeout", str(timeout)) == 1
+            assert exit_code(*words, "--timeout", str(timeout)) == 7
             assert replies.clock.passed == pytest.approx(timeout)
 
 
@@ -171,14 +171,14 @@ TO_FILE = ["--to", "{}/o.png"]
 @pytest.mark.parametrize(
     ("script", "options", "code"),
     [
-        ([PAID, *[httpx.Response(502)] * 99], TO_FILE, 1),
-        ([seen("processing")] * 99, ["--timeout", "5"], 1),
-        ([PAID, DONE, *GONE], TO_FILE, 1),
-        ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 1),
-        ([PAID, MANY], TO_FILE, 1),  # a folder takes several files
+        ([PAID, *[httpx.Response(502)] * 99], TO_FILE, 8),
+        ([seen("processing")] * 99, ["--timeout", "5"], 7),
+        ([PAID, DONE, *GONE], TO_FILE, 10),
+        ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 10),
+        ([PAID, MANY], TO_FILE, 2),  # a folder takes several files
         ([PAID, DONE, STOP], TO_FILE, 130),
         ([PAID, STOP], [], 130),
-        ([PAID, NotImplementedError], ["--base-url", BASE_URL], 1),
+        ([PAID, NotImplementedError], ["--base-url", BASE_URL], 8),
         ([seen("pending", task_id="--to"), STOP], TO_FILE, 130),
     ],
 )
@@ -205,7 +205,7 @@ def test_legacy_task_is_continued_by_the_command_that_is_reported(
 ) -> None:
     unitask_provider.completes(tasks.LegacyFaceSwap, statuses=["pending", httpx.ReadTimeout(""), "completed"])
 
-    assert exit_code("run", "LegacyFaceSwap", *RUN[2:], "--to", str(tmp_path / "o.png"), "--timeout", "0") == 1
+    assert exit_code("run", "LegacyFaceSwap", *RUN[2:], "--to", str(tmp_path / "o.png"), "--timeout", "0") == 7
     (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
     assert exit_code(*shlex.split(command)) == 0
     assert (tmp_path / "o.png").exists()
@@ -214,12 +214,12 @@ def test_legacy_task_is_continued_by_the_command_that_is_reported(
 @pytest.mark.parametrize(
     ("script", "code", "facts"),
     [
-        ([STOP], 130, ["may have been accepted", "search the task history"]),
-        ([answer(502, b"<html>")], 1, ["face-swap may have been accepted", "history", "2023-11-14 22:13:20"]),
-        ([answer(520, {"code": 520, "data": task_data()})], 1, ["may have been accepted", TASK_ID]),
-        ([PAID, seen("failed", error={"message": "no face found"})], 1, [TASK_ID, "no face found"]),
-        ([PAID, seen("completed", output={})], 1, [TASK_ID, "no output file"]),
-        ([PAID, seen("completed", output=[1])], 1, [TASK_ID, "output is [1], not an object"]),
+        ([STOP], 130, ["may have been accepted", "`unitask find`"]),
+        ([answer(502, b"<html>")], 9, ["face-swap may have been accepted", "`unitask find`", "2023-11-14 22:13:20"]),
+        ([answer(520, {"code": 520, "data": task_data()})], 9, ["may have been accepted", TASK_ID]),
+        ([PAID, seen("failed", error={"message": "no face found"})], 3, [TASK_ID, "no face found"]),
+        ([PAID, seen("completed", output={})], 2, [TASK_ID, "no output file"]),
+        ([PAID, seen("completed", output=[1])], 8, [TASK_ID, "output is [1], not an object"]),
     ],
 )
 def test_what_is_known_of_a_submission_is_reported(
@@ -241,7 +241,7 @@ def test_interruption_before_the_first_report_names_the_task(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_progress", lambda _: interrupted)
+    monkeypatch.setattr("unitask.cli.run.progress", lambda _: interrupted)
     scripted(PAID)
 
     assert exit_code(*RUN, "--to", "o.png") == 130
@@ -258,16 +258,16 @@ def test_stopped_demo_names_no_command_since_its_provider_is_gone(
 
     monkeypatch.setattr("unitask.demo.demo", stopped)
 
-    assert exit_code("demo") == (130 if isinstance(end, KeyboardInterrupt) else 1)
+    assert exit_code("demo") == (130 if isinstance(end, KeyboardInterrupt) else 8)
     assert "unitask wait" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("script", "code"),
     [
-        ([seen(NASTY), seen("failed", error={"message": f"{NASTY}\ud800"})], 1),
+        ([seen(NASTY), seen("failed", error={"message": f"{NASTY}\ud800"})], 3),
         ([seen(output={"image_url": OUTPUT_URL, NASTY: f"{NASTY}\ud800"}, status="completed")], 0),
-        ([seen("pending", task_id=NASTY), NotImplementedError(NASTY)], 1),
+        ([seen("pending", task_id=NASTY), NotImplementedError(NASTY)], 8),
     ],
 )
 def test_text_of_the_provider_is_escaped(script: list[Any], code: int, scripted: Scripted, capsys: Captured) -> None:
@@ -312,7 +312,7 @@ def test_unwritable_stdout_ends_a_command_without_a_traceback(unread: IO[str], m
     assert ended(unread, "sandbox", "--port", "0") == (cli.CLOSED_PIPE, b"")
     if Path("/dev/full").exists():
         with Path("/dev/full").open("wb") as full:
-            assert ended(full, "tasks") == (1, b"unitask: stdout cannot be written: No space left on device\n")
+            assert ended(full, "tasks") == (10, b"unitask: stdout cannot be written: No space left on device\n")
 
 
 def test_closed_stderr_stops_nothing(unread: IO[str], unitask_provider: UnitaskProvider, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import difflib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, TextIO
 
 from unitask_api import contract
@@ -16,15 +18,33 @@ from unitask_api.json_types import is_list, printable
 from . import errors, tasks
 
 
+def kebab(name: str) -> str:
+    """Return the name of a class or a field as it is written on the command line: face-swap, flux-dev-txt2img."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?<![tgo]2)(?=[A-Z][a-z])", "-", name).replace("_", "-").lower()
+
+
+def find_task_type(name: str) -> contract.TaskType | None:
+    """Return the entry of a task type in the catalogue: FaceSwap, face-swap and faceswap are the same."""
+    return _task_types().get(_plain(name))
+
+
 def task_type(name: str) -> contract.TaskType:
     """Return the entry of a task type in the catalogue; raise InvalidInput if there is none of this name."""
-    entry = contract.task_types().get(name)
+    entry = find_task_type(name)
     if entry is None:
-        by_lower = {known.lower(): known for known in contract.task_types()}
-        near = difflib.get_close_matches(name.lower(), by_lower, n=1)
-        hint = f"did you mean {by_lower[near[0]]}? " if near else ""
+        near = difflib.get_close_matches(_plain(name), _task_types(), n=1)
+        hint = f"did you mean {kebab(_task_types()[near[0]].name)}? " if near else ""
         raise errors.InvalidInput(f"there is no task type {name!r:.80}: {hint}`unitask tasks` lists them")
     return entry
+
+
+@cache
+def _task_types() -> dict[str, contract.TaskType]:
+    return {_plain(name): entry for name, entry in contract.task_types().items()}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def task_of(name: str, words: Sequence[str]) -> Any:
@@ -33,7 +53,7 @@ def task_of(name: str, words: Sequence[str]) -> Any:
     A text is taken as it is; for a list, FIELD=ITEM is repeated; everything else is JSON, such as 6 or true.
     """
     entry = task_type(name)
-    kind = getattr(tasks, name)
+    kind = getattr(tasks, entry.name)
     known = {field.name: field for field in dataclasses.fields(kind) if field.name != "extra"}
     values: dict[str, Any] = {}
     problems: list[str] = []

@@ -1,0 +1,159 @@
+"""The commands: their names, what their help says, and where each is. A command is imported when it is called."""
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
+
+from .. import errors
+from .._terminal import give_up, put, say
+from .._version import __version__
+from ._output import is_terminal
+from ._report import ExitCode, exit_code, reports
+
+# The extra [cli] allows the imports of typer.main here; rich draws help on a terminal, and plain text goes into a pipe.
+
+
+class Entry(NamedTuple):
+    """A command."""
+
+    where: str  # module:function, the module relative to this package
+    about: str
+    examples: tuple[str, ...] = ()
+
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry(
+        ".run:run",
+        "Run a task, and fetch its result. `unitask run TASK --help` describes a task.",
+        (
+            "unitask run face-swap target-image=group.jpg swap-image=me.png --to swapped.png",
+            "unitask run flux-dev-txt2img prompt=@prompt.txt width:=768 --to out/ --max-usd 0.05",
+            "unitask run image-upscale image=- --to - <small.png >large.png",
+        ),
+    ),
+    "submit": Entry(
+        ".run:submit",
+        "Submit a task without waiting for it, and print its id.",
+        ("unitask submit suno-music prompt='a sea shanty'",),
+    ),
+    "wait": Entry(
+        ".run:wait",
+        "Wait for a task, and fetch its result.",
+        ("unitask wait 90efd2db-bcfc-413f-a0be-c893850c9d68 --to out/",),
+    ),
+    "get": Entry(
+        ".run:get",
+        "Show a task as it is now.",
+        ("unitask get 90efd2db-bcfc-413f-a0be-c893850c9d68 --json",),
+    ),
+    "download": Entry(
+        ".run:download",
+        "Fetch the files of a task that is done.",
+        ("unitask download 90efd2db-bcfc-413f-a0be-c893850c9d68 --to out/",),
+    ),
+    "cancel": Entry(
+        ".run:cancel",
+        "Cancel a task that has not begun.",
+        ("unitask cancel 90efd2db-bcfc-413f-a0be-c893850c9d68",),
+    ),
+    "upload": Entry(".run:upload", "Upload a file for 24 hours, and print its URL.", ("unitask upload face.png",)),
+    "tasks": Entry(".catalogue:tasks", "List the task types.", ("unitask tasks --json",)),
+    "sandbox": Entry(".provider:sandbox", "Run the local provider.", ("unitask sandbox --speed real",)),
+    "demo": Entry(".provider:demo", "Swap two faces with the local provider.", ("unitask demo --out out/demo",)),
+    "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
+    "bulk": Entry("", "Run the tasks of a JSONL or CSV file, with a journal."),
+}
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; return its exit code."""
+    try:
+        code: object = _application().main(arguments, prog_name="unitask", standalone_mode=False)
+    except SystemExit:  # typer's answer to a closed stdout
+        return ExitCode.CLOSED
+    except TyperException as error:  # wrong use
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "unitask"
+        say(f"unitask: {error.format_message().rstrip('.')}", f"unitask: `{path} --help` shows how it is used")
+        return ExitCode.USAGE
+    return code if isinstance(code, int) else 0
+
+
+class Command(TyperCommand):
+    """A command whose errors are reported in the words of the command line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Carry out the command; return its exit code."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            give_up(sys.stdout)
+            return ExitCode.CLOSED
+        except (errors.UnitaskError, KeyboardInterrupt) as error:
+            say(*reports(error, ctx.obj))
+            return exit_code(error)
+        except (OSError, TyperException, typer.Exit):
+            raise
+        except Exception as error:
+            if ctx.obj is None:
+                raise
+            say(*reports(error, ctx.obj))
+            return ExitCode.UNEXPECTED
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, and examples, whose lines are not wrapped."""
+        super().format_help(ctx, formatter)
+        if examples := COMMANDS[self.name or ""].examples:
+            formatter.write("\nExamples:\n" + "".join(f"  {example}\n" for example in examples))
+
+
+class _Commands(TyperGroup):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        formatter.write("\nExit codes:\n" + "".join(f"  {code.value:<4} {code.about}\n" for code in ExitCode))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and _loaded(str(name)), rest
+
+
+def _application() -> Any:
+    application = _typer(cls=_Commands)
+    application.callback()(_unitask)
+    group: Any = typer.main.get_command(application)
+    for name, entry in COMMANDS.items():
+        group.add_command(TyperCommand(name, help=entry.about))
+    return group
+
+
+def _loaded(name: str) -> Any:
+    entry = COMMANDS[name]
+    module, _, function = entry.where.partition(":")
+    application = _typer(add_completion=False)
+    add = application.command(name, cls=Command, help=entry.about)
+    add(getattr(import_module(module, __package__), function))
+    return typer.main.get_command(application)
+
+
+def _typer(**given: Any) -> typer.Typer:
+    markup: Any = "rich" if is_terminal(sys.stdout) else None
+    settings = {"help_option_names": ["-h", "--help"]}
+    return typer.Typer(rich_markup_mode=markup, context_settings=settings, pretty_exceptions_enable=False, **given)
+
+
+def _version(given: bool) -> None:
+    if given:
+        put(f"unitask {__version__}")
+        raise typer.Exit
+
+
+def _unitask(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Client and local provider for the unified generation-task API (PiAPI, Qubico)."""
