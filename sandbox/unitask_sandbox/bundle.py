@@ -155,8 +155,9 @@ def _rule(keyword: str, kind: Mapping[str, Any]) -> str:
         return f"must be {' or '.join(_TYPES[each] for each in kind['types'] if each != 'null')}"
     if keyword == "enum":
         return f"must be one of {', '.join(map(str, kind['options']))}"
-    words = _RULES.get(keyword, "has a value that the API does not accept").format_map(kind)
-    return words.replace(" 1 entries", " 1 entry").replace(" 1 characters", " 1 character")
+    if keyword in ("minLength", "minItems") and kind["limit"] == 1:
+        return "must not be empty"
+    return _RULES.get(keyword, "has a value that the API does not accept").format_map(kind)
 
 
 _TYPES = {

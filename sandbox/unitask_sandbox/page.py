@@ -7,7 +7,7 @@ for tests. A refusal has the form of the API's own.
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -75,12 +75,11 @@ async def _about(request: Request) -> Response:
 
 async def _check(request: Request) -> Response:
     """What is wrong with the input of a form, and what the task would cost."""
-    order: Any = bundle.read_json(await request.body())
-    match order:
-        case {"task": str(name), "input": dict(given)} if name in contract.task_types():
-            task_type = contract.task_types()[name]
-        case _:
-            raise Refusal(400, 'send {"task": the name of a task type, "input": an object}')
+    task_type = contract.task_types().get(request.path_params["name"])
+    given: Any = bundle.read_json(await request.body())
+    if task_type is None or not isinstance(given, dict):
+        raise Refusal(400, "send the input of a task type, an object, to /_sandbox/check/NAME")
+    given = cast("dict[str, Any]", given)
     found = bundle.form_problems(task_type.input, given)
     # without a field that is missing there can be a price, but not with a wrong one
     priced = all(problem["words"] == "is required" for problem in found)
@@ -137,7 +136,7 @@ ROUTES = (
     Route("/_sandbox/page/{name}", _part),
     Route("/_sandbox/samples/{name}", _part),
     Route("/_sandbox/about", _about),
-    Route("/_sandbox/check", _check, methods=["POST"]),
+    Route("/_sandbox/check/{name}", _check, methods=["POST"]),
     Route("/_sandbox/tasks", _tasks),
     Route("/_sandbox/tasks/{task_id}", _task),
     Route("/_sandbox/tasks/{task_id}/input", _input),

@@ -50,13 +50,14 @@ function asCurl(path, body) {
   ].join("\n");
 }
 
-// A value that is not text is written as FIELD:=JSON.
+// A list of texts is one FIELD=ITEM each; what is not text, or would be read as a file, is FIELD:=JSON.
 function asCommandLine(entry, input, config = {}) {
-  const plain = (value) => typeof value === "string" && !/^[@-]/.test(value);
+  const isText = (value) => value instanceof FileValue || (typeof value === "string" && !/^[@[-]/.test(value));
   const given = Object.entries(input).filter(([name]) => !(name in (entry.match ?? {})));
-  const fields = given.map(([name, value]) => {
-    if (value instanceof FileValue) return `${name}=${quoted(value.file.name)}`;
-    return plain(value) ? `${name}=${quoted(value)}` : `${name}:=${quoted(JSON.stringify(value, fileName))}`;
+  const fields = given.flatMap(([name, value]) => {
+    const items = [value].flat();
+    if (!items.every(isText)) return `${name}:=${quoted(JSON.stringify(value, fileName))}`;
+    return items.map((item) => `${name}=${quoted(item.file?.name ?? item)}`);
   });
   const { endpoint, secret } = config.webhook_config ?? {};
   const options = [
@@ -65,7 +66,7 @@ function asCommandLine(entry, input, config = {}) {
     config.service_mode !== undefined && `--service-mode ${quoted(config.service_mode)}`,
     "--to out/",
   ].filter(Boolean);
-  const name = entry.name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "-").toLowerCase();
+  const name = entry.name.replace(/(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?<![tgo]2)(?=[A-Z][a-z])/g, "-").toLowerCase();
   return [
     `export UNITASK_BASE_URL=${quoted(address())} UNITASK_API_KEY=${quoted(KEY())}`,
     [`unitask run ${name}`, ...fields, ...options].join(" \\\n  "),

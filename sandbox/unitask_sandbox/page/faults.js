@@ -12,11 +12,23 @@ const TITLES = {
   upload_file: "Uploading a file",
 };
 const OFTEN = [
-  ["as described", undefined],
-  ["once", 1],
-  ["5 times", 5],
-  ["until cleared", null],
+  ["happens as described", undefined],
+  ["happens once", 1],
+  ["happens 5 times", 5],
+  ["happens until cleared", null],
 ];
+const KINDS = {
+  refuse: "refused with HTTP",
+  replace: "answered with HTTP",
+  edit: "changed",
+  slow: "slow",
+  cut: "cut in the middle of the response",
+  short: "cut at the end of the response",
+  lose: "carried out without a response",
+  drop: "not carried out, without a response",
+  repeat: "sent twice",
+  fail: "failed",
+};
 
 export function showFaults(main, onOverview) {
   const search = h("input", {
@@ -133,7 +145,7 @@ export function showFaults(main, onOverview) {
   return { open() {}, close: stop };
 }
 
-function inShort({ operation, kind, status, times = 1 }) {
+function inShort({ operation, kind, status = 200, times = 1 }) {
   const often = times === null ? "until cleared" : times === 1 ? "once" : `${times} times`;
-  return [h("code", {}, operation), ` ${kind}${status ? ` HTTP ${status}` : ""}, ${often}`];
+  return [h("code", {}, operation), ` is ${KINDS[kind]}${KINDS[kind].endsWith("HTTP") ? ` ${status}` : ""}, ${often}`];
 }

@@ -198,8 +198,8 @@ function makeForm(entry, again) {
     const { input, options, words } = read();
     const counted = Object.values(entry.price?.count ?? {}); // the names of files that decide the price
     const light = ([name, value]) => [name, counted.includes(name) ? value : withoutFiles(value)];
-    const content = { task: entry.name, input: await written(Object.fromEntries(Object.entries(input).map(light))) };
-    const { problems, usd: price } = await fetchState("check", "POST", content);
+    const content = await written(Object.fromEntries(Object.entries(input).map(light)));
+    const { problems, usd: price } = await fetchState(`check/${entry.name}`, "POST", content);
     for (const problem of problems) {
       const one = fields.find((candidate) => candidate.name === problem.path[0]);
       if (one && !words.has(one)) words.set(one, sentence(one, problem));
