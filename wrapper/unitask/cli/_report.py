@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from .._terminal import dollars
+from .._terminal import dollars, reason
 
 
 class ExitCode(IntEnum):
@@ -75,6 +75,9 @@ class Place:
     base_url: str | None = None
     task: Any = None
     handle: str | None = None  # by which the user names the task: its id or token
+    as_json: bool = False
+    quiet: bool = False
+    preview: bool | None = None
     goes_on: bool = True  # whether its task can be waited for when the command has ended
 
     def command(self, task_id: str, error: BaseException | None = None) -> str:
@@ -122,16 +125,10 @@ def _words(error: BaseException) -> str:
     match error:
         case KeyboardInterrupt():
             return "interrupted"
-        case errors.InvalidInput():
-            return "; ".join(error.problems)
-        case errors.DownloadFailed():
-            return error.reason
-        case errors.SubmissionUncertain():
-            return str(error).partition(f". {error.usual_next_step}")[0]
         case errors.WaitTimeout():
-            return str(error).partition(". It goes on")[0]
+            return reason(error).partition(". It goes on")[0]
         case errors.UnitaskError():
-            return str(error)
+            return reason(error)
         case _:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(frame.filename).name}, line {frame.lineno}"
