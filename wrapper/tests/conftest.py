@@ -13,6 +13,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove a developer's keys and base URLs from the environment."""
     for name in [name for name in os.environ if name.startswith(("UNITASK_", "PIAPI_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"{__file__}.nowhere")
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """`unitask bulk`: each line has its result, nothing is sent twice, and an end has the command that goes on."""
 
+import contextlib
 import csv
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -254,27 +256,72 @@ def test_progress_is_one_live_line_on_a_terminal(
     assert "\r\x1b[K1 done, 1 running, 0 failed, $0.01 spent, 1 left\r\x1b[K" in capsys.readouterr().err
 
 
-def test_second_interrupt_ends_at_once_and_the_submission_stays_in_the_journal(tmp_path: Path) -> None:
-    path, environment = file_of(tmp_path, *swaps(1)), {**os.environ, "UNITASK_API_KEY": "key"}
-    command = [sys.executable, "-m", "unitask", "bulk", path, "--to", tmp_path / "out"]
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        environment["UNITASK_BASE_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            connection, _ = silent.accept()
-            while not (request := connection.recv(4096)).startswith(b"POST"):  # a GET brings the provider's time
-                if request:
-                    connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                connection.close()
-                connection, _ = silent.accept()
-            process.send_signal(signal.SIGINT)
-            while "again ends at once" not in process.stderr.readline():
-                assert process.poll() is None
-            process.send_signal(signal.SIGINT)
-            with connection:
-                assert process.wait(60) == 130
-            assert "resume" in process.stderr.read()
+def submission(silent: socket.socket) -> socket.socket:
+    """Return the connection of the first submission to a server that answers nothing else."""
+    connection, _ = silent.accept()
+    while not (request := connection.recv(4096)).startswith(b"POST"):  # a GET brings the provider's time
+        if request:
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        connection.close()
+        connection, _ = silent.accept()
+    return connection
+
+
+def interrupt(process: "subprocess.Popen[str]", number: int) -> None:
+    """Send a signal, and wait until the process has received it."""
+    assert process.stderr is not None
+    process.send_signal(number)
+    while "again ends at once" not in process.stderr.readline():
+        assert process.poll() is None
+
+
+@contextlib.contextmanager
+def started(silent: socket.socket, *words: object) -> "Generator[subprocess.Popen[str]]":
+    """Run `unitask bulk` against a server, as a process that ends with the test."""
+    command = [sys.executable, "-m", "unitask", "bulk", *map(str, words)]
+    environment = {**os.environ, "UNITASK_API_KEY": "key"}
+    environment["UNITASK_BASE_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_second_interrupt_ends_at_once_and_the_submission_stays_in_the_journal(
+    number: int, code: int, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path, *swaps(1))
+    with socket.create_server(("127.0.0.1", 0)) as silent, started(silent, path, "--to", tmp_path / "out") as process:
+        with submission(silent):
+            interrupt(process, number)
+            process.send_signal(number)
+            assert process.wait(60) == code
+        assert process.stderr is not None
+        assert "resume" in process.stderr.read()
     assert [row.state for row in JournalReader(tmp_path / "in.db").rows()] == [RowState.SENDING]
+
+
+def test_worker_that_is_terminated_waits_for_the_answer_and_gives_its_shard_back(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in MODULES:
+        pytest.importorskip(module, reason=REASON)
+    task = {"task_id": "t1", "model": "Qubico/image-toolkit", "task_type": "face-swap", "status": "pending"}
+    answer = json.dumps({"code": 200, "data": task, "message": "success"}).encode()
+    with running_server() as server, socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("UNITASK_API_KEY", "key")
+        monkeypatch.setenv("UNITASK_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert bulk("submit", file_of(tmp_path, *swaps(1)), "--on", server.url) == 0
+        job = capsys.readouterr().out.strip()
+        worker = started(silent, "worker", "--on", server.url, "--to", tmp_path / "out")
+        with worker as process, submission(silent) as connection:
+            interrupt(process, signal.SIGTERM)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(answer), answer))
+            assert process.wait(60) == 143
+        assert bulk("status", job, "--on", server.url) == 0
+    assert "1 sent, 0 not sent, of 1; spent $0, held $0.01\n0 of 1 shards done, 0 workers" in capsys.readouterr().out
 
 
 def test_interrupted_job_has_each_file_and_each_charge_once(tmp_path: Path) -> None:

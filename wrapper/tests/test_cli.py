@@ -60,21 +60,6 @@ def exit_code(*arguments: str) -> object:
         return end.code
 
 
-def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
-    assert exit_code("tasks", "--json") == 0
-    face_swap = next(entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "FaceSwap")
-    assert (face_swap["model"], face_swap["price_usd"]) == ("Qubico/image-toolkit", 0.01)
-
-    assert exit_code("tasks") == 0
-    lines = capsys.readouterr().out.splitlines()
-    for name, price in {
-        "FaceSwap ": "$0.01 per generation",
-        "KlingVideo ": "from $",
-        "KlingExtend ": "unknown",
-    }.items():
-        assert any(line.startswith(name) and price in line for line in lines)
-
-
 @pytest.mark.parametrize("command", ["run", "wait"])
 def test_output_is_fetched_and_its_path_printed(
     command: str, scripted: Scripted, capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -405,6 +405,11 @@ def _worker(options: argparse.Namespace) -> int:
                         raise
                     say("unitask: interrupted: other workers go on with the shards of this one")
                     return 128 + interrupted[0]
+                except errors.BudgetExceeded as error:
+                    say(f"unitask: no more tasks are sent: {reason(error).removeprefix('nothing was sent: ')}")
+                    say(f"unitask: to go on, raise the limit (1 USD is {CREDITS_PER_USD}) and start the worker again:")
+                    say("UPDATE unitask.job SET money_limit = CREDITS WHERE id = JOB")
+                    return 1
         return 0
 
     with _advice_reported():

@@ -39,11 +39,23 @@ class ExitCode(IntEnum):
     CLOSED = 141, "stdout was closed"
 
 
+class NoKey(errors.InvalidInput):
+    """There is no key for a base URL."""
+
+    def __init__(self, url: str, given: str | None = None) -> None:
+        login = shlex.join(["unitask", "login", *(["--base-url", given] if given else [])])
+        super().__init__(
+            f"there is no API key for {url}: `{login}` stores one, or set UNITASK_API_KEY. Without an account, "
+            "`unitask sandbox` starts the local provider, and prints the settings for it"
+        )
+
+
 # The first class that fits decides: an error can have two.
 CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (errors.InsufficientCredit, ExitCode.MONEY),
     (errors.BudgetExceeded, ExitCode.MONEY),
     (errors.TaskFailed, ExitCode.FAILED),
+    (NoKey, ExitCode.KEY),
     (errors.InvalidInput, ExitCode.USAGE),
     (errors.SubmissionUncertain, ExitCode.UNCERTAIN),
     (errors.JournalError, ExitCode.FILE),
@@ -108,6 +120,8 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
         if not isinstance(error, errors.SubmissionUncertain):
             yield notes[0].partition(". Call ")[0]
         yield "unitask: `unitask find` looks for it; do not run it again before that, since it may be paid"
+    if isinstance(error, errors.Unreachable):
+        yield from notes
     if task_id and place.goes_on and not isinstance(error, errors.NotFound):
         yield from _accepted(place, task_id, error)
 

@@ -61,7 +61,42 @@ COMMANDS: dict[str, Entry] = {
         ("unitask cancel 90efd2db-bcfc-413f-a0be-c893850c9d68",),
     ),
     "upload": Entry(".run:upload", "Upload a file for 24 hours, and print its URL.", ("unitask upload face.png",)),
-    "tasks": Entry(".catalogue:tasks", "List the task types.", ("unitask tasks --json",)),
+    "list": Entry(
+        ".account:history",
+        "List past tasks, the newest first. `history` is the same.",
+        ("unitask list --state failed --since 7d", "unitask list --task face-swap --limit 0 --json >tasks.json"),
+    ),
+    "history": Entry(".account:history", "The same as `list`.", ("unitask history --since 2026-11-28",)),
+    "account": Entry(".account:account", "Print balance, plan and limits of the account.", ("unitask account --json",)),
+    "estimate": Entry(
+        ".account:estimate",
+        "Estimate what a task costs, by the published prices. Nothing is sent.",
+        ("unitask estimate kling-video prompt='a boat' duration=10 version=2.6 mode=pro",),
+    ),
+    "tasks": Entry(
+        ".catalogue:tasks",
+        "List the task types, with price and description.",
+        ("unitask tasks video face", "unitask tasks --family kling", "unitask tasks --json"),
+    ),
+    "show": Entry(
+        ".catalogue:show", "Show fields, limits and price of a task type, and an example.", ("unitask show face-swap",)
+    ),
+    "login": Entry(
+        ".settings:login",
+        "Store an API key, in the keyring of the system if there is one. It is read without echo, or from stdin.",
+        ("unitask login", "unitask login --base-url http://127.0.0.1:8042 <key.txt"),
+    ),
+    "logout": Entry(".settings:logout", "Remove the stored API key.", ("unitask logout",)),
+    "config": Entry(
+        ".settings:config",
+        "Show the settings that are in force and where they come from, or store the base URL.",
+        ("unitask config", "unitask config --base-url http://127.0.0.1:8042", "unitask config --base-url ''"),
+    ),
+    "doctor": Entry(
+        ".settings:doctor",
+        "Check key, base URL, proxy, provider, clock, balance and extras. Nothing is paid.",
+        ("unitask doctor", "unitask doctor --json"),
+    ),
     "sandbox": Entry(".provider:sandbox", "Run the local provider.", ("unitask sandbox --speed real",)),
     "demo": Entry(".provider:demo", "Swap two faces with the local provider.", ("unitask demo --out out/demo",)),
     "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
