@@ -23,7 +23,7 @@ from unitask.testing import UnitaskProvider
 from unitask.testing.provider import use
 
 from .pictures import encoded
-from .script import OUTPUT_URL, TASK_ID, answer, seen, task_data
+from .script import OUTPUT_URL, TASK_ID, answer, history_page, seen, task_data
 from .shells import BASE_URL, KEY, provider
 
 DONE = seen("completed", output={"image_url": OUTPUT_URL})
@@ -41,7 +41,8 @@ Captured = pytest.CaptureFixture[str]
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """Give the client of the command line a scripted provider and its clock."""
 
-    def make(*script: Any) -> UnitaskProvider:
+    def make(*script: Any, run: bool = True) -> UnitaskProvider:
+        script = (history_page(), *script) if run else script  # `run` reads the provider's time first
         replies = provider(*(reply() if isinstance(reply, type) else reply for reply in script))
         clock = replies.clock
         use(monkeypatch, BASE_URL, KEY, Defaults(replies.transport, clock, clock.sleep, clock.sleep_async))

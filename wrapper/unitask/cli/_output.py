@@ -104,14 +104,8 @@ def summary(task: Task[Any], paths: Iterable[Path], seconds: float | None = None
 
 
 def _size(path: Path) -> str:
-    size = float(path.stat().st_size)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            break
-        size /= 1000
-    else:
-        unit = "GB"
-    return f"({size:.0f} {unit})" if unit == "bytes" else f"({size:.1f} {unit})"
+    size = path.stat().st_size
+    return f"({size / 1e6:.1f} MB)" if size >= 1e6 else f"({size / 1e3:.1f} kB)"
 
 
 def wrong_ending(path: Path) -> str | None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument, Context, Option
+from unitask_api.json_types import is_list, is_object
 
 from .. import errors
 from .._core import requests
 from .._core.uploads import Attachment
-from .._environment import checked_base_url
 from .._model.task import Task
 from .._terminal import put, say, task_type
 from ..budget import Budget
@@ -23,11 +23,11 @@ from ..client import Client
 from ..download import check_destination
 from ..inputs import AdvisoryWarning, Options, TaskInput, request_body
 from ..media import from_home
+from . import _config
 from ._client import connect
 from ._fields import in_words_of, task_from
 from ._output import is_terminal, preview, progress, put_json, summary, wrong_ending
 from ._report import Place
-from ._state import RecordingClient
 
 STDOUT = "-"
 
@@ -85,7 +85,7 @@ def run(
             _print_request(given, options, base_url)
             return
         budget = None if max_usd is None else Budget(max_usd)
-        with connect(base_url, kind=RecordingClient, budget=budget) as client:
+        with connect(base_url, budget=budget) as client:
             if no_wait:
                 place.task = client.submit(given, **options)
                 _print_submitted(place)
@@ -198,12 +198,15 @@ def _place(
 def _advice() -> Generator[None]:
     """Report each advice on stderr."""
 
-    def warn(message: Warning | str, *_: object, **__: object) -> None:
-        say(f"unitask: warning: {message}")
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, AdvisoryWarning):
+            say(f"unitask: warning: {message}")
+        else:
+            usual(message, category, *where, **more)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", AdvisoryWarning)
-        warnings.showwarning = warn
+        usual, warnings.showwarning = warnings.showwarning, show
         yield
 
 
@@ -211,16 +214,16 @@ def _print_request(given: TaskInput[Any], options: Options, base_url: str | None
     """Print the request of a submission as JSON, with files as their size."""
     usd = given.estimate_usd()
     send = requests.create(request_body(given, options, uploads=True))
-    url = f"{checked_base_url(base_url)}{send.path}"
+    url = f"{_config.base_url(base_url).value}{send.path}"
     put_json({"method": send.method, "url": url, "json": _without_files(send.json), "estimate_usd": usd})
 
 
 def _without_files(value: Any) -> Any:
     if isinstance(value, Attachment):
         return repr(value)
-    if isinstance(value, dict):
+    if is_object(value):
         return {key: _without_files(item) for key, item in value.items()}
-    return [_without_files(item) for item in value] if isinstance(value, list) else value
+    return [_without_files(item) for item in value] if is_list(value) else value
 
 
 def _print_submitted(place: Place) -> None:
