@@ -137,6 +137,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["in.jsonl", "--to", ""], 2, "--to is empty"),
     (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "--concurrency is 0: give a number of 1 or more"),
     (["in.jsonl", "--to", "out", "--per-second", "0"], 2, "--per-second is 0: give a number above 0"),
+    (["in.jsonl", "--to", "out", "--webhook-url", "me.test"], 2, "--webhook-url is 'me.test': give a URL"),
+    (["in.jsonl", "--to", "out", "--base-url", "me.test"], 2, "unitask: --base-url is 'me.test'"),
     (["status", "in.jsonl"], 2, "in.jsonl has the tasks: give its journal, in.db"),
     (["other.jsonl", "--to", "out", "--journal", "in.db"], 2, "give another one with --journal FILE.db"),
     (["changed/in.jsonl", "--to", "out", "--journal", "in.db"], 2, "correct the file, then `unitask bulk resume"),
@@ -332,6 +334,39 @@ def test_interrupted_job_has_each_file_and_each_charge_once(tmp_path: Path) -> N
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
 
     assert bulk_swaps.prove(tmp_path, lines, fill, "--per-second", 3)
+
+
+def test_unknown_line_of_workers_is_settled(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in MODULES:
+        pytest.importorskip(module, reason=REASON)
+    unitask_provider.loses_the_answer(times=2)
+    unitask_provider.completes()
+    monkeypatch.setattr(unitask_provider, "_history", not_found)
+    with running_server() as server:
+        on, work = ("--on", server.url), ("worker", "--on", server.url, "--to", tmp_path / "out")
+        path = file_of(tmp_path, *swaps(3), {"task": "FaceSwap", **SWAP, "swap_image": "gone.png"})
+        assert bulk("submit", path, *on) == 0
+        assert bulk(*work) == bulk("export", 1, *on, "--json") == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()[1:]]
+        assert [row["state"] for row in rows] == ["unknown", "unknown", "done", "failed"]
+        assert "the task history cannot be read" in rows[0]["error"]
+        assert "gone.png" in rows[3]["error"]
+
+        known = rows[2]["task_id"]
+        assert bulk("settle", 1, 1, *on, "--task-id", known) == bulk("settle", 1, 3, *on, "--not-sent") == 2
+        report = capsys.readouterr().err
+        assert "is that of another input" in report
+        assert "input 2 of job 1 is done" in report
+        assert bulk("settle", 1, 1, *on, "--task-id", unitask_provider.tasks[0].id) == 0
+        assert bulk("settle", 1, 2, *on, "--not-sent") == 0
+        assert "$0.01 is no longer held: the next worker sends it" in capsys.readouterr().out
+        assert bulk("status", 1, *on) == bulk(*work) == bulk("status", 1, *on) == 0
+    before, after = (line for line in capsys.readouterr().out.splitlines() if line.startswith("job 1"))
+    assert before == "job 1: 1 sent, 1 done, 2 not sent, of 4; spent $0.01, held $0.01"
+    assert after == "job 1: 3 done, 1 failed, 0 not sent, of 4; spent $0.03"
+    assert len(unitask_provider.tasks) == 4
 
 
 def test_workers_run_the_file_of_a_job(unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured) -> None:

@@ -24,6 +24,8 @@ PYTHON_WORDS: Final = (  # of Python in messages, and those of the command line
     (r"overwrite=True, --overwrite", "--overwrite"),
     (r"; task\.raw holds all that was sent", ""),
     (r", or validate=False", ""),
+    (r", or another Journal of this one,", ""),
+    (r"Close the journal, which writes the file again, and start", "The command writes it again; start"),
     (r"\bbase_url\b", "--base-url"),
     (r"^webhook_url\b", "--webhook-url"),
     (rf"\. {re.escape(errors.SubmissionUncertain.usual_next_step)}.*", ""),
@@ -148,6 +150,11 @@ def reason(error: BaseException) -> str:
 def dollars(usd: float | None) -> str | None:
     """Return an amount of money as text, however small; None for one that is not known."""
     return None if usd is None else f"${usd:.7f}".rstrip("0").rstrip(".")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal."""
+    return stream is not None and stream.isatty()
 
 
 def take_every_character() -> None:

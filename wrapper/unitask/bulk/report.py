@@ -20,7 +20,10 @@ LIVE, LOGGED = 0.2, 10.0  # seconds between two lines of the progress: on a term
 SHOWN = 10  # failures that the summary lists
 UNSAVED = 10  # results in a row whose files could not be saved; after that no more tasks are paid for
 NOT_SENT = "not sent"
-ENDING = errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied, errors.BudgetExceeded
+ENDING = (
+    *(errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied, errors.BudgetExceeded),
+    errors.Unreachable,
+)
 
 
 class Line(NamedTuple):

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import BudgetExceeded, JournalError
-from .jobs import JobStatus, inputs_of, make_tables, place_of, queue_of, results, status, submit
+from .jobs import JobStatus, inputs_of, make_tables, place_of, queue_of, results, settle, status, submit
 from .postgres import (
     CONNECTION,
     LOST,
@@ -42,7 +42,7 @@ except ImportError:
 if TYPE_CHECKING:
     from ..async_client import AsyncClient
 
-__all__ = ["JobStatus", "results", "run_shard", "status", "submit", "work"]
+__all__ = ["JobStatus", "results", "run_shard", "settle", "status", "submit", "work"]
 
 T = TypeVar("T")
 _log = logging.getLogger("unitask")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -19,17 +19,12 @@ from unitask_api.json_types import printable
 
 from .._core.uploads import upload_ending
 from .._model.task import Output, Task
-from .._terminal import dollars, kebab, put, say
+from .._terminal import dollars, is_terminal, kebab, put, say
 from ._report import Place
 
 LARGEST_PREVIEW = 4 << 20  # bytes of a picture
 PREVIEW_COLUMNS = 40
 _KITTY_CHUNK = 4096  # bytes of base64; the protocol allows no more
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal."""
-    return stream is not None and stream.isatty()
 
 
 def put_json(value: object) -> None:

@@ -95,8 +95,11 @@ class Place:
     def command(self, task_id: str, error: BaseException | None = None) -> str:
         """Return the command that continues with a task."""
         to = self.to
-        if to and isinstance(error, errors.InvalidInput) and not to.endswith("/"):  # as for several files
-            to = f"{Path(to).parent}/"
+        if to and isinstance(error, errors.InvalidInput):
+            if "no output file" in str(error):
+                to = None
+            elif not to.endswith("/"):  # as for several files
+                to = f"{Path(to).parent}/"
         words = ["--to", to] if to else []
         is_begun = isinstance(error, errors.DownloadFailed) and error.fetched
         words += ["--overwrite"] if self.overwrite or is_begun else []
@@ -122,8 +125,16 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
         yield "unitask: `unitask find` looks for it; do not run it again before that, since it may be paid"
     if isinstance(error, errors.Unreachable):
         yield from notes
-    if task_id and place.goes_on and not isinstance(error, errors.NotFound):
+    if isinstance(error, errors.ApiError) and not isinstance(error, errors.ProviderBroken) and not _is_known(place):
+        if task_id:
+            yield f"unitask: the provider lists the refused task as {task_id}"
+    elif task_id and place.goes_on and not isinstance(error, errors.NotFound):
         yield from _accepted(place, task_id, error)
+
+
+def _is_known(place: Place) -> bool:
+    """Whether there is a task that goes on, since it was accepted or is waited for."""
+    return place.task is not None or place.handle is not None
 
 
 def _accepted(place: Place, task_id: str, error: BaseException) -> Iterator[str]:

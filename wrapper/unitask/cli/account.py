@@ -12,9 +12,9 @@ from unitask_api.json_types import printable
 from unitask_api.states import State
 
 from .._model.account import HistoryRow
-from .._terminal import dollars, kebab, put, say, task_of, task_type
+from .._terminal import dollars, is_terminal, kebab, put, say, task_of, task_type
 from ._client import connect
-from ._output import is_terminal, put_json
+from ._output import put_json
 from .catalogue import price_words
 
 RETRIES = 2  # of requests whose answer a person waits for

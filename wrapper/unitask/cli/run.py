@@ -17,7 +17,7 @@ from .. import errors
 from .._core import requests
 from .._core.uploads import Attachment
 from .._model.task import Task
-from .._terminal import put, say, task_type
+from .._terminal import is_terminal, put, say, task_type
 from ..budget import Budget
 from ..client import Client
 from ..download import check_destination
@@ -26,7 +26,7 @@ from ..media import from_home
 from . import _config
 from ._client import connect
 from ._fields import in_words_of, task_from
-from ._output import is_terminal, preview, progress, put_json, summary, wrong_ending
+from ._output import preview, progress, put_json, summary, wrong_ending
 from ._report import Place
 
 STDOUT = "-"
