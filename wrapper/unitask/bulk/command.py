@@ -28,7 +28,7 @@ from .. import errors
 from .._core.journal import Job, Row, RowState
 from .._core.ledger import read_outcome
 from .._core.pricing import CREDITS_PER_USD
-from .._terminal import dollars, put, say
+from .._terminal import dollars, put, reason, say
 from ..async_client import AsyncClient
 from ..client import Client
 from ..download import check_destination
@@ -37,7 +37,7 @@ from ..mapping import MapResult
 from ..media import from_home
 from .input_file import InputFile, WrongLine
 from .journal import Journal, JournalReader
-from .report import NOT_SENT, Line, Report, counts, money, reason
+from .report import NOT_SENT, Line, Report, counts, money
 
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
 
@@ -67,7 +67,10 @@ def _parser() -> tuple[argparse.ArgumentParser, set[str]]:
         added = commands.add_parser(name, help=about, description=about)
         added.set_defaults(command=command)
         if on:
-            added.add_argument("--on", required=name != "status", metavar="URL", help="the database, postgresql://...")
+            may_be_file = name in ("status", "export", "settle")
+            added.add_argument("--on", required=not may_be_file, metavar="URL", help="the database, postgresql://...")
+            if may_be_file:
+                added.add_argument("job", metavar="FILE.db|JOB", help="the journal, or with --on the number of the job")
         return added
 
     run = add("run", _run, "run the tasks of a file; this word may be left out, and the same command again goes on")
@@ -87,12 +90,9 @@ def _parser() -> tuple[argparse.ArgumentParser, set[str]]:
     for command in (run, resume):
         command.add_argument("--json", action="store_true", help="print an object a result, not the names of files")
         command.add_argument("--quiet", action="store_true", help="report only the end")
-    status = add("status", _status, "print how far a job is; it may go on meanwhile", on=True)
-    status.add_argument("job", metavar="FILE.db|JOB", help="the journal, or with --on the number of the job")
-    export = add("export", _export, "print what became of each line")
-    export.add_argument("journal", type=_path, metavar="FILE.db")
-    settle = add("settle", _settle, "decide about a line that is unknown: whether its task was accepted")
-    settle.add_argument("journal", type=_path, metavar="FILE.db")
+    add("status", _status, "print how far a job is; it may go on meanwhile", on=True)
+    export = add("export", _export, "print what became of each line", on=True)
+    settle = add("settle", _settle, "decide about a line that is unknown: whether its task was accepted", on=True)
     settle.add_argument("line", type=int, metavar="LINE")
     fate = settle.add_mutually_exclusive_group(required=True)
     fate.add_argument("--task-id", metavar="ID", help="it was accepted: this is its task, which the next run waits for")
@@ -126,6 +126,9 @@ def _check_limits(options: argparse.Namespace) -> None:
         if not value >= least[name]:
             above = "above 0" if least[name] < 1 and least[name] else f"of {least[name]} or more"
             raise errors.InvalidInput(f"--{name.replace('_', '-')} is {value:g}: give a number {above}")
+    webhook = options.webhook_url
+    if webhook is not None and not webhook.startswith(("http://", "https://")):
+        raise errors.InvalidInput(f"--webhook-url is {webhook!r:.80}: give a URL of http:// or https://")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -300,12 +303,17 @@ def _source(journal: JournalReader) -> InputFile | None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    journal = _reader(options.journal)
+    lines = _shared_lines(options) if options.on else _lines(_reader(_path(options.job)))
     if not options.json:
         put(_csv(Line._fields))
-    for line in _lines(journal):
+    for line in lines:
         put(line.json if options.json else _csv(line._replace(files=cast("Any", ";".join(line.files)))))
     return 0
+
+
+def _shared_lines(options: argparse.Namespace) -> Iterator[Line]:
+    for row in _workers().results(options.on, _number(options.job)):
+        yield _line_of_row(row, row.key + 1)
 
 
 def _lines(journal: JournalReader) -> Iterator[Line]:
@@ -335,13 +343,12 @@ def _problem(given: TaskInput[Any], folder: Path) -> str | None:
 
 
 def _line_of_row(row: Row, line: int) -> Line:
-    reason = None
-    if row.state is RowState.FAILED:
-        reason = str(read_outcome(row))
-    elif row.state is RowState.UNKNOWN:
-        reason = json.loads(row.outcome or "{}").get("reason")
+    said: dict[str, str] = json.loads(row.outcome or "{}")
+    why = said.get("reason") if row.state is RowState.UNKNOWN else None
+    if row.state is RowState.FAILED:  # a worker writes why an input was not sent
+        why = said["message"] if row.task_id is None else str(read_outcome(row))
     cost = row.spent / CREDITS_PER_USD if row.state in (RowState.DONE, RowState.FAILED) else None
-    return Line(line, row.task_id, row.state, cost, row.files, reason)
+    return Line(line, row.task_id, row.state, cost, row.files, why)
 
 
 def _csv(cells: Any) -> str:
@@ -351,28 +358,41 @@ def _csv(cells: Any) -> str:
 
 
 def _settle(options: argparse.Namespace) -> int:
-    _reader(options.journal)
-    with contextlib.closing(Journal(options.journal)) as journal:
-        source, line, task_id = _source(journal), options.line, options.task_id
+    line, task_id, path = options.line, options.task_id, _path(options.job)
+    kept = {} if options.on else _kept(_reader(path))
+    if task_id is not None:
+        with Client(base_url=kept.get("base_url")) as client:
+            client.get(task_id)  # raises an error if this account has no such task
+    if options.on:
+        freed, then = _workers().settle(options.on, _number(options.job), line - 1, task_id), "the next worker"
+    else:
+        freed, then = _settled(path, line, task_id), f"`{_resuming(path, options)}`"
+    if task_id is None:
+        put(
+            f"line {line} counts as not sent, and {dollars(freed / CREDITS_PER_USD)} is no longer held: {then} sends it"
+        )
+        say(f"unitask: if it was accepted after all, line {line} is paid twice")
+    else:
+        put(f"line {line} has task {task_id}: {then} waits for it, and fetches its files")
+    return 0
+
+
+def _settled(path: Path, line: int, task_id: str | None) -> int:
+    """Settle a line of a journal; return the credits that are no longer held."""
+    with contextlib.closing(Journal(path)) as journal:
+        source = _source(journal)
         first = source.line_of(0) if source is not None else 1
         row = next((row for row in journal.rows() if row.key == line - first), None)
         if row is None or row.state is not RowState.UNKNOWN:
             state = NOT_SENT if row is None else row.state.value
             raise errors.InvalidInput(f"line {line} is {state}: only a line that is unknown can be settled")
-        again = _resuming(options.journal, options)
         if task_id is None:
             journal.withdrawn(row.key).result()
-            freed = dollars(row.held / CREDITS_PER_USD)
-            put(f"line {line} counts as not sent, and {freed} is no longer held: `{again}` sends it")
-            say(f"unitask: if it was accepted after all, line {line} is paid twice")
-            return 0
+            return row.held
         if taken := next((other for other in journal.rows() if other.task_id == task_id), None):
             raise errors.InvalidInput(f"task {task_id!r:.80} is that of line {taken.key + first}")
-        with Client(base_url=_kept(journal).get("base_url")) as client:
-            client.get(task_id)  # raises an error if this account has no such task
         journal.accepted(row.key, task_id).result()
-        put(f"line {line} has task {task_id}: `{again}` waits for it, and fetches its files")
-    return 0
+        return 0
 
 
 def _submit(options: argparse.Namespace) -> int:
@@ -405,6 +425,11 @@ def _worker(options: argparse.Namespace) -> int:
                         raise
                     say("unitask: interrupted: other workers go on with the shards of this one")
                     return 128 + interrupted[0]
+                except errors.BudgetExceeded as error:
+                    say(f"unitask: no more tasks are sent: {reason(error).removeprefix('nothing was sent: ')}")
+                    say(f"unitask: to go on, raise the limit (1 USD is {CREDITS_PER_USD}) and start the worker again:")
+                    say("UPDATE unitask.job SET money_limit = CREDITS WHERE id = JOB")
+                    return 1
         return 0
 
     with _advice_reported():

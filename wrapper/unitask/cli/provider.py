@@ -22,8 +22,9 @@ def _path(text: str) -> Path:
 
 
 def _speed(text: str) -> Literal["instant", "real"] | float:
+    named: dict[str, Literal["instant", "real"]] = {"instant": "instant", "real": "real"}
     try:
-        return text if text == "instant" or text == "real" else float(text)
+        return named[text] if text in named else float(text)
     except ValueError:
         raise BadParameter(f"{text!r} is not instant, real or a number") from None
 
