@@ -120,8 +120,8 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
 	$(VENV)/bin/python scripts/mutants.py $(MUTANTS)
 
-page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
-	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of
+page-picture: $(VENV)/.checks ## docs/sandbox-page*.png, from the running page; needs a Chromium
+	PAGE_PICTURES=$(CURDIR)/docs $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k pictures_of
 
 vendor: $(VENV)/.checks ## fetch the vendored files again from the packages they are from
 	$(VENV)/bin/python scripts/vendor.py
