@@ -134,7 +134,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runs: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[sandbox]'
+	$(PIP) --editable '.[cli,sandbox]'
 	@touch $@
 
 $(VENV)/.checks: pyproject.toml constraints.txt | $(VENV)/bin/python

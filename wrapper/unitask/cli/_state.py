@@ -1,0 +1,164 @@
+"""The submissions of the command line, kept so that `unitask find` works after a lost answer, a crash or a reboot.
+
+They stand in submissions.jsonl in ~/.local/state/unitask ($XDG_STATE_HOME). A line is written before a submission is
+sent, and another one when its outcome is known. The lines have digests of the input, and no key.
+"""
+
+import dataclasses
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from .._base_client import PROCESS, OnChange
+from .._core import recovery, requests
+from .._core.effects import Flow, Reply, SendRequest, Step
+from .._core.recovery import Submission
+from .._model import task_token
+from .._model._json import as_object
+from .._model.task import OutputT, Task
+from .._terminal import say
+from ..client import Client
+from ..inputs import TaskInput
+
+LARGEST = 4 << 20  # bytes of the file, before it becomes submissions.old.jsonl; a submission takes some 600
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A submission of the command line, as far as it is known.
+
+    Attributes:
+        key: A random text, of this submission alone.
+        at: When it was sent first, in unix seconds.
+        name: Its class in `unitask.tasks`.
+        base_url: The provider.
+        outcome: "sent" as long as its outcome is not known, then "accepted", "refused" or "uncertain".
+        task_id: Its task, when it is known.
+        handle: What `unitask wait` takes: the id, or the token of a legacy task.
+    """
+
+    key: str
+    at: float
+    name: str
+    base_url: str
+    model: str
+    task_type: str
+    intent: str  # see `recovery.from_json`
+    outcome: str = "sent"
+    task_id: str | None = None
+    handle: str | None = None
+    token: str | None = None  # of its error, when it is uncertain
+
+
+def state_file() -> Path:
+    """Return the file of the submissions."""
+    home = os.environ.get("XDG_STATE_HOME")
+    return Path(home or Path.home() / ".local" / "state") / "unitask" / "submissions.jsonl"
+
+
+def submissions() -> list[Submitted]:
+    """Return the submissions of the file, the oldest first; damaged lines are left out."""
+    found: dict[str, Submitted] = {}
+    path, names = state_file(), {field.name for field in dataclasses.fields(Submitted)}
+    for part in (path.with_suffix(".old.jsonl"), path):
+        try:
+            lines = part.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise errors.JournalError(f"{part} cannot be read: {error.strerror or error}") from error
+        for line in lines:
+            with suppress(ValueError, TypeError, KeyError):
+                row = {name: value for name, value in as_object(json.loads(line)).items() if name in names}
+                before = found.get(row["key"])
+                found[row["key"]] = dataclasses.replace(before, **row) if before else Submitted(**row)
+    return list(found.values())
+
+
+class RecordingClient(Client):
+    """A client that writes down each submission before it is sent."""
+
+    _submission: Submission | None = None
+    _name = ""
+    _is_kept = False
+
+    def lost(self, row: Submitted) -> errors.SubmissionUncertain:
+        """Return the error of a submission of an earlier command, for `find`."""
+        body: dict[str, Any] = {"model": row.model, "task_type": row.task_type, "input": {}}
+        self._learn_time()
+        error = recovery.from_json(row.intent, body, self._clock(), self._dated, PROCESS)
+        if row.token is not None:  # it has better bounds of the time
+            fields, error = error.identity.fields, task_token.read_uncertain(row.token)
+            error.identity = dataclasses.replace(error.identity, fields=fields)
+        return error
+
+    def _learn_time(self) -> None:
+        """Learn the provider's time, on which a search depends."""
+        if self._dated is None:
+            super()._take(requests.history(requests.HistoryQuery(page_size=1)))
+
+    def _submit_flow(
+        self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission, **given: Any
+    ) -> Flow[Task[OutputT]]:
+        self._submission, self._name, self._is_kept = submission, type(task).__name__, False
+        try:
+            created = yield from super()._submit_flow(body, task, submission, **given)
+        except errors.SubmissionUncertain as error:
+            self._note(outcome="uncertain", token=error.token, task_id=error.task_id)
+            raise
+        except errors.UnitaskError as error:
+            self._note(outcome="refused", task_id=error.task_id)
+            raise
+        handle = created.id if created.output_type.PROTOCOL == "unified" else created.token
+        self._note(outcome="accepted", task_id=created.id, handle=handle)
+        return created
+
+    def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
+        submission = self._submission
+        if submission is not None and isinstance(step, SendRequest) and step.submission:
+            step.progress.left = False
+            self._learn_time()
+            at, body = self._clock(), submission.body
+            row = Submitted(
+                key=submission.token,
+                at=at.unix,
+                name=self._name,
+                base_url=self.base_url,
+                model=body["model"],
+                task_type=body["task_type"],
+                intent=submission.to_json(at, with_fields=True),
+            )
+            _append({name: value for name, value in dataclasses.asdict(row).items() if value is not None})
+            self._is_kept = True
+        return super()._take(step, on_change)
+
+    def _note(self, **facts: str | None) -> None:
+        """Write the outcome of the submission, if it was sent."""
+        if not self._is_kept or self._submission is None:
+            return
+        try:
+            _append({"key": self._submission.token, **facts})
+        except errors.JournalError as error:  # what was sent is reported in any case
+            say(f"unitask: warning: {error}")
+
+
+def _append(row: dict[str, Any]) -> None:
+    """Write a line to the disk."""
+    path = state_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.exists() and path.stat().st_size > LARGEST:
+            path.replace(path.with_suffix(".old.jsonl"))
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, f"{json.dumps(row)}\n".encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        reason = f"the record of submissions, {path}, cannot be written: {error.strerror or error}"
+        raise errors.JournalError(f"{reason}. Set XDG_STATE_HOME to a folder that can be written") from error

@@ -1,0 +1,106 @@
+"""`unitask account`, `list` (also `history`), `estimate` and `find`: money, past tasks, and lost answers."""
+
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Annotated
+
+from typer import Argument, BadParameter, Option
+from unitask_api import contract
+from unitask_api.json_types import printable
+from unitask_api.states import State
+
+from .._model.account import HistoryRow
+from .._terminal import dollars, is_terminal, kebab, put, say, task_of, task_type
+from ._client import connect
+from ._output import put_json
+from .catalogue import price_words
+
+RETRIES = 2  # of requests whose answer a person waits for
+ROWS = 20  # of a list, without --limit
+BaseUrl = Annotated[str | None, Option("--base-url", help="The provider, instead of the one in force.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON, as when stdout is not a terminal.")]
+_TIMES = "From this time on: 30m, 12h or 7d ago, or 2026-11-28, or 2026-11-28T12:30 (local time)."
+_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds
+
+
+def _time(text: str) -> datetime:
+    """Read how long ago, or a date, or a date with a time."""
+    if found := re.fullmatch(r"(\d{1,6})([smhdw])", text, re.ASCII):
+        return datetime.now(UTC) - timedelta(seconds=int(found[1]) * _SPANS[found[2]])
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise BadParameter(f"{text!r:.40} is not a time, such as 30m, 12h, 7d or 2026-11-28T12:30") from None
+
+
+def account(base_url: BaseUrl = None, json_output: AsJson = False) -> None:
+    """Print the balance, the plan and the limits of the account."""
+    with connect(base_url, max_retries=RETRIES) as caller:
+        found = caller.account()
+    if json_output or not is_terminal(sys.stdout):
+        put_json(found.raw)
+        return
+    facts = {"account": found.name, "plan": found.plan, "balance": dollars(found.balance_usd) or "unknown"}
+    limits = {name.removeprefix("max_").replace("_", " "): value for name, value in found.raw.items() if value}
+    facts |= {name: value for name, value in limits.items() if re.search("concurren", name)}
+    put(*(f"{name:<28} {printable(str(value))}" for name, value in facts.items() if value is not None))
+
+
+def estimate(
+    task: Annotated[str, Argument(help="A task type, such as face-swap.")],
+    fields: Annotated[list[str] | None, Argument(metavar="FIELD=VALUE", help="Its input.")] = None,
+    json_output: AsJson = False,
+) -> None:
+    """Estimate what a task costs, by the published prices. Nothing is sent."""
+    wanted = task_of(task, fields or ())
+    usd = wanted.estimate_usd()
+    published = price_words(task_type(task))
+    if json_output or not is_terminal(sys.stdout):
+        put_json({"task": kebab(type(wanted).__name__), "usd": usd, "published": published})
+    elif usd is None:
+        put(f"unknown; {published}")
+    else:
+        put(f"{dollars(usd)} ({published})")
+
+
+def history(
+    state: Annotated[list[State] | None, Option("--state", help="Only tasks in this state; repeat it.")] = None,
+    task: Annotated[str | None, Option("--task", help="Only tasks of this type, such as face-swap.")] = None,
+    group: Annotated[
+        str | None, Option("--group", help="Only this group of models, such as kling; the provider filters.")
+    ] = None,
+    since: Annotated[datetime | None, Option("--since", parser=_time, metavar="TIME", help=_TIMES)] = None,
+    until: Annotated[datetime | None, Option("--until", parser=_time, metavar="TIME", help="As --since.")] = None,
+    limit: Annotated[int, Option("--limit", min=0, help="How many tasks to list; 0 for all.")] = ROWS,
+    base_url: BaseUrl = None,
+    json_output: AsJson = False,
+) -> None:
+    """List past tasks, the newest first."""
+    entry = task_type(task) if task else None
+    with connect(base_url, max_retries=RETRIES) as caller:
+        rows = caller.history(group=group, start=since, end=until)
+        wanted = (row for row in rows if (not state or row.state in state) and (not entry or _is_of(row, entry)))
+        found = list(islice(wanted, limit + 1 if limit else None))
+    shown = found[:limit] if limit else found
+    if json_output or not is_terminal(sys.stdout):
+        put_json([row.raw for row in shown])
+    else:
+        put(*map(_line, shown))
+        if not shown:
+            say("no task of the history fits")
+    if len(found) > len(shown):
+        say(f"there are more than these {limit}: --limit N lists more, --limit 0 all")
+
+
+def _is_of(row: HistoryRow, entry: contract.TaskType) -> bool:
+    return (row.model, row.task_type) == (entry.model, entry.task_type)
+
+
+def _line(row: HistoryRow) -> str:
+    named = contract.named(row.model, row.task_type)
+    words = [row.model or row.group or "", row.task_type or ""]
+    kind = kebab(named[0].name) if len(named) == 1 else " ".join(filter(None, words))
+    created = f"{row.created_at.astimezone():%Y-%m-%d %H:%M:%S}" if row.created_at else "unknown"
+    return printable(f"{created:<19}  {row.state:<10}  {row.task_id or 'unknown':<36}  {kind}")
