@@ -190,7 +190,7 @@ def _documented(entry: contract.TaskType) -> dict[str, Any]:
         is_it = entry is contract.find(body.get("model"), body.get("task_type"), given)
         if documented["x-operation"] == entry.create != "create_task" and documented["x-part"] == "request":
             is_it, given = True, body  # of an older protocol
-        values = {name: value for name, value in as_object(given).items() if name in rules}
+        values = {name: value for name, value in as_object(given).items() if name in rules and value != ""}
         if is_it and all(name in values for name in required):
             return values
     return {name: _plausible(rules[name]) for name in required if name in rules}
