@@ -77,7 +77,7 @@ bench: $(VENV)/.checks ## import, validation, size, the cost of waiting and of a
 bench-scale: ## many tasks at once: the client, its transports and published clients beside raw sockets (SCALE='--tasks 1000')
 	$(PYTHON) -m venv $(CLIENTS_VENV)
 	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
-	  --requirement benchmarks/clients/requirements.txt aiohttp pyreqwest '.[bulk]'
+	  --requirement benchmarks/clients/requirements.txt aiohttp numpy pyreqwest '.[bulk]'
 	$(CLIENTS_VENV)/bin/python -m benchmarks.scale.collect $(SCALE)
 
 bulk-proof: $(VENV)/.checks ## 1,000 face swaps through Ctrl-C, kill -9 and a full disk: files and charges (COUNT=60: fewer)
