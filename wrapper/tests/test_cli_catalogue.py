@@ -184,3 +184,32 @@ def test_time_is_given_as_a_span_before_now(unitask_provider: UnitaskProvider) -
     assert main(["list", "--since", "2h"]) == 0
     query = parse_qs(urlsplit(unitask_provider.requests[0].url).query)
     assert time.time() - 7200 == pytest.approx(int(query["start_time"][0]), abs=60)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed(shell: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setenv("_UNITASK_COMPLETE", f"source_{shell}")
+    assert main([]) == 0
+    assert "unitask" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("unitask lo", ["login", "logout"]),
+        ("unitask show multi", ["multi-face-swap"]),
+        ("unitask run multi", ["multi-face-swap"]),
+        ("unitask run face-swap ", ["target-image=", "swap-image="]),
+        ("unitask estimate face-swap target-image = a.jpg sw", ["swap-image="]),
+        ("unitask run nothing ", []),
+        ("unitask list --st", ["--state"]),
+    ],
+)
+def test_shell_completes_tasks_and_fields(
+    line: str, expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("_UNITASK_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - (not line.endswith(" "))))
+    assert main([]) == 0
+    assert capsys.readouterr().out.split() == expected

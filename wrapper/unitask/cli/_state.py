@@ -19,11 +19,13 @@ from .._core.effects import Flow, Reply, SendRequest, Step
 from .._core.recovery import Submission
 from .._model import task_token
 from .._model._json import as_object
-from .._model.task import OutputT, Task
+from .._model.task import Outcome, OutputT, Recovery, Task
 from .._terminal import say
 from ..client import Client
 from ..inputs import TaskInput
+from ..webhooks import remember
 
+OPEN = ("sent", "uncertain")  # outcomes of submissions whose task is not known
 LARGEST = 4 << 20  # bytes of the file, before it becomes submissions.old.jsonl; a submission takes some 600
 
 
@@ -36,7 +38,8 @@ class Submitted:
         at: When it was sent first, in unix seconds.
         name: Its class in `unitask.tasks`.
         base_url: The provider.
-        outcome: "sent" as long as its outcome is not known, then "accepted", "refused" or "uncertain".
+        outcome: "sent" as long as its outcome is not known, then "accepted", "refused" or "uncertain";
+            "absent" after a search.
         task_id: Its task, when it is known.
         handle: What `unitask wait` takes: the id, or the token of a legacy task.
     """
@@ -96,6 +99,18 @@ class RecordingClient(Client):
             error.identity = dataclasses.replace(error.identity, fields=fields)
         return error
 
+    def search(self, row: Submitted, timeout: float | None = None) -> Recovery:
+        """Search a submission of an earlier command, and write down what became of it."""
+        for other in submissions():
+            if other.task_id is not None and other.base_url == self.base_url:
+                remember(self._own_ids, other.task_id, other.key)  # it is not the task of this one
+        found = self.find(self.lost(row), timeout=timeout)
+        if found.task is not None:
+            note(row.key, outcome="accepted", task_id=found.task.id, handle=_handle(found.task))
+        elif found.outcome is Outcome.ABSENT:
+            note(row.key, outcome="absent")
+        return found
+
     def _learn_time(self) -> None:
         """Learn the provider's time, on which a search depends."""
         if self._dated is None:
@@ -113,8 +128,7 @@ class RecordingClient(Client):
         except errors.UnitaskError as error:
             self._note(outcome="refused", task_id=error.task_id)
             raise
-        handle = created.id if created.output_type.PROTOCOL == "unified" else created.token
-        self._note(outcome="accepted", task_id=created.id, handle=handle)
+        self._note(outcome="accepted", task_id=created.id, handle=_handle(created))
         return created
 
     def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
@@ -138,12 +152,20 @@ class RecordingClient(Client):
 
     def _note(self, **facts: str | None) -> None:
         """Write the outcome of the submission, if it was sent."""
-        if not self._is_kept or self._submission is None:
-            return
-        try:
-            _append({"key": self._submission.token, **facts})
-        except errors.JournalError as error:  # what was sent is reported in any case
-            say(f"unitask: warning: {error}")
+        if self._is_kept and self._submission is not None:
+            note(self._submission.token, **facts)
+
+
+def note(key: str, **facts: str | None) -> None:
+    """Write what became of a submission; warn if that is impossible, since what was sent is reported in any case."""
+    try:
+        _append({"key": key, **facts})
+    except errors.JournalError as error:
+        say(f"unitask: warning: {error}")
+
+
+def _handle(task: Task[Any]) -> str:
+    return task.id if task.output_type.PROTOCOL == "unified" else task.token
 
 
 def _append(row: dict[str, Any]) -> None:

@@ -70,6 +70,11 @@ COMMANDS: dict[str, Entry] = {
     ),
     "history": Entry(".account:history", "The same as `list`.", ("unitask history --since 2026-11-28",)),
     "account": Entry(".account:account", "Print balance, plan and limits of the account.", ("unitask account --json",)),
+    "find": Entry(
+        ".account:find",
+        "Find out what became of submissions whose answer was lost: after a crash, or a closed laptop.",
+        ("unitask find", "unitask find us1.WyJ4... --json"),
+    ),
     "estimate": Entry(
         ".account:estimate",
         "Estimate what a task costs, by the published prices. Nothing is sent.",
@@ -119,8 +124,8 @@ def run(arguments: list[str]) -> int:
     """Run a command; return its exit code."""
     try:
         code: object = _application().main(arguments, prog_name="unitask", standalone_mode=False)
-    except SystemExit:  # typer's answer to a closed stdout
-        return ExitCode.CLOSED
+    except SystemExit as end:  # 1: typer's answer to a closed stdout; 0: the shell has its completions
+        return ExitCode.CLOSED if end.code else ExitCode.DONE
     except TyperException as error:  # wrong use
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "unitask"

@@ -28,18 +28,10 @@ from ._client import connect
 from ._fields import in_words_of, task_from
 from ._output import preview, progress, put_json, summary, wrong_ending
 from ._report import Place
+from .catalogue import Fields, TaskName
 
 STDOUT = "-"
 
-TaskName = Annotated[str, Argument(metavar="TASK", help="A task type, such as face-swap; `unitask tasks` lists them.")]
-Fields = Annotated[
-    list[str] | None,
-    Argument(
-        metavar="FIELD=VALUE...",
-        help="The input. Repeat the FIELD of a list. FIELD:=JSON gives any value, FIELD=@FILE the text of a file, "
-        "FIELD=- what is on stdin.",
-    ),
-]
 TaskId = Annotated[str, Argument(metavar="ID", help="The id of a task; of a legacy task, the token that is shown.")]
 To = Annotated[
     str | None, Option(metavar="PLACE", help="Save the output as FILE, or in FOLDER/; - writes it to stdout.")

@@ -191,7 +191,7 @@ def _extras() -> Iterator[Finding]:
     packages: dict[str, list[str]] = {}
     for requirement in importlib.metadata.requires("unitask") or ():
         found = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement)
-        if found and found[1] != "unitask" and found[2] != "dev":
+        if found and found[1] != "unitask" and found[2] not in ("all", "dev"):
             packages.setdefault(found[2], []).append(found[1])
     for extra, names in sorted(packages.items()):
         versions = {name: _version(name) for name in names}
