@@ -46,13 +46,36 @@ def test_lost_answer_is_found_with_the_command_that_continues(
     assert found(capsys) == (0, [])  # it is known
 
 
+def test_task_whose_command_did_not_end_is_found_without_a_request(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.completes(statuses=["pending", KeyboardInterrupt(), "completed"])  # type: ignore[list-item]
+    assert main(RUN) == 130
+    before = len(unitask_provider.requests)
+    code, (fate,) = found(capsys)
+    assert (code, fate["outcome"], fate["task_id"]) == (0, "found", unitask_provider.tasks[0].id)
+    assert len(unitask_provider.requests) == before
+    assert main(shlex.split(fate["next"])[1:]) == 0
+    assert found(capsys) == (0, [])
+
+
+@pytest.mark.parametrize("command", [RUN, ["submit", *RUN[1:]], [*RUN, "--no-wait"]], ids=str)
+def test_task_of_a_command_that_ended_is_not_listed(
+    command: list[str], unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    assert main(command) == 0
+    unitask_provider.fails("no face found")
+    assert main(RUN) == 3
+    assert found(capsys) == (0, [])
+
+
 def test_submission_that_did_not_arrive_is_absent_once(
     unitask_provider: UnitaskProvider, record: Path, capsys: Captured
 ) -> None:
     unitask_provider.loses_the_answer(accepted=False, times=1)
     assert main(RUN) == 9
     code, (fate,) = found(capsys)
-    assert (code, fate["outcome"], fate["next"]) == (0, "absent", "unitask run face-swap ...")
+    assert (code, fate["outcome"], fate["next"]) == (0, "absent", None)
     assert found(capsys) == (0, [])
 
 
@@ -129,6 +152,7 @@ def test_fate_is_a_sentence_on_a_terminal(
     capsys.readouterr()
     assert main(["find"]) == 0
     out = capsys.readouterr().out
-    assert re.fullmatch(r"face-swap of \S+: found: task .* `unitask wait \S+` continues with it\n", out)
+    assert re.fullmatch(r"face-swap of \S+: found: task .* `unitask wait \S+` is the next step\n", out)
+    assert main(["wait", unitask_provider.tasks[0].id]) == 0
     assert main(["find"]) == 0
-    assert "no submission of the command line is without an answer" in capsys.readouterr().out
+    assert "each submission of the command line has its result" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 from unitask import AsyncClient, Client, OutputFile, Task, TaskFailed
 from unitask._model.card import LARGEST
 from unitask._notebook import fetched
-from unitask.tasks import FaceSwapOutput
+from unitask.tasks import FaceSwapOutput, TrellisOutput
 from unitask.testing import UnitaskProvider
 from unitask.testing.samples import output_of, with_files
 from unitask_api import contract
@@ -158,6 +158,17 @@ def test_file_inside_an_output_is_shown() -> None:
     source = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
 
     assert Elements(finished({"image_url": source}).to_html()).media == [("img", source)]
+
+
+def test_preview_is_shown_beside_a_model_that_cannot_be() -> None:
+    output = {"model_file": "https://x.test/1.glb", "combined_video": "https://x.test/2.mp4"}
+    task = Task({**task_data("completed"), "output": output}, TrellisOutput)
+
+    found = Elements(task.to_html({"https://x.test/1.glb": 2_400_000, "https://x.test/2.mp4": MP4}))
+
+    assert [tag for tag, _ in found.media] == ["video"]
+    assert "model 1, GLB, 2.4 MB" in found.text
+    assert found.links == [*output.values()]
 
 
 def test_output_of_each_task_type_has_a_form() -> None:

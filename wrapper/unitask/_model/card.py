@@ -73,9 +73,9 @@ def html(
 
 
 def worth_showing(files: Sequence[OutputFile]) -> list[OutputFile]:
-    """Return the results among files; the previews if there are none."""
-    found = [[file for file in files[:MOST_FILES] if file.role == role] for role in ("result", "preview")]
-    return found[0] or found[1]
+    """Return the results among files, and the previews if no result can be shown, such as a 3-D model."""
+    results, previews = ([file for file in files[:MOST_FILES] if file.role == role] for role in ("result", "preview"))
+    return results if any(file.kind not in ("model", "file") for file in results) else results + previews
 
 
 def _media(content: bytes, name: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from .. import errors
 from . import _config
 from ._report import NoKey
-from ._state import RecordingClient
+from ._state import RecordingClient, settle
 
 
 @contextmanager
@@ -26,6 +26,9 @@ def connect(base_url: str | None, **settings: Any) -> Generator[RecordingClient]
     with RecordingClient(key.value, url, **settings) as client:
         try:
             yield client
+        except errors.TaskFailed as error:
+            settle(error.task.id)
+            raise
         except errors.Unreachable as error:
             error.add_note(f"unitask: {unreachable(url)}")
             raise

@@ -10,7 +10,8 @@ from typing import Any
 from unitask_api import contract
 
 from .. import errors
-from .._terminal import kebab, task_of, task_type
+from .._task_words import task_of
+from .._terminal import kebab, task_type
 from ..media import from_home
 
 ESCAPE = "write a text that begins with @, or is -, as JSON: FIELD:='\"@me\"'"

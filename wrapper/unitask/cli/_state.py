@@ -25,7 +25,8 @@ from ..client import Client
 from ..inputs import TaskInput
 from ..webhooks import remember
 
-OPEN = ("sent", "uncertain")  # outcomes of submissions whose task is not known
+ACCEPTED = "accepted"
+OPEN = ("sent", "uncertain", ACCEPTED)  # outcomes of submissions of which the user has no result
 LARGEST = 4 << 20  # bytes of the file, before it becomes submissions.old.jsonl; a submission takes some 600
 
 
@@ -39,7 +40,7 @@ class Submitted:
         name: Its class in `unitask.tasks`.
         base_url: The provider.
         outcome: "sent" as long as its outcome is not known, then "accepted", "refused" or "uncertain";
-            "absent" after a search.
+            "absent" after a search, and "settled" when the user has what became of the task.
         task_id: Its task, when it is known.
         handle: What `unitask wait` takes: the id, or the token of a legacy task.
     """
@@ -106,7 +107,7 @@ class RecordingClient(Client):
                 remember(self._own_ids, other.task_id, other.key)  # it is not the task of this one
         found = self.find(self.lost(row), timeout=timeout)
         if found.task is not None:
-            note(row.key, outcome="accepted", task_id=found.task.id, handle=_handle(found.task))
+            note(row.key, outcome=ACCEPTED, task_id=found.task.id, handle=handle(found.task))
         elif found.outcome is Outcome.ABSENT:
             note(row.key, outcome="absent")
         return found
@@ -128,7 +129,7 @@ class RecordingClient(Client):
         except errors.UnitaskError as error:
             self._note(outcome="refused", task_id=error.task_id)
             raise
-        self._note(outcome="accepted", task_id=created.id, handle=_handle(created))
+        self._note(outcome=ACCEPTED, task_id=created.id, handle=handle(created))
         return created
 
     def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
@@ -164,7 +165,15 @@ def note(key: str, **facts: str | None) -> None:
         say(f"unitask: warning: {error}")
 
 
-def _handle(task: Task[Any]) -> str:
+def settle(task_id: str) -> None:
+    """Write down that the user has what became of a task, so that `unitask find` does not name it."""
+    for row in submissions():
+        if row.task_id == task_id and row.outcome == ACCEPTED:
+            note(row.key, outcome="settled")
+
+
+def handle(task: Task[Any]) -> str:
+    """Return what `unitask wait` takes for a task: its id, or the token of a legacy task."""
     return task.id if task.output_type.PROTOCOL == "unified" else task.token
 
 

@@ -20,7 +20,7 @@ from ._client import connect
 from ._fields import task_from
 from ._output import put_json
 from ._report import ExitCode
-from ._state import OPEN, submissions
+from ._state import ACCEPTED, OPEN, Submitted, handle, submissions
 from .catalogue import Fields, TaskName, price_words
 
 RETRIES = 2  # of requests whose answer a person waits for
@@ -127,49 +127,53 @@ def find(
     found: list[dict[str, Any]] = []
     if token:
         with connect(base_url, max_retries=RETRIES) as caller:
-            found.append(_fate("", None, caller.find(token, timeout=timeout), base_url))
+            found.append(_fate(caller.find(token, timeout=timeout), base_url))
     else:
         wanted = None if base_url is None else _config.base_url(base_url).value
         rows = [row for row in submissions() if row.outcome in OPEN and wanted in (None, row.base_url)]
-        if rows:
-            say(f"searching {len(rows)} submission{'s' * (len(rows) != 1)}; this may take a minute")
-        for row in rows:
-            given = None if row.base_url == _config.base_url().value else row.base_url
-            with connect(given, max_retries=RETRIES) as caller:
-                found.append(_fate(row.name, row.at, caller.search(row, timeout), given))
+        if any(row.outcome != ACCEPTED for row in rows):
+            say("searching the task history; this may take a minute")
+        found += [_search(row, timeout) for row in rows]
     if json_output or not is_terminal(sys.stdout):
         put_json(found)
     else:
-        put(*map(_sentence, found) if found else ("no submission of the command line is without an answer",))
+        put(*map(_sentence, found) if found else ("each submission of the command line has its result",))
     return ExitCode.UNCERTAIN if any(each["outcome"] == Outcome.UNCLEAR for each in found) else ExitCode.DONE
 
 
-def _fate(name: str, sent_at: float | None, recovery: Recovery, base_url: str | None) -> dict[str, Any]:
-    """Return what became of a submission, with the next command."""
+def _search(row: Submitted, timeout: float | None) -> dict[str, Any]:
+    """Return what became of a submission of an earlier command."""
+    base_url = None if row.base_url == _config.base_url().value else row.base_url
+    about = {
+        "task": kebab(row.name),
+        "sent_at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="seconds"),
+    }
+    if row.outcome == ACCEPTED:
+        fate = _fate(Recovery(Outcome.FOUND, "it was accepted, and its command did not end"), base_url, row.handle)
+        return about | fate | {"task_id": row.task_id}
+    with connect(base_url, max_retries=RETRIES) as caller:
+        return about | _fate(caller.search(row, timeout), base_url)
+
+
+def _fate(recovery: Recovery, base_url: str | None, name: str | None = None) -> dict[str, Any]:
+    """Return what became of a submission, with the next command; `name` is what `unitask wait` takes, if known."""
     fitting = recovery.candidates[: recovery.fitting]
     task = recovery.task or (fitting[0] if len(fitting) == 1 else None)
-    if task is not None:
-        handle = task.id if task.output_type.PROTOCOL == "unified" else task.token
-        then = shlex.join(["unitask", "wait", handle, *(["--base-url", base_url] if base_url else [])])
-    elif recovery.outcome is Outcome.ABSENT:
-        then = f"unitask run {kebab(name)} ..." if name else ""
-    else:
-        then = "unitask find"  # again, later
+    name = name or (handle(task) if task else None)
+    then = ["wait", name, *(["--base-url", base_url] if base_url else [])] if name else ["find"]  # again, later
     return {
-        "task": kebab(name) or None,
-        "sent_at": None if sent_at is None else datetime.fromtimestamp(sent_at, UTC).isoformat(timespec="seconds"),
         "outcome": str(recovery.outcome),
         "reason": recovery.reason,
         "task_id": recovery.task.id if recovery.task else None,
         "candidates": [candidate.id for candidate in recovery.candidates],
-        "next": then,
+        "next": None if recovery.outcome is Outcome.ABSENT else shlex.join(["unitask", *then]),
     }
 
 
 def _sentence(fate: dict[str, Any]) -> str:
-    name = " ".join(filter(None, (fate["task"], fate["sent_at"] and f"of {fate['sent_at']}"))) or "the submission"
+    name = f"{fate['task']} of {fate['sent_at']}" if "task" in fate else "the submission"
     words = f"{name}: {fate['outcome']}: {fate['reason']}"
     if fate["outcome"] == Outcome.UNCLEAR and fate["candidates"]:
         words += f"; it may be one of {', '.join(fate['candidates'][:SHOWN])}"
-    then = {Outcome.FOUND: "continues with it", Outcome.ABSENT: "submits it again; nothing was paid"}
-    return printable(f"{words}. `{fate['next']}` {then.get(fate['outcome'], 'is the next step')}")
+    then = f"`{fate['next']}` is the next step" if fate["next"] else "It was not paid, and can be submitted again"
+    return printable(f"{words}. {then}")

@@ -28,6 +28,7 @@ from ._client import connect
 from ._fields import in_words_of, task_from
 from ._output import preview, progress, put_json, summary, wrong_ending
 from ._report import Place
+from ._state import settle
 from .catalogue import Fields, TaskName
 
 STDOUT = "-"
@@ -224,6 +225,7 @@ def _print_submitted(place: Place) -> None:
         put_json(task.raw)
     else:
         put(task.id if task.output_type.PROTOCOL == "unified" else task.token)
+    settle(task.id)
     if not place.quiet:
         say(f"unitask: `{place.command(task.id)}` waits for it")
 
@@ -233,6 +235,11 @@ def _deliver(
 ) -> None:
     """Fetch the files of a task, and print what became of it."""
     place.task = task
+    _put_result(client, task, place, seconds, previews=previews)
+    settle(task.id)
+
+
+def _put_result(client: Client, task: Task[Any], place: Place, seconds: float | None, *, previews: bool) -> None:
     if place.to == STDOUT:
         _put_file(client, task)
         return

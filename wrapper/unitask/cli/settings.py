@@ -132,9 +132,11 @@ def _findings(given: str | None) -> Iterator[Finding]:
         key = _config.api_key(url.value)
         if key is None:
             raise NoKey(url.value, given)
+        checked_key(key.value)
         yield Finding("ok", "key", f"from {key.source}")
         yield from _file_mode()
     except errors.UnitaskError as error:
+        key = None
         yield _failure("key" if url else "base URL", error)
     if url is None:
         return
