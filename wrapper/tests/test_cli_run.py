@@ -260,6 +260,38 @@ def test_terminal_shows_a_live_line_and_a_summary(
     assert not re.search(r"^task ", err, re.MULTILINE)
 
 
+def test_live_line_has_no_colour_where_that_is_not_wanted(
+    unitask_provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    shown = []
+    for value in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", value)
+        stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert main(SWAP) == 0
+        shown.append(re.findall(rb"\x1b\[[\d;]*[1-9]m", stream.buffer.getvalue()))  # type: ignore[attr-defined]
+    assert shown == [[], []]
+
+
+def test_pending_task_is_cancelled(unitask_provider: UnitaskProvider, capsys: Captured) -> None:
+    unitask_provider.completes(statuses=["pending"])
+    assert main(["submit", *SWAP[1:]]) == 0
+    task_id = capsys.readouterr().out.strip()
+
+    assert main(["cancel", task_id]) == 0
+    assert capsys.readouterr().err == f"task {task_id} is cancelled\n"
+    assert main(["wait", task_id]) == ExitCode.FAILED
+    assert main(["cancel", "unknown"]) == ExitCode.MISSING
+
+
+def test_uploaded_file_is_named_by_its_url(unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    assert main(["upload", str(tmp_path / "a.png")]) == 0
+    assert capsys.readouterr().out.startswith("https://")
+
+
 def test_live_line_has_state_progress_time_and_cost() -> None:
     task = Task(task_data("processing", progress=40, meta={"usage": {"consume": 100_000}}), Output)
 
@@ -327,13 +359,13 @@ def test_submission_is_recorded_before_it_is_sent_without_input_and_key(
 def test_outcome_of_each_submission_is_recorded(unitask_provider: UnitaskProvider, state: Path) -> None:
     unitask_provider.answers(httpx.Response(200), httpx.Response(401))
     assert main(SWAP) == ExitCode.KEY
-    assert main(SWAP) == 0
+    assert main(["submit", *SWAP[1:]]) == 0
     assert main(["run", "LegacyFaceSwap", *PICTURES]) == 0
     assert main([*SWAP, "--max-usd", "0"]) == ExitCode.MONEY  # it was not sent
     state.write_text(f"{state.read_text()}cut off {{")
 
     rows = submissions()
-    assert [row.outcome for row in rows] == ["refused", "accepted", "accepted"]
+    assert [row.outcome for row in rows] == ["refused", "accepted", "settled"]
     assert rows[1].handle == rows[1].task_id
     assert str(rows[2].handle).startswith("ut1.")
 
@@ -376,3 +408,19 @@ def test_help_of_each_command_has_an_example(name: str, capsys: Captured) -> Non
     if COMMANDS[name].where:
         assert main([name, "--help"]) == 0
         assert f"Examples:\n  {COMMANDS[name].examples[0]}" in capsys.readouterr().out
+
+
+def test_page_names_tests_that_exist_for_each_feature() -> None:
+    rows = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs/command-line.md").read_text())
+
+    assert len(rows) > 25
+    assert [row for row in rows if f"def {row[1]}(" not in (ROOT / "wrapper/tests" / row[0]).read_text()] == []
+
+
+def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    for name in [name for name in sys.modules if name.startswith("unitask.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+
+    assert main(["tasks"]) == 1
+    assert capsys.readouterr().err == "unitask: the command line is not installed: pip install 'unitask[cli]'\n"
