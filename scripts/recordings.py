@@ -66,7 +66,7 @@ def typed(command: str, url: str, folder: str, *, interrupt: bool = False) -> st
     process = subprocess.Popen(
         [sys.executable, "-m", "unitask", *shlex.split(command)[1:]],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
+        env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8", "CI": "1", **environment},
         stdin=end,
         stdout=end,
         stderr=end,
@@ -93,7 +93,7 @@ def _interrupt(process: "subprocess.Popen[bytes]") -> None:
 
 def screen(output: str) -> str:
     """Return the lines of an output: of a line that was drawn again, the last drawing."""
-    output = re.sub(r"\x1b\[\?25[lh]", "", output)
+    output = re.sub(r"\x1b\[\?25[lh]", "", output)  # hides and shows the cursor
     drawings = [part for part in re.split(r"[\r\n]|\x1b\[2K|\x1b\[1A", output) if " of about " in part]
     plain = re.sub(r"[^\n]*\x1b\[2K", "", output.replace("\r\n", "\n"))
     lines = [line.rpartition("\r")[2] for line in plain.splitlines()]

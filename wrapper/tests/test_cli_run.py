@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -301,29 +302,29 @@ def test_live_line_has_state_progress_time_and_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "begin"),
+    ("name", "kind", "ci", "is_shown"),
     [
-        ({"TERM_PROGRAM": "iTerm.app"}, "\x1b]1337;File=inline=1"),
-        ({"KITTY_WINDOW_ID": "1"}, "\x1b_Ga=T,f=100"),
-        ({"TERM": "xterm-256color"}, ""),
-        ({"KITTY_WINDOW_ID": "1", "CI": "true"}, ""),
-        ({"KITTY_WINDOW_ID": "1", "TERM": "tmux-256color"}, ""),
+        ("a.png", "SixelImage", "", True),
+        ("a.png", "TGPImage", "", True),
+        ("a.png", "HalfcellImage", "", False),
+        ("a.png", "SixelImage", "true", False),
+        ("a.txt", "SixelImage", "", False),
     ],
 )
 def test_picture_is_shown_where_the_terminal_can(
-    variables: dict[str, str], begin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, kind: str, ci: str, is_shown: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    for name in ("CI", "KITTY_WINDOW_ID", "TERM", "TERM_PROGRAM"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
     (tmp_path / "a.png").write_bytes(encoded(300, 300))
     (tmp_path / "a.txt").write_text("text")
+    kinds = {one: type(one, (str,), {}) for one in ("SixelImage", "TGPImage", "HalfcellImage")}
+    shown = type("Shown", (kinds[kind],), {"__new__": lambda cls, path, width: str.__new__(cls, f"{path} {width}")})
+    kinds[kind] = shown
+    monkeypatch.setitem(sys.modules, "textual_image", SimpleNamespace(renderable=SimpleNamespace(Image=shown, **kinds)))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("CI", ci)
 
-    shown = preview(tmp_path / "a.png")
-    assert shown.startswith(begin)
-    assert bool(shown) == bool(begin)
-    assert preview(tmp_path / "a.txt") == ""
+    preview(tmp_path / name)
+    assert ("a.png 40" in capsys.readouterr().out.replace("\n", "")) == is_shown
 
 
 @pytest.fixture

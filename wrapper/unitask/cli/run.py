@@ -253,8 +253,8 @@ def _put_result(client: Client, task: Task[Any], place: Place, seconds: float | 
         put(*map(str, paths)) if place.to is not None else put_json(task.raw)
     else:
         put(*summary(task, paths, seconds))
-        if place.preview is not False:
-            put(*filter(None, map(preview, paths[:1])))
+        if place.preview is not False and paths:
+            preview(paths[0])
 
 
 def _put_file(client: Client, task: Task[Any]) -> None:
