@@ -16,14 +16,14 @@ from typing import IO, Any
 
 import httpx
 import pytest
-from unitask import cli, errors, tasks
+from unitask import __version__, cli, errors, tasks
 from unitask._base_client import Defaults
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
 from unitask.testing.provider import use
 
 from .pictures import encoded
-from .script import OUTPUT_URL, TASK_ID, answer, seen, task_data
+from .script import OUTPUT_URL, TASK_ID, answer, history_page, seen, task_data
 from .shells import BASE_URL, KEY, provider
 
 DONE = seen("completed", output={"image_url": OUTPUT_URL})
@@ -41,7 +41,8 @@ Captured = pytest.CaptureFixture[str]
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """Give the client of the command line a scripted provider and its clock."""
 
-    def make(*script: Any) -> UnitaskProvider:
+    def make(*script: Any, run: bool = True) -> UnitaskProvider:
+        script = (history_page(), *script) if run else script  # `run` reads the provider's time first
         replies = provider(*(reply() if isinstance(reply, type) else reply for reply in script))
         clock = replies.clock
         use(monkeypatch, BASE_URL, KEY, Defaults(replies.transport, clock, clock.sleep, clock.sleep_async))
@@ -60,6 +61,11 @@ def exit_code(*arguments: str) -> object:
         return end.code
 
 
+def test_version_is_printed(capsys: Captured) -> None:
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out == f"unitask {__version__}\n"
+
+
 @pytest.mark.parametrize("command", ["run", "wait"])
 def test_output_is_fetched_and_its_path_printed(
     command: str, scripted: Scripted, capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -68,14 +74,14 @@ def test_output_is_fetched_and_its_path_printed(
     picture, output = tmp_path / "a=b.png", tmp_path / f"{TASK_ID}.png"
     picture.write_bytes(encoded())
     output.write_bytes(b"mine")
-    replies = scripted(seen("pending"), DONE, PICTURE)
+    replies = scripted(seen("pending"), DONE, PICTURE, run=command == "run")
     words = ["FaceSwap", f"target_image={picture}", "--to=~/", f"swap_image={picture}"]
 
     options = ["--overwrite", "--base-url", "https://given.test"]
     assert exit_code(command, *options, *(words if command == "run" else [TASK_ID, "--to=~/"])) == 0
     assert capsys.readouterr() == (f"{output}\n", f"task {TASK_ID}: pending\ntask {TASK_ID}: completed\n")
     assert output.read_bytes() == encoded()
-    assert replies.requests[0].url.startswith("https://given.test/api/v1/task")
+    assert replies.requests[-2].url.startswith("https://given.test/api/v1/task")
 
 
 def test_task_is_printed_as_json(scripted: Scripted, capsys: Captured) -> None:
@@ -100,16 +106,16 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
 WRONG_INPUT: list[tuple[list[str], str]] = [
     (["run", "FaceSwop"], "'FaceSwop': did you mean face-swap?"),
     (["run", "Nothing"], "'Nothing': `unitask tasks`"),
-    (["run", "FaceSwap"], "target_image"),
-    ([*RUN, "target=x"], "'target=x': FaceSwap has no such field"),
-    ([*RUN, "swap_image"], "'swap_image': this is not FIELD=VALUE"),
+    (["run", "FaceSwap"], "face-swap needs target-image=...; face-swap needs swap-image=..."),
+    ([*RUN, "target=x"], "'target=x': face-swap has no such field: did you mean target-image?"),
+    ([*RUN, "swap_image"], "'swap-image': this is not FIELD=VALUE"),
     ([*RUN, "swap_image=x.png"], "given twice"),
-    (["run", "Seedance2", "image_urls:=5", "image_urls=x.png"], "image_urls is 'x.png': the field is given twice"),
+    (["run", "Seedance2", "image_urls:=5", "image_urls=x.png"], "image-urls is 'x.png': the field is given twice"),
     (["run", "Seedance2", "duration=six"], "duration is 'six'"),
-    (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg_scale is 'NaN'"),
+    (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg-scale is 'NaN'"),
     (["run", "KlingVideo", "elements=[[["], "JSON is expected"),
-    ([*RUN, "--timeout", "-1"], "timeout is -1.0"),
-    ([*RUN, "--base-url", "provider.test"], "base_url is 'provider.test'"),
+    ([*RUN, "--timeout", "-1"], "'--timeout': -1.0"),
+    ([*RUN, "--base-url", "provider.test"], "--base-url is 'provider.test'"),
     ([*RUN, "--to", __file__], "exists: name another file"),
     ([*RUN, "--to", ""], "--to is empty"),
     (["wait", " "], "the task id is empty"),
@@ -142,7 +148,7 @@ def test_wrong_input_and_wrong_use_end_with_exit_code_2_and_nothing_is_sent(
 def test_timeout_ends_a_command(scripted: Scripted) -> None:
     for words in (RUN, ["wait", TASK_ID]):
         for timeout in (5.0, 0.0):
-            replies = scripted(*[seen("processing")] * 99)
+            replies = scripted(*[seen("processing")] * 99, run=words is RUN)
 
             assert exit_code(*words, "--timeout", str(timeout)) == 7
             assert replies.clock.passed == pytest.approx(timeout)
@@ -179,7 +185,7 @@ def test_command_that_continues_with_an_accepted_task_is_reported(
     (command,) = re.findall(r"`unitask (wait .*?)`", err)
     task_id = "--to" if "--to" in str(script[0].body) else TASK_ID
     done = seen("completed", task_id=task_id, output={"image_url": OUTPUT_URL})
-    replies = scripted(MANY if MANY in script else done, *[PICTURE] * 2)
+    replies = scripted(MANY if MANY in script else done, *[PICTURE] * 2, run=False)
     assert exit_code(*shlex.split(command)) == 0
     assert replies.lines[0] == f"GET /api/v1/task/{task_id}"
     assert bool(list(tmp_path.iterdir())) == ("--to" in options)
@@ -223,10 +229,10 @@ def test_what_is_known_of_a_submission_is_reported(
 def test_interruption_before_the_first_report_names_the_task(
     scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unitask.cli.run.progress", lambda _: interrupted)
+    monkeypatch.setattr("unitask.cli._output._Line.note", interrupted)
     scripted(PAID)
 
     assert exit_code(*RUN, "--to", "o.png") == 130

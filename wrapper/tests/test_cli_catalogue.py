@@ -2,13 +2,17 @@
 
 import contextlib
 import json
+import shlex
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from unitask import Client, errors, tasks
-from unitask.cli import main
+from unitask import Client, errors, inputs, tasks
+from unitask.cli import catalogue, main
+from unitask.cli._fields import task_from
 from unitask.testing import UnitaskProvider
 from unitask_api import contract
 
@@ -89,6 +93,23 @@ def test_task_type_is_shown_in_the_words_of_the_command_line(capsys: Captured) -
     assert field.split(maxsplit=1)[1] == (
         "image: file or URL; required; jpeg or png or webp; both sides under 2048 pixels"
     )
+
+
+@pytest.mark.parametrize("name", contract.task_types())
+@pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
+def test_example_of_each_task_type_is_a_command_whose_input_is_valid(name: str) -> None:
+    program, command, task, *fields = shlex.split(catalogue.example(contract.task_types()[name]))
+    assert (program, command, fields[-2:]) == ("unitask", "run", ["--to", "out/"])
+    given = task_from(task, fields[:-2])
+    assert type(given) is getattr(tasks, name)
+    inputs.request_body(given, uploads=True)
+
+
+def test_catalogue_needs_no_http_library() -> None:
+    code = "import sys; from unitask.cli import main; main(['tasks']); main(['show', 'hug']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    modules = set(done.stdout.splitlines()[-1].split())
+    assert modules.isdisjoint({"httpx", "jsonschema_rs", "unitask.client", "rich", "asyncio"})
 
 
 def test_estimate_is_the_published_price_and_sends_nothing(
@@ -184,3 +205,32 @@ def test_time_is_given_as_a_span_before_now(unitask_provider: UnitaskProvider) -
     assert main(["list", "--since", "2h"]) == 0
     query = parse_qs(urlsplit(unitask_provider.requests[0].url).query)
     assert time.time() - 7200 == pytest.approx(int(query["start_time"][0]), abs=60)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed(shell: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setenv("_UNITASK_COMPLETE", f"source_{shell}")
+    assert main([]) == 0
+    assert "unitask" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("unitask lo", ["login", "logout"]),
+        ("unitask show multi", ["multi-face-swap"]),
+        ("unitask run multi", ["multi-face-swap"]),
+        ("unitask run face-swap ", ["target-image=", "swap-image="]),
+        ("unitask estimate face-swap target-image = a.jpg sw", ["swap-image="]),
+        ("unitask run nothing ", []),
+        ("unitask list --st", ["--state"]),
+    ],
+)
+def test_shell_completes_tasks_and_fields(
+    line: str, expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("_UNITASK_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - (not line.endswith(" "))))
+    assert main([]) == 0
+    assert capsys.readouterr().out.split() == expected

@@ -218,6 +218,7 @@ def test_doctor_reports_what_is_in_order(
 LATE = httpx.Response(200, headers={"date": "Wed, 01 Jan 2025 00:00:00 GMT"}, json={"code": 200, "data": ACCOUNT})
 DOCTOR: dict[str, tuple[dict[str, str], Any, int, str, str, str]] = {
     "no key": ({"UNITASK_API_KEY": ""}, None, 4, "key", "fail", "unitask login"),
+    "damaged key": ({"UNITASK_API_KEY": "two words"}, None, 2, "key", "fail", "copy it again"),
     "wrong key": ({}, httpx.Response(401), 4, "key", "fail", "401"),
     "no answer": ({}, httpx.ConnectError("refused"), 8, "provider", "fail", "https://provider.test"),
     "no sandbox": (

@@ -155,12 +155,22 @@ def test_task_beyond_the_limit_is_neither_asked_for_nor_sent(
     assert posts(unitask_provider) == 1
 
 
-@pytest.mark.parametrize(("accepted", "outcome"), [(True, "unclear"), (False, "absent")])
+ID = "00000000-0000-0000-0000-000000000001"  # of the first task
+CUT_OFF = httpx.Response(200, content=f'{{"code": 200, "data": {{"task_id": "{ID}", "sta'.encode())
+LOST: dict[str, tuple[Callable[[UnitaskProvider], None], str, float]] = {
+    "accepted": (lambda provider: provider.loses_the_answer(), "unclear", 0.01),
+    "never arrived": (lambda provider: provider.loses_the_answer(accepted=False), "absent", 0),
+    "cut off": (lambda provider: provider.completes(statuses=(CUT_OFF, "pending")), "found", 0.01),
+}
+
+
 @pytest.mark.parametrize("by_token", [True, False])
+@pytest.mark.parametrize("name", LOST)
 def test_lost_answer_is_not_sent_again_and_find_looks_for_its_task(
-    accepted: bool, outcome: str, by_token: bool, unitask_provider: UnitaskProvider
+    name: str, by_token: bool, unitask_provider: UnitaskProvider
 ) -> None:
-    unitask_provider.loses_the_answer(accepted=accepted)
+    prepare, outcome, held = LOST[name]
+    prepare(unitask_provider)
 
     async def script(client: Client) -> None:
         await client.call_tool("account")  # as the time of the provider is in every answer
@@ -172,11 +182,11 @@ def test_lost_answer_is_not_sent_again_and_find_looks_for_its_task(
         found = await call(client, "find", wait_seconds=90, **({"submission": lost["submission"]} if by_token else {}))
         (submission,) = found["submissions"]
         assert (submission["submission"], submission["outcome"]) == (lost["submission"], outcome)
-        candidates = [task["task_id"] for task in submission["candidates"]]
-        assert candidates == ([unitask_provider.tasks[0].id] if accepted else [])
-        held = (await call(client, "account"))["session_held_usd"]
-        assert held == (0.01 if accepted else 0)
-        assert len((await call(client, "find"))["submissions"]) == (1 if accepted else 0)
+        candidates = [task["task_id"] for task in submission.get("candidates", [])]
+        assert candidates == ([ID] if outcome == "unclear" else [])
+        assert [task["task_id"] for task in found["tasks"]] == ([ID] if outcome == "found" else [])
+        assert (await call(client, "account"))["session_held_usd"] == held
+        assert len((await call(client, "find"))["submissions"]) == (outcome == "unclear")
 
     talk(script)
     assert posts(unitask_provider) == 1
@@ -254,9 +264,8 @@ def test_task_of_a_cancelled_call_is_submitted_once_and_listed(
             with anyio.CancelScope() as scope:
                 group.start_soon(cancel, scope)
                 await client.call_tool("run", SWAP)
-        listed: list[dict[str, Any]] = []
-        while not listed:  # the submission ends after the call
-            listed = (await call(client, "find"))["tasks"]
+        polled = [(await call(client, "find"))["tasks"] for _ in range(50)]  # the submission ends after the call
+        listed = polled[-1]
         assert [task["task_id"] for task in listed] == [unitask_provider.tasks[0].id]
 
     async def cancel(scope: anyio.CancelScope) -> None:

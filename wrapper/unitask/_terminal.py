@@ -1,21 +1,34 @@
-"""What all commands share: the task that words describe, and how results and reports are written."""
+"""What all commands share: names of task types, and how results and reports are written. It imports no client."""
 
 import contextlib
-import dataclasses
 import difflib
 import io
-import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, TextIO
+from typing import Final, TextIO
 
 from unitask_api import contract
-from unitask_api.json_types import is_list, printable
+from unitask_api.json_types import printable
 
-from . import errors, tasks
+from . import errors
+
+PYTHON_WORDS: Final = (  # of Python in messages, and those of the command line
+    (r"client\.(wait|cancel)\('([^']*)'\)", r"`unitask \1 \2`"),
+    (r",? or (pass )?api_key=", ""),
+    (r"overwrite=True, --overwrite", "--overwrite"),
+    (r"; task\.raw holds all that was sent", ""),
+    (r", or validate=False", ""),
+    (r"an object of type \w+ is not a picture: give a path,.* or a URL", "give a file or a URL"),
+    (r", or another Journal of this one,", ""),
+    (r"Close the journal, which writes the file again, and start", "The command writes it again; start"),
+    (r"\bbase_url\b", "--base-url"),
+    (r"^webhook_url\b", "--webhook-url"),
+    (rf"\. {re.escape(errors.SubmissionUncertain.usual_next_step)}.*", ""),
+    (r"nothing was sent: the cost of .* is not known: .*", "its price is not known, so --max-usd cannot count it"),
+    (r"of the budget of (\S+), \S+ is spent and \S+ is held .*", r"--max-usd is \1"),
+)
 
 
 def kebab(name: str) -> str:
@@ -47,67 +60,28 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def task_of(name: str, words: Sequence[str]) -> Any:
-    """Return the task that FIELD=VALUE and FIELD:=JSON describe.
-
-    A text is taken as it is; for a list, FIELD=ITEM is repeated; everything else is JSON, such as 6 or true.
-    """
-    entry = task_type(name)
-    kind = getattr(tasks, entry.name)
-    known = {field.name: field for field in dataclasses.fields(kind) if field.name != "extra"}
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for word in words:
-        field, _, text = word.partition("=")
-        is_json, field = field.endswith(":"), field.removesuffix(":")
-        if "=" not in word or field not in known:
-            wrong = f"{word!r:.80}: " + (f"{name} has no such field" if "=" in word else "this is not FIELD=VALUE")
-            problems.append(f"{wrong}; the fields of {name} are {', '.join(known)}")
-            continue
-        try:
-            _add(values, field, text, {} if is_json else contract.field_rule(entry.input, field), is_json=is_json)
-        except ValueError as error:
-            problems.append(f"{field} is {text!r:.80}: {error}")
-    missing = [field for field, rule in known.items() if rule.default is dataclasses.MISSING and field not in values]
-    problems += (f"{name} needs {field}=..." for field in missing)
-    if problems:
-        raise errors.InvalidInput(*problems)
-    return kind(**values)
-
-
-def _add(values: dict[str, Any], field: str, text: str, rule: dict[str, Any], *, is_json: bool) -> None:
-    """Add the value that a text stands for. For a list, each text is an item."""
-    types, before = set(_types(rule)), values.get(field, [])
-    is_item = "array" in types and "string" not in types and not text.lstrip().startswith("[")
-    if field in values and not (is_item and is_list(before)):
-        raise ValueError("the field is given twice")
-    if is_item:
-        types = set(_types(contract.resolve(rule).get("items", {})))
-    value: Any = text
-    if is_json or (types and "string" not in types):
-        try:
-            value = json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"JSON is expected, such as 6 or true ({error!s:.200})") from None
-    values[field] = [*before, value] if is_item else value
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _types(rule: dict[str, Any]) -> Iterator[str]:
-    """Yield the JSON types that a rule allows."""
-    resolved = contract.resolve(rule)
-    named = resolved.get("type", ())
-    yield from [named] if isinstance(named, str) else named
-    for branch in resolved.get("anyOf", ()):
-        yield from _types(branch)
+def reason(error: BaseException) -> str:
+    """Return what went wrong, in words of the command line."""
+    match error:
+        case errors.InvalidInput():
+            text = "; ".join(error.problems)
+        case errors.DownloadFailed():
+            text = error.reason
+        case _:
+            text = str(error)
+    for pattern, words in PYTHON_WORDS:
+        text = re.sub(pattern, words, text, flags=re.DOTALL)
+    return text
 
 
 def dollars(usd: float | None) -> str | None:
     """Return an amount of money as text, however small; None for one that is not known."""
     return None if usd is None else f"${usd:.7f}".rstrip("0").rstrip(".")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal."""
+    return stream is not None and stream.isatty()
 
 
 def take_every_character() -> None:

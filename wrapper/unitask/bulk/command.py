@@ -28,7 +28,7 @@ from .. import errors
 from .._core.journal import Job, Row, RowState
 from .._core.ledger import read_outcome
 from .._core.pricing import CREDITS_PER_USD
-from .._terminal import dollars, put, say
+from .._terminal import dollars, put, reason, say
 from ..async_client import AsyncClient
 from ..client import Client
 from ..download import check_destination
@@ -37,7 +37,7 @@ from ..mapping import MapResult
 from ..media import from_home
 from .input_file import InputFile, WrongLine
 from .journal import Journal, JournalReader
-from .report import NOT_SENT, Line, Report, counts, money, reason
+from .report import NOT_SENT, Line, Report, counts, money
 
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
 

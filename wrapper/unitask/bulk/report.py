@@ -3,16 +3,15 @@
 import argparse
 import contextlib
 import json
-import re
 import shlex
 import sys
 import time
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from .. import errors
 from .._core.journal import RowState, Totals
 from .._core.pricing import CREDITS_PER_USD
-from .._terminal import dollars, put, say
+from .._terminal import dollars, put, reason, say
 from ..mapping import MapProgress, MapResult
 from .input_file import InputFile
 from .journal import Journal
@@ -24,16 +23,6 @@ NOT_SENT = "not sent"
 ENDING = (
     *(errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied, errors.BudgetExceeded),
     errors.Unreachable,
-)
-WORDS: Final = (  # of Python in messages, and those of the command line
-    (r"client\.(wait|cancel)\('([^']*)'\)", r"`unitask \1 \2`"),
-    (r"(,)? or (pass )?api_key=", ""),
-    (r"\bbase_url\b", "--base-url"),
-    (r", or another Journal of this one,", ""),
-    (r"Close the journal, which writes the file again, and start", "The command writes it again; start"),
-    (r"overwrite=True, --overwrite", "--overwrite"),
-    (rf"\. {re.escape(errors.SubmissionUncertain.usual_next_step)}.*", ""),
-    (r"nothing was sent: the cost of .* is not known: .*", "its price is not known, so --max-usd cannot count it"),
 )
 
 
@@ -149,20 +138,6 @@ def line_of(result: MapResult[Any], line: int) -> Line:
     cost = task.cost_usd if task is not None and state == RowState.DONE else 0.0 if state == RowState.FAILED else None
     why = None if error is None else reason(error)
     return Line(line, task_id, state, cost, tuple(map(str, result.files)), why)
-
-
-def reason(error: Exception) -> str:
-    """Return what went wrong, in words of the command line."""
-    match error:
-        case errors.InvalidInput():
-            text = "; ".join(error.problems)
-        case errors.DownloadFailed():
-            text = error.reason
-        case _:
-            text = str(error)
-    for pattern, words in WORDS:
-        text = re.sub(pattern, words, text, flags=re.DOTALL)
-    return text
 
 
 def money(totals: Totals, limit: int | None) -> str:

@@ -6,13 +6,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .. import errors
-from ..client import Client
 from . import _config
 from ._report import NoKey
+from ._state import RecordingClient, settle
 
 
 @contextmanager
-def connect(base_url: str | None, **settings: Any) -> Generator[Client]:
+def connect(base_url: str | None, **settings: Any) -> Generator[RecordingClient]:
     """Open a client with the key and the base URL that are in force.
 
     Raises:
@@ -23,9 +23,12 @@ def connect(base_url: str | None, **settings: Any) -> Generator[Client]:
     key = _config.api_key(url)
     if key is None:
         raise NoKey(url, base_url)
-    with Client(key.value, url, **settings) as client:
+    with RecordingClient(key.value, url, **settings) as client:
         try:
             yield client
+        except errors.TaskFailed as error:
+            settle(error.task.id)
+            raise
         except errors.Unreachable as error:
             error.add_note(f"unitask: {unreachable(url)}")
             raise

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from .._terminal import dollars
+from .._terminal import dollars, reason
 
 
 class ExitCode(IntEnum):
@@ -50,32 +50,26 @@ class NoKey(errors.InvalidInput):
         )
 
 
-# The first class that fits decides: an error can have two.
-CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
-    (errors.InsufficientCredit, ExitCode.MONEY),
-    (errors.BudgetExceeded, ExitCode.MONEY),
-    (errors.TaskFailed, ExitCode.FAILED),
-    (NoKey, ExitCode.KEY),
-    (errors.InvalidInput, ExitCode.USAGE),
-    (errors.SubmissionUncertain, ExitCode.UNCERTAIN),
-    (errors.JournalError, ExitCode.FILE),
-    (errors.DownloadFailed, ExitCode.FILE),
-    (errors.WaitTimeout, ExitCode.TIME),
-    (errors.Unreachable, ExitCode.PROVIDER),
-    (errors.ProviderBroken, ExitCode.PROVIDER),
-    (errors.RateLimited, ExitCode.PROVIDER),
-    (errors.AuthenticationFailed, ExitCode.KEY),
-    (errors.PermissionDenied, ExitCode.KEY),
-    (errors.NotFound, ExitCode.MISSING),
-    (errors.ApiError, ExitCode.FAILED),
-    (errors.UnitaskError, ExitCode.FILE),  # stdout
-    (KeyboardInterrupt, ExitCode.INTERRUPTED),
+# The first classes that fit decide: an error can have two.
+CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
+    ((errors.InsufficientCredit, errors.BudgetExceeded), ExitCode.MONEY),
+    ((errors.TaskFailed, errors.ContentRejected, errors.NoFaceFound, errors.BadInputMedia), ExitCode.FAILED),
+    ((NoKey, errors.AuthenticationFailed, errors.PermissionDenied), ExitCode.KEY),
+    ((errors.InvalidInput,), ExitCode.USAGE),
+    ((errors.SubmissionUncertain,), ExitCode.UNCERTAIN),
+    ((errors.JournalError, errors.DownloadFailed), ExitCode.FILE),
+    ((errors.WaitTimeout,), ExitCode.TIME),
+    ((errors.Unreachable, errors.ProviderBroken, errors.RateLimited), ExitCode.PROVIDER),
+    ((errors.NotFound,), ExitCode.MISSING),
+    ((errors.ApiError,), ExitCode.FAILED),
+    ((errors.UnitaskError,), ExitCode.FILE),  # stdout
+    ((KeyboardInterrupt,), ExitCode.INTERRUPTED),
 )
 
 
 def exit_code(error: BaseException) -> ExitCode:
     """Return how a command ends after an error."""
-    return next((code for kind, code in CODES if isinstance(error, kind)), ExitCode.UNEXPECTED)
+    return next((code for kinds, code in CODES if isinstance(error, kinds)), ExitCode.UNEXPECTED)
 
 
 @dataclass(slots=True)
@@ -87,13 +81,19 @@ class Place:
     base_url: str | None = None
     task: Any = None
     handle: str | None = None  # by which the user names the task: its id or token
+    as_json: bool = False
+    quiet: bool = False
+    preview: bool | None = None
     goes_on: bool = True  # whether its task can be waited for when the command has ended
 
     def command(self, task_id: str, error: BaseException | None = None) -> str:
         """Return the command that continues with a task."""
         to = self.to
-        if to and isinstance(error, errors.InvalidInput) and not to.endswith("/"):  # as for several files
-            to = f"{Path(to).parent}/"
+        if to and isinstance(error, errors.InvalidInput):
+            if "no output file" in str(error):
+                to = None
+            elif not to.endswith("/"):  # as for several files
+                to = f"{Path(to).parent}/"
         words = ["--to", to] if to else []
         is_begun = isinstance(error, errors.DownloadFailed) and error.fetched
         words += ["--overwrite"] if self.overwrite or is_begun else []
@@ -119,8 +119,16 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
         yield "unitask: `unitask find` looks for it; do not run it again before that, since it may be paid"
     if isinstance(error, errors.Unreachable):
         yield from notes
-    if task_id and place.goes_on and not isinstance(error, errors.NotFound):
+    if isinstance(error, errors.ApiError) and not isinstance(error, errors.ProviderBroken) and not _is_known(place):
+        if task_id:
+            yield f"unitask: the provider lists the refused task as {task_id}"
+    elif task_id and place.goes_on and not isinstance(error, errors.NotFound):
         yield from _accepted(place, task_id, error)
+
+
+def _is_known(place: Place) -> bool:
+    """Whether there is a task that goes on, since it was accepted or is waited for."""
+    return place.task is not None or place.handle is not None
 
 
 def _accepted(place: Place, task_id: str, error: BaseException) -> Iterator[str]:
@@ -136,16 +144,10 @@ def _words(error: BaseException) -> str:
     match error:
         case KeyboardInterrupt():
             return "interrupted"
-        case errors.InvalidInput():
-            return "; ".join(error.problems)
-        case errors.DownloadFailed():
-            return error.reason
-        case errors.SubmissionUncertain():
-            return str(error).partition(f". {error.usual_next_step}")[0]
         case errors.WaitTimeout():
-            return str(error).partition(". It goes on")[0]
+            return reason(error).partition(". It goes on")[0]
         case errors.UnitaskError():
-            return str(error)
+            return reason(error)
         case _:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(frame.filename).name}, line {frame.lineno}"

@@ -5,6 +5,7 @@ sent, and another one when its outcome is known. The lines have digests of the i
 """
 
 import dataclasses
+import errno
 import json
 import os
 from contextlib import suppress
@@ -19,11 +20,14 @@ from .._core.effects import Flow, Reply, SendRequest, Step
 from .._core.recovery import Submission
 from .._model import task_token
 from .._model._json import as_object
-from .._model.task import OutputT, Task
+from .._model.task import Outcome, OutputT, Recovery, Task
 from .._terminal import say
 from ..client import Client
 from ..inputs import TaskInput
+from ..webhooks import remember
 
+ACCEPTED = "accepted"
+OPEN = ("sent", "uncertain", ACCEPTED)  # outcomes of submissions of which the user has no result
 LARGEST = 4 << 20  # bytes of the file, before it becomes submissions.old.jsonl; a submission takes some 600
 
 
@@ -36,7 +40,8 @@ class Submitted:
         at: When it was sent first, in unix seconds.
         name: Its class in `unitask.tasks`.
         base_url: The provider.
-        outcome: "sent" as long as its outcome is not known, then "accepted", "refused" or "uncertain".
+        outcome: "sent" as long as its outcome is not known, then "accepted", "refused" or "uncertain";
+            "absent" after a search, and "settled" when the user has what became of the task.
         task_id: Its task, when it is known.
         handle: What `unitask wait` takes: the id, or the token of a legacy task.
     """
@@ -96,6 +101,18 @@ class RecordingClient(Client):
             error.identity = dataclasses.replace(error.identity, fields=fields)
         return error
 
+    def search(self, row: Submitted, timeout: float | None = None) -> Recovery:
+        """Search a submission of an earlier command, and write down what became of it."""
+        for other in submissions():
+            if other.task_id is not None and other.base_url == self.base_url:
+                remember(self._own_ids, other.task_id, other.key)  # it is not the task of this one
+        found = self.find(self.lost(row), timeout=timeout)
+        if found.task is not None:
+            note(row.key, outcome=ACCEPTED, task_id=found.task.id, handle=handle(found.task))
+        elif found.outcome is Outcome.ABSENT:
+            note(row.key, outcome="absent")
+        return found
+
     def _learn_time(self) -> None:
         """Learn the provider's time, on which a search depends."""
         if self._dated is None:
@@ -113,8 +130,7 @@ class RecordingClient(Client):
         except errors.UnitaskError as error:
             self._note(outcome="refused", task_id=error.task_id)
             raise
-        handle = created.id if created.output_type.PROTOCOL == "unified" else created.token
-        self._note(outcome="accepted", task_id=created.id, handle=handle)
+        self._note(outcome=ACCEPTED, task_id=created.id, handle=handle(created))
         return created
 
     def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
@@ -138,12 +154,28 @@ class RecordingClient(Client):
 
     def _note(self, **facts: str | None) -> None:
         """Write the outcome of the submission, if it was sent."""
-        if not self._is_kept or self._submission is None:
-            return
-        try:
-            _append({"key": self._submission.token, **facts})
-        except errors.JournalError as error:  # what was sent is reported in any case
-            say(f"unitask: warning: {error}")
+        if self._is_kept and self._submission is not None:
+            note(self._submission.token, **facts)
+
+
+def note(key: str, **facts: str | None) -> None:
+    """Write what became of a submission; warn if that is impossible, since what was sent is reported in any case."""
+    try:
+        _append({"key": key, **facts})
+    except errors.JournalError as error:
+        say(f"unitask: warning: {error}")
+
+
+def settle(task_id: str) -> None:
+    """Write down that the user has what became of a task, so that `unitask find` does not name it."""
+    for row in submissions():
+        if row.task_id == task_id and row.outcome == ACCEPTED:
+            note(row.key, outcome="settled")
+
+
+def handle(task: Task[Any]) -> str:
+    """Return what `unitask wait` takes for a task: its id, or the token of a legacy task."""
+    return task.id if task.output_type.PROTOCOL == "unified" else task.token
 
 
 def _append(row: dict[str, Any]) -> None:
@@ -155,7 +187,9 @@ def _append(row: dict[str, Any]) -> None:
             path.replace(path.with_suffix(".old.jsonl"))
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, f"{json.dumps(row)}\n".encode())
+            line = f"\n{json.dumps(row)}\n".encode()  # the last line may be cut off
+            if os.write(file, line) < len(line):
+                raise OSError(errno.ENOSPC, "the disk is full")
             os.fsync(file)
         finally:
             os.close(file)

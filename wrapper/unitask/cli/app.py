@@ -1,6 +1,8 @@
 """The commands: their names, what their help says, and where each is. A command is imported when it is called."""
 
+import re
 import sys
+import textwrap
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -9,9 +11,9 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from .. import errors
-from .._terminal import give_up, put, say
+from .._terminal import give_up, is_terminal, put, say, task_type
 from .._version import __version__
-from ._output import is_terminal
+from . import catalogue
 from ._report import ExitCode, exit_code, reports
 
 # The extra [cli] allows the imports of typer.main here; rich draws help on a terminal, and plain text goes into a pipe.
@@ -68,6 +70,11 @@ COMMANDS: dict[str, Entry] = {
     ),
     "history": Entry(".account:history", "The same as `list`.", ("unitask history --since 2026-11-28",)),
     "account": Entry(".account:account", "Print balance, plan and limits of the account.", ("unitask account --json",)),
+    "find": Entry(
+        ".account:find",
+        "Find out what became of submissions whose answer was lost: after a crash, or a closed laptop.",
+        ("unitask find", "unitask find us1.WyJ4... --json"),
+    ),
     "estimate": Entry(
         ".account:estimate",
         "Estimate what a task costs, by the published prices. Nothing is sent.",
@@ -109,12 +116,16 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
+ABOUT_TASKS = ("run", "submit", "estimate")  # their first word is a task, which their help describes
+WORDS = "unitask.words"  # of a command, in the context of typer
+
+
 def run(arguments: list[str]) -> int:
     """Run a command; return its exit code."""
     try:
         code: object = _application().main(arguments, prog_name="unitask", standalone_mode=False)
-    except SystemExit:  # typer's answer to a closed stdout
-        return ExitCode.CLOSED
+    except SystemExit as end:  # 1: typer's answer to a closed stdout; 0: the shell has its completions
+        return ExitCode.CLOSED if end.code else ExitCode.DONE
     except TyperException as error:  # wrong use
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "unitask"
@@ -144,8 +155,18 @@ class Command(TyperCommand):
             say(*reports(error, ctx.obj))
             return ExitCode.UNEXPECTED
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words, since the help of `run` is about the task that they name."""
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and examples, whose lines are not wrapped."""
+        task = next((word for word in ctx.meta.get(WORDS, ()) if not word.startswith("-")), None)
+        if self.name in ABOUT_TASKS and task is not None:
+            formatter.write(_about_task(task, formatter.width))
+            self.format_options(ctx, formatter)
+            return
         super().format_help(ctx, formatter)
         if examples := COMMANDS[self.name or ""].examples:
             formatter.write("\nExamples:\n" + "".join(f"  {example}\n" for example in examples))
@@ -159,6 +180,21 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, found, rest = super().resolve_command(ctx, args)
         return name, found and _loaded(str(name)), rest
+
+
+def _about_task(name: str, width: int) -> str:
+    lines = [
+        textwrap.fill(line, width, subsequent_indent=" " * _indent(line), break_on_hyphens=False)
+        for line in catalogue.description(task_type(name))
+        if not line.startswith("  unitask ")
+    ]
+    return "\n".join([*lines, f"  {catalogue.example(task_type(name))}", ""])
+
+
+def _indent(line: str) -> int:
+    """Return where the text of a line begins, behind the name of a field."""
+    found = re.match(r" *(\S+ {2,})?", line)
+    return found.end() if found else 0
 
 
 def _application() -> Any:

@@ -7,15 +7,45 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 from unitask_api import contract
 from unitask_api.json_types import as_object, is_list
 
 from .. import errors
-from .._terminal import dollars, kebab, put, task_type
+from .._terminal import dollars, find_task_type, kebab, put, task_type
 
+
+def _tasks_like(incomplete: str) -> list[tuple[str, str]]:
+    """Return the task types that a word can become, for completion in a shell."""
+    named = ((kebab(name), _texts(name)["summary"]) for name in contract.task_types())
+    return [(name, summary) for name, summary in named if name.startswith(incomplete)]
+
+
+def _fields_like(ctx: Context, incomplete: str) -> list[str]:
+    """Return the fields that a word can become."""
+    entry = find_task_type(str(ctx.params.get("task")))
+    fields = (f"{name.replace('_', '-')}=" for name in (_rules(entry) if entry else ()))
+    return [field for field in fields if field.startswith(incomplete)]
+
+
+TaskName = Annotated[
+    str,
+    Argument(
+        metavar="TASK", help="A task type, such as face-swap; `unitask tasks` lists them.", autocompletion=_tasks_like
+    ),
+]
+Fields = Annotated[
+    list[str] | None,
+    Argument(
+        metavar="FIELD=VALUE...",
+        help="The input. Repeat the FIELD of a list. FIELD:=JSON gives any value, FIELD=@FILE the text of a file, "
+        "FIELD=- what is on stdin.",
+        autocompletion=_fields_like,
+    ),
+]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 _FILES = {"image": "picture.png", "video": "film.mp4", "audio": "sound.mp3"}  # of an example without a documented one
+_NAMED = {"origin_task_id": "90efd2db-bcfc-413f-a0be-c893850c9d68", "mask": "https://example.org/mask.png"}
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "JSON"}
 _LIMITS = {
     "maxLength": "at most {:,} characters",
@@ -73,7 +103,7 @@ def _searched(entry: dict[str, Any]) -> str:
     return " ".join(entry[name] for name in names).lower()
 
 
-def show(task: Annotated[str, Argument(help="A task type, such as face-swap.")], as_json: AsJson = False) -> None:
+def show(task: TaskName, as_json: AsJson = False) -> None:
     """Show fields, limits and price of a task type, and an example."""
     entry = task_type(task)
     if as_json:
@@ -161,18 +191,18 @@ def _documented(entry: contract.TaskType) -> dict[str, Any]:
         is_it = entry is contract.find(body.get("model"), body.get("task_type"), given)
         if documented["x-operation"] == entry.create != "create_task" and documented["x-part"] == "request":
             is_it, given = True, body  # of an older protocol
-        values = {name: value for name, value in as_object(given).items() if name in rules}
+        values = {name: value for name, value in as_object(given).items() if name in rules and value != ""}
         if is_it and all(name in values for name in required):
             return values
-    return {name: _plausible(rules[name]) for name in required if name in rules}
+    return {name: _NAMED.get(name) or _plausible(rules[name]) for name in required if name in rules}
 
 
 def _plausible(rule: dict[str, Any]) -> Any:
     rule = contract.resolve(rule)
     if media := rule.get("x-media"):
         return f"https://example.org/{_FILES.get(media['kind'], 'file')}"
-    if "enum" in rule:
-        return rule["enum"][0]
+    if choice := rule.get("enum") or rule.get("x-advisory", {}).get("enum"):
+        return choice[0]
     if rule.get("type") == "array":
         return [_plausible(rule["items"])]
     if rule.get("type") == "object":

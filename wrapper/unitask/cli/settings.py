@@ -132,9 +132,11 @@ def _findings(given: str | None) -> Iterator[Finding]:
         key = _config.api_key(url.value)
         if key is None:
             raise NoKey(url.value, given)
+        checked_key(key.value)
         yield Finding("ok", "key", f"from {key.source}")
         yield from _file_mode()
     except errors.UnitaskError as error:
+        key = None
         yield _failure("key" if url else "base URL", error)
     if url is None:
         return
@@ -191,7 +193,7 @@ def _extras() -> Iterator[Finding]:
     packages: dict[str, list[str]] = {}
     for requirement in importlib.metadata.requires("unitask") or ():
         found = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement)
-        if found and found[1] != "unitask" and found[2] != "dev":
+        if found and found[1] != "unitask" and found[2] not in ("all", "dev"):
             packages.setdefault(found[2], []).append(found[1])
     for extra, names in sorted(packages.items()):
         versions = {name: _version(name) for name in names}

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from typer import Option
 
+from ..cli import _config
 from ..errors import InvalidInput
 
 MISSING = "the MCP server is not installed: pip install 'unitask[mcp]' ({})"
@@ -28,4 +29,6 @@ def serve(
         from .server import make_server  # an extra
     except ImportError as error:
         raise InvalidInput(MISSING.format(error)) from None
-    make_server(max_usd=max_usd, files=files, base_url=base_url).run()
+    url = _config.base_url(base_url).value
+    key = _config.api_key(url)
+    make_server(key and key.value, url, max_usd=max_usd, files=files).run()

@@ -67,20 +67,25 @@ class Server(MCPServer[Session]):
 
 
 def make_server(
-    *, max_usd: float | None = None, files: str | os.PathLike[str] | None = None, base_url: str | None = None
+    api_key: str | None = None,
+    base_url: str | None = None,
+    *,
+    max_usd: float | None = None,
+    files: str | os.PathLike[str] | None = None,
 ) -> Server:
     """Return the server of one session.
 
     Args:
+        api_key: The key, as for a client.
+        base_url: The provider, as for a client.
         max_usd: What its tasks may cost in all. None: 1 USD, and every task needs a confirmation.
         files: The folder whose files may be read. None: the working folder, unless that is the root or the home folder.
-        base_url: The provider, as for a client.
 
     Raises:
         InvalidInput: There is no key, or an argument cannot be used.
     """
     budget = Budget(DEFAULT_USD if max_usd is None else max_usd)
-    client = AsyncClient(base_url=base_url, budget=budget)
+    client = AsyncClient(api_key, base_url, budget=budget)
     session = Session(client, budget, _folder(files), unconfirmed=max_usd is not None)
 
     @asynccontextmanager

@@ -233,11 +233,7 @@ async def _follow(ctx: Call, task: Task[Any] | str, seconds: float) -> CallToolR
 
 async def _answer(session: Session, task: Task[Any]) -> CallToolResult:
     session.tasks[task.id] = task
-    try:
-        return await answer(session.client, task)
-    except UnitaskError as error:  # as of an output that is not an object
-        error.task_id = task.id
-        raise
+    return await answer(session.client, task)
 
 
 async def get(ctx: Call, task_id: TaskId) -> CallToolResult:
