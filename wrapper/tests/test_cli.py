@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import httpx
 import pytest
-from unitask import cli, errors, tasks
+from unitask import __version__, cli, errors, tasks
 from unitask._base_client import Defaults
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
@@ -59,6 +59,11 @@ def exit_code(*arguments: str) -> object:
         return main(list(arguments))
     except SystemExit as end:
         return end.code
+
+
+def test_version_is_printed(capsys: Captured) -> None:
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out == f"unitask {__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["run", "wait"])

@@ -20,6 +20,7 @@ PYTHON_WORDS: Final = (  # of Python in messages, and those of the command line
     (r"overwrite=True, --overwrite", "--overwrite"),
     (r"; task\.raw holds all that was sent", ""),
     (r", or validate=False", ""),
+    (r"an object of type \w+ is not a picture: give a path,.* or a URL", "give a file or a URL"),
     (r", or another Journal of this one,", ""),
     (r"Close the journal, which writes the file again, and start", "The command writes it again; start"),
     (r"\bbase_url\b", "--base-url"),

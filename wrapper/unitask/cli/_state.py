@@ -5,6 +5,7 @@ sent, and another one when its outcome is known. The lines have digests of the i
 """
 
 import dataclasses
+import errno
 import json
 import os
 from contextlib import suppress
@@ -193,7 +194,9 @@ def _append(row: dict[str, Any]) -> None:
             path.replace(path.with_suffix(".old.jsonl"))
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, f"{json.dumps(row)}\n".encode())
+            line = f"\n{json.dumps(row)}\n".encode()  # the last line may be cut off
+            if os.write(file, line) < len(line):
+                raise OSError(errno.ENOSPC, "the disk is full")
             os.fsync(file)
         finally:
             os.close(file)
