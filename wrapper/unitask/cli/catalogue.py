@@ -178,11 +178,11 @@ def limits(rule: dict[str, Any]) -> list[str]:
 
 def example(entry: contract.TaskType) -> str:
     """Return a command that runs a task of this type, with its documented input if there is one."""
-    words = [word for name, value in _documented(entry).items() for word in _words(name, value)]
+    words = [word for name, value in documented_input(entry).items() for word in _words(name, value)]
     return shlex.join(["unitask", "run", kebab(entry.name), *words, "--to", "out/"])
 
 
-def _documented(entry: contract.TaskType) -> dict[str, Any]:
+def documented_input(entry: contract.TaskType) -> dict[str, Any]:
     """Return the input of the first documented request, else plausible values for the required fields."""
     rules, required = _rules(entry), contract.component(entry.input).get("required", ())
     for documented in contract.document()["components"]["examples"].values():
