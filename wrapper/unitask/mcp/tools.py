@@ -19,17 +19,19 @@ from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, Elicitati
 from mcp_types import CallToolResult
 from pydantic import BaseModel, Field
 from unitask_api import contract
-from unitask_api.json_types import as_object, is_list, is_object, printable
+from unitask_api.json_types import is_list, is_object, printable
 
 from .. import tasks
 from .._model.task import Recovery, Task
 from .._terminal import task_type
 from ..async_client import AsyncClient
 from ..budget import Budget
+from ..cli._state import handle, settle
+from ..cli.catalogue import documented_input
 from ..errors import BudgetExceeded, InvalidInput, SubmissionUncertain, UnitaskError, WaitTimeout
 from ..inputs import TaskInput, request_body, with_files_inside
 from ..media import inside
-from .answers import answer, content_of, facts_of, handle
+from .answers import answer, content_of, facts_of
 
 WAIT = 45.0  # seconds that a call waits by default; clients made with the TypeScript SDK give up after 60
 BEAT = 5.0  # seconds between two notifications of progress
@@ -101,20 +103,14 @@ def _row(entry: contract.TaskType) -> dict[str, Any]:
 def describe_task(ctx: Call, task: TaskName) -> dict[str, Any]:
     """Describe a task type: the JSON Schema of its fields, its price, its usual duration, an example."""
     entry, folder = task_type(task), _session(ctx).folder
-    bodies = [as_object(each["value"]) for each in contract.document()["components"]["examples"].values()]
-    examples = (body["input"] for body in bodies if _names(body) == entry and "input" in body)
     return {
         **_row(entry),
         "price": entry.price,
         "docs": entry.docs,
         "fields": _inlined(contract.component(entry.input)),
         "files_are": f"a URL, a data URI, or a path in {folder}" if folder else "a URL or a data URI",
-        "example": next(examples, None),
+        "example": documented_input(entry),
     }
-
-
-def _names(body: dict[str, Any]) -> contract.TaskType | None:
-    return contract.find(body.get("model"), body.get("task_type"), body.get("input"))
 
 
 def _inlined(rule: Any) -> Any:
@@ -233,6 +229,8 @@ async def _follow(ctx: Call, task: Task[Any] | str, seconds: float) -> CallToolR
 
 async def _answer(session: Session, task: Task[Any]) -> CallToolResult:
     session.tasks[task.id] = task
+    if task.done:
+        settle(task.id)
     return await answer(session.client, task)
 
 
