@@ -38,6 +38,7 @@ from unitask_sandbox.engines.simulated.files import film, sound
 from .pictures import encoded
 from .script import TASK_ID, task_data
 from .shells import BASE_URL, KEY
+from .test_cli import PYTHON
 
 ROOT = Path(__file__).parents[2]
 Captured = pytest.CaptureFixture[str]
@@ -102,11 +103,6 @@ def test_field_that_cannot_be_used_is_named_as_it_is_written_in_a_command() -> N
                 request_body(task_from(kebab(entry.name), [*words, f'{name}:=[[{{"x": 1}}]]']), uploads=True)
             assert any(problem.startswith((name, f"'{name}'")) for problem in caught.value.problems), entry.name
             assert not re.search(PYTHON, reason(caught.value)), reason(caught.value)
-
-
-PYTHON = (
-    r"\b(client|error|task|errors)\.\w|api_key|base_url=|=True|=False|None\b|\bPIL\b|numpy"  # no words of a command
-)
 
 
 @pytest.mark.parametrize(

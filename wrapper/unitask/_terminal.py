@@ -24,7 +24,7 @@ PYTHON_WORDS: Final = (  # of Python in messages, and those of the command line
     (r", or another Journal of this one,", ""),
     (r"Close the journal, which writes the file again, and start", "The command writes it again; start"),
     (r"\bbase_url\b", "--base-url"),
-    (r"^webhook_url\b", "--webhook-url"),
+    (r"\bwebhook_url\b", "--webhook-url"),
     (rf"\. {re.escape(errors.SubmissionUncertain.usual_next_step)}.*", ""),
     (r"nothing was sent: the cost of .* is not known: .*", "its price is not known, so --max-usd cannot count it"),
     (r"of the budget of (\S+), \S+ is spent and \S+ is held .*", r"--max-usd is \1"),
