@@ -50,32 +50,26 @@ class NoKey(errors.InvalidInput):
         )
 
 
-# The first class that fits decides: an error can have two.
-CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
-    (errors.InsufficientCredit, ExitCode.MONEY),
-    (errors.BudgetExceeded, ExitCode.MONEY),
-    (errors.TaskFailed, ExitCode.FAILED),
-    (NoKey, ExitCode.KEY),
-    (errors.InvalidInput, ExitCode.USAGE),
-    (errors.SubmissionUncertain, ExitCode.UNCERTAIN),
-    (errors.JournalError, ExitCode.FILE),
-    (errors.DownloadFailed, ExitCode.FILE),
-    (errors.WaitTimeout, ExitCode.TIME),
-    (errors.Unreachable, ExitCode.PROVIDER),
-    (errors.ProviderBroken, ExitCode.PROVIDER),
-    (errors.RateLimited, ExitCode.PROVIDER),
-    (errors.AuthenticationFailed, ExitCode.KEY),
-    (errors.PermissionDenied, ExitCode.KEY),
-    (errors.NotFound, ExitCode.MISSING),
-    (errors.ApiError, ExitCode.FAILED),
-    (errors.UnitaskError, ExitCode.FILE),  # stdout
-    (KeyboardInterrupt, ExitCode.INTERRUPTED),
+# The first classes that fit decide: an error can have two.
+CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
+    ((errors.InsufficientCredit, errors.BudgetExceeded), ExitCode.MONEY),
+    ((errors.TaskFailed, errors.ContentRejected, errors.NoFaceFound, errors.BadInputMedia), ExitCode.FAILED),
+    ((NoKey, errors.AuthenticationFailed, errors.PermissionDenied), ExitCode.KEY),
+    ((errors.InvalidInput,), ExitCode.USAGE),
+    ((errors.SubmissionUncertain,), ExitCode.UNCERTAIN),
+    ((errors.JournalError, errors.DownloadFailed), ExitCode.FILE),
+    ((errors.WaitTimeout,), ExitCode.TIME),
+    ((errors.Unreachable, errors.ProviderBroken, errors.RateLimited), ExitCode.PROVIDER),
+    ((errors.NotFound,), ExitCode.MISSING),
+    ((errors.ApiError,), ExitCode.FAILED),
+    ((errors.UnitaskError,), ExitCode.FILE),  # stdout
+    ((KeyboardInterrupt,), ExitCode.INTERRUPTED),
 )
 
 
 def exit_code(error: BaseException) -> ExitCode:
     """Return how a command ends after an error."""
-    return next((code for kind, code in CODES if isinstance(error, kind)), ExitCode.UNEXPECTED)
+    return next((code for kinds, code in CODES if isinstance(error, kinds)), ExitCode.UNEXPECTED)
 
 
 @dataclass(slots=True)

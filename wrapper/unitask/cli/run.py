@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,7 +73,7 @@ def run(
     place.as_json, place.quiet, place.preview = as_json, quiet, show
     options: Options = {} if webhook_url is None else {"webhook_url": webhook_url}
     given = task_from(task, fields or ())
-    with in_words_of(task_type(task)), _advice():
+    with in_words_of(task_type(task)) as spelled, _advice(spelled, quiet=quiet):
         if dry_run:
             _print_request(given, options, base_url)
             return
@@ -188,17 +188,17 @@ def _place(
 
 
 @contextmanager
-def _advice() -> Generator[None]:
-    """Report each advice on stderr."""
+def _advice(spelled: Callable[[str], str], *, quiet: bool) -> Generator[None]:
+    """Report each advice on stderr, in the words of a command; none if `quiet`."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, AdvisoryWarning):
-            say(f"unitask: warning: {message}")
+            say(f"unitask: warning: {spelled(str(message))}")
         else:
             usual(message, category, *where, **more)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", AdvisoryWarning)
+        warnings.simplefilter("ignore" if quiet else "always", AdvisoryWarning)
         usual, warnings.showwarning = warnings.showwarning, show
         yield
 
@@ -246,15 +246,16 @@ def _put_result(client: Client, task: Task[Any], place: Place, seconds: float | 
     paths = list[Path]()
     if place.to is not None:
         paths = client.download(task, place.to, overwrite=place.overwrite, previews=previews)
-        say(*(f"unitask: warning: {problem}" for path in paths if (problem := wrong_ending(path))))
+        if not place.quiet:
+            say(*(f"unitask: warning: {problem}" for path in paths if (problem := wrong_ending(path))))
     if place.as_json:
         put_json({**task.raw, "files": [str(path) for path in paths]} if place.to is not None else task.raw)
     elif place.quiet or not is_terminal(sys.stdout):
         put(*map(str, paths)) if place.to is not None else put_json(task.raw)
     else:
         put(*summary(task, paths, seconds))
-        if place.preview is not False:
-            put(*filter(None, map(preview, paths[:1])))
+        if place.preview is not False and paths:
+            preview(paths[0])
 
 
 def _put_file(client: Client, task: Task[Any]) -> None:
