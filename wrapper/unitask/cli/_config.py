@@ -16,6 +16,7 @@ from .. import errors
 from .._environment import DEFAULT_BASE_URL, checked_base_url
 from .._model._json import as_object, is_object
 from .._model.secret import Secret
+from ._report import NoKey
 
 KEY_VARIABLES = ("UNITASK_API_KEY", "PIAPI_API_KEY")  # the first one wins
 KEYRING = "the keyring of the system"
@@ -63,6 +64,15 @@ def api_key(url: str) -> Setting | None:
         reason = f"{KEYRING}, which holds the key for {url}, cannot be read: {error}"
         raise errors.InvalidInput(f"{reason}. Unlock it, or set {KEY_VARIABLES[0]}") from error
     return Setting(Secret(key), KEYRING) if key else None
+
+
+def account(given: str | None = None) -> dict[str, str]:
+    """Return the key and the base URL that are in force, as arguments of a client; raise NoKey without a key."""
+    url = base_url(given).value
+    key = api_key(url)
+    if key is None:
+        raise NoKey(url, given)
+    return {"api_key": key.value, "base_url": url}
 
 
 def store_key(url: str, key: str) -> str:

@@ -112,7 +112,11 @@ COMMANDS: dict[str, Entry] = {
         ("unitask mcp --files pictures/ --max-usd 2",),
     ),
     "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
-    "bulk": Entry("", "Run the tasks of a JSONL or CSV file, with a journal."),
+    "bulk": Entry(
+        ".bulk:bulk",
+        "Run the tasks of a JSONL or CSV file, with a journal.",
+        ("unitask bulk swaps.csv --task face-swap --to out/ --max-usd 5", "unitask bulk resume swaps.db"),
+    ),
 }
 
 
@@ -209,9 +213,12 @@ def _application() -> Any:
 def _loaded(name: str) -> Any:
     entry = COMMANDS[name]
     module, _, function = entry.where.partition(":")
+    command: Any = getattr(import_module(module, __package__), function)
     application = _typer(add_completion=False)
-    add = application.command(name, cls=Command, help=entry.about)
-    add(getattr(import_module(module, __package__), function))
+    if isinstance(command, typer.Typer):  # it has commands of its own
+        command.rich_markup_mode, application = application.rich_markup_mode, command
+    else:
+        application.command(name, cls=Command, help=entry.about)(command)
     return typer.main.get_command(application)
 
 
