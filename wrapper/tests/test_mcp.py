@@ -180,6 +180,9 @@ def test_lost_answer_is_not_sent_again_and_find_looks_for_its_task(
         assert "Do not call run again" in lost["next"]
         assert "Call find before" in lost["message"]
 
+        again = await call(client, "run", **SWAP)
+        assert again["error"] == "Refused"
+        assert "may be paid already: find looks for it" in again["message"]
         found = await call(client, "find", wait_seconds=90, **({"submission": lost["submission"]} if by_token else {}))
         (submission,) = found["submissions"]
         assert (submission["submission"], submission["outcome"]) == (lost["submission"], outcome)
@@ -189,8 +192,20 @@ def test_lost_answer_is_not_sent_again_and_find_looks_for_its_task(
         assert (await call(client, "account"))["session_held_usd"] == held
         assert len((await call(client, "find"))["submissions"]) == (outcome == "unclear")
 
-    talk(script)
+    talk(script, None, max_usd=1.0)
     assert posts(unitask_provider) == 1
+
+
+def test_question_says_that_the_same_task_may_be_paid_already(unitask_provider: UnitaskProvider) -> None:
+    unitask_provider.loses_the_answer(times=1)
+
+    async def script(client: Client) -> None:
+        for answer in (False, True):
+            assert (await call(client, "run", **SWAP))["ok"] == answer
+
+    first, second = talk(script)
+    assert "may be paid already" not in first
+    assert "may be paid already" in second
 
 
 @pytest.mark.parametrize(

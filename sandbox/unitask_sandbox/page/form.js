@@ -267,7 +267,7 @@ const withoutFiles = (value) =>
 // A problem as a sentence that begins with the label: of a part of the field, with the way to it.
 function sentence(one, { path, words }) {
   const way = path.slice(1).map((step) => (typeof step === "number" ? `entry ${step + 1}` : step));
-  return `${one.label}${way.length ? `: ${way.join(", ")}` : ""} ${words}.`;
+  return `${one.label}${way.length ? `: ${way.join(" > ")}` : ""} ${words}.`;
 }
 
 function configFields(onChange) {

@@ -117,7 +117,11 @@ def _path(text: str) -> Path:
 
 
 def _limit(text: str) -> float:
-    return math.inf if text == "none" else float(text)
+    """Read an amount of money; `none` is infinity."""
+    try:
+        return math.inf if text == "none" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is neither an amount in USD nor none") from None
 
 
 def _check_limits(options: argparse.Namespace) -> None:
