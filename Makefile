@@ -9,7 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture recordings vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -119,6 +119,9 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed
 	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
 	$(VENV)/bin/python scripts/mutants.py $(MUTANTS)
+
+recordings: $(VENV)/.checks ## docs/recordings, from commands in a terminal against the local provider
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.recordings
 
 page-picture: $(VENV)/.checks ## docs/sandbox-page*.png, from the running page; needs a Chromium
 	PAGE_PICTURES=$(CURDIR)/docs $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k pictures_of

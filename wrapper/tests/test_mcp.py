@@ -20,6 +20,7 @@ from mcp_types import ElicitResult
 from PIL import Image
 from unitask import InvalidInput, tasks
 from unitask._base_client import BaseClient
+from unitask.cli._state import submissions
 from unitask.mcp import answers
 from unitask.mcp.server import make_server
 from unitask.testing import UnitaskProvider
@@ -179,6 +180,9 @@ def test_lost_answer_is_not_sent_again_and_find_looks_for_its_task(
         assert "Do not call run again" in lost["next"]
         assert "Call find before" in lost["message"]
 
+        again = await call(client, "run", **SWAP)
+        assert again["error"] == "Refused"
+        assert "may be paid already: find looks for it" in again["message"]
         found = await call(client, "find", wait_seconds=90, **({"submission": lost["submission"]} if by_token else {}))
         (submission,) = found["submissions"]
         assert (submission["submission"], submission["outcome"]) == (lost["submission"], outcome)
@@ -188,8 +192,20 @@ def test_lost_answer_is_not_sent_again_and_find_looks_for_its_task(
         assert (await call(client, "account"))["session_held_usd"] == held
         assert len((await call(client, "find"))["submissions"]) == (outcome == "unclear")
 
-    talk(script)
+    talk(script, None, max_usd=1.0)
     assert posts(unitask_provider) == 1
+
+
+def test_question_says_that_the_same_task_may_be_paid_already(unitask_provider: UnitaskProvider) -> None:
+    unitask_provider.loses_the_answer(times=1)
+
+    async def script(client: Client) -> None:
+        for answer in (False, True):
+            assert (await call(client, "run", **SWAP))["ok"] == answer
+
+    first, second = talk(script)
+    assert "may be paid already" not in first
+    assert "may be paid already" in second
 
 
 @pytest.mark.parametrize(
@@ -243,21 +259,20 @@ def test_error_after_the_submission_names_the_task(unitask_provider: UnitaskProv
     assert posts(unitask_provider) == 3
 
 
-@pytest.mark.parametrize("moment", ["POST", "GET"])
+@pytest.mark.parametrize("moment", ["POST /api/v1/task", f"GET /api/v1/task/{ID}"])
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_task_of_a_cancelled_call_is_submitted_once_and_listed(
-    moment: str, mode: str, unitask_provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch
+    moment: str, mode: str, unitask_provider: UnitaskProvider
 ) -> None:
-    arrived, go = asyncio.Event(), asyncio.Event()
+    arrived, go, before = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def hold(request: httpx.Request) -> httpx.Response:
-        if request.method == moment and not arrived.is_set():
+        if request.method == "POST":
+            before.append(submissions()[-1].outcome)
+        if f"{request.method} {request.url.path}" == moment and not arrived.is_set():
             arrived.set()
             await go.wait()
         return unitask_provider.transport.handler(request)  # type: ignore[return-value]
-
-    defaults = dataclasses.replace(BaseClient.defaults, transport=httpx.MockTransport(hold))
-    monkeypatch.setattr(BaseClient, "defaults", defaults)
 
     async def script(client: Client) -> None:
         async with anyio.create_task_group() as group:
@@ -266,15 +281,21 @@ def test_task_of_a_cancelled_call_is_submitted_once_and_listed(
                 await client.call_tool("run", SWAP)
         polled = [(await call(client, "find"))["tasks"] for _ in range(50)]  # the submission ends after the call
         listed = polled[-1]
-        assert [task["task_id"] for task in listed] == [unitask_provider.tasks[0].id]
+        assert [task["task_id"] for task in listed] == [ID]
 
     async def cancel(scope: anyio.CancelScope) -> None:
         await arrived.wait()
         scope.cancel()
+        for _ in range(50):  # the server gets the cancellation
+            await asyncio.sleep(0)
         go.set()
 
-    talk(script, mode=mode)
-    assert posts(unitask_provider) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        defaults = dataclasses.replace(BaseClient.defaults, transport=httpx.MockTransport(hold))
+        patch.setattr(BaseClient, "defaults", defaults)
+        talk(script, mode=mode)
+    assert before == ["sent"]  # one submission, on record before it left
+    assert (submissions()[-1].outcome, submissions()[-1].task_id) == ("accepted", ID)
 
 
 @pytest.fixture

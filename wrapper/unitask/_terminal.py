@@ -5,8 +5,11 @@ import difflib
 import io
 import os
 import re
+import shutil
 import sys
+from collections.abc import Generator
 from functools import cache
+from pathlib import Path
 from typing import Final, TextIO
 
 from unitask_api import contract
@@ -20,10 +23,11 @@ PYTHON_WORDS: Final = (  # of Python in messages, and those of the command line
     (r"overwrite=True, --overwrite", "--overwrite"),
     (r"; task\.raw holds all that was sent", ""),
     (r", or validate=False", ""),
+    (r"an object of type \w+ is not a picture: give a path,.* or a URL", "give a file or a URL"),
     (r", or another Journal of this one,", ""),
     (r"Close the journal, which writes the file again, and start", "The command writes it again; start"),
     (r"\bbase_url\b", "--base-url"),
-    (r"^webhook_url\b", "--webhook-url"),
+    (r"\bwebhook_url\b", "--webhook-url"),
     (rf"\. {re.escape(errors.SubmissionUncertain.usual_next_step)}.*", ""),
     (r"nothing was sent: the cost of .* is not known: .*", "its price is not known, so --max-usd cannot count it"),
     (r"of the budget of (\S+), \S+ is spent and \S+ is held .*", r"--max-usd is \1"),
@@ -94,9 +98,24 @@ def put(*lines: str) -> None:
     """Write results to stdout; raise BrokenPipeError if it is closed, UnitaskError if it cannot be written."""
     if sys.stdout is None:  # it was closed before the process began
         return
-    try:
+    with _writing():
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
+
+
+def put_file(path: Path) -> None:
+    """Write a file to stdout; raise as `put` does."""
+    if sys.stdout is None:
+        return
+    with path.open("rb") as file, _writing():
+        shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _writing() -> Generator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -60,17 +60,16 @@ function asCommandLine(entry, input, config = {}) {
     return items.map((item) => `${name}=${quoted(item.file?.name ?? item)}`);
   });
   const { endpoint, secret } = config.webhook_config ?? {};
-  const options = [
-    endpoint !== undefined && `--webhook-url ${quoted(endpoint)}`,
-    secret !== undefined && `--webhook-secret ${quoted(secret)}`,
-    config.service_mode !== undefined && `--service-mode ${quoted(config.service_mode)}`,
-    "--to out/",
-  ].filter(Boolean);
+  const options = [endpoint !== undefined && `--webhook-url ${quoted(endpoint)}`, "--to out/"].filter(Boolean);
   const name = entry.name.replace(/(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?<![tgo]2)(?=[A-Z][a-z])/g, "-").toLowerCase();
   return [
-    `export UNITASK_BASE_URL=${quoted(address())} UNITASK_API_KEY=${quoted(KEY())}`,
+    `export UNITASK_BASE_URL=${quoted(address())}`,
+    `export UNITASK_API_KEY=${quoted(KEY())}`,
+    (secret ?? config.service_mode) && "# without webhook secret and service mode, which this command does not have",
     [`unitask run ${name}`, ...fields, ...options].join(" \\\n  "),
-  ].join("\n");
+  ]
+    .filter(Boolean)
+    .join("\n");
 }
 
 const fileName = (_name, node) => (node instanceof FileValue ? node.file.name : node);

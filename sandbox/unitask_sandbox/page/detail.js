@@ -8,7 +8,7 @@ import { entryOf, nameOf } from "./spec.js";
 import { duration, moment, usd } from "./words.js";
 
 export function showTask(side, id) {
-  const head = h("header", { class: "detail-head" });
+  const head = h("header", { class: "detail-head" }, h("h1", {}, "Task"));
   const body = h("div", { class: "detail-body" }, h("p", { class: "hint" }, "Loading…"));
   const panel = h(
     "article",
@@ -19,7 +19,7 @@ export function showTask(side, id) {
   );
   side.replaceChildren(panel);
   const parts = new Map();
-  let [asked, last] = [held(id)?.input ?? null, null]; // the input: null until it was requested, undefined when it is gone
+  let [asked, last, loading] = [held(id)?.input ?? null, null, false]; // the input: null until it was requested
 
   const stop = watch(`tasks/${encodeURIComponent(id)}`, ({ body: seen, error }) => {
     if (error?.status === 404) body.replaceChildren(h("p", { class: "problem" }, `This key has no task ${id}.`));
@@ -28,7 +28,7 @@ export function showTask(side, id) {
 
   function update(seen) {
     const { task, data, ledger, webhook } = seen;
-    if (asked === null) askInput(task);
+    if (asked === null && !loading) askInput(task);
     part("head", head, [task, Boolean(asked)], () => heading(task));
     if (body.firstElementChild?.tagName !== "SECTION")
       body.replaceChildren(
@@ -38,7 +38,7 @@ export function showTask(side, id) {
       );
     fill("error", [task.error, data.error], () => problem(data));
     fill("output", [task.status, task.output, task.simulated, Boolean(asked)], () => output(task, asked));
-    fill("input", [Boolean(asked)], () => input(asked));
+    if (!loading) fill("input", [Boolean(asked)], () => input(asked));
     body.classList.toggle(
       "beside",
       ["output", "input"].every((name) => body.querySelector(`[data-part=${name}] .medium`)),
@@ -61,15 +61,16 @@ export function showTask(side, id) {
   }
 
   async function askInput(task) {
-    asked = undefined;
+    loading = true;
     try {
       asked = (await fetchState(`tasks/${encodeURIComponent(id)}/input`)).input ?? undefined;
       const entry = asked && entryOf(task, asked);
       if (entry) hold(id, entry, asked);
-      update(last);
     } catch {
-      asked = null; // requested again at the next change; the task view shows the error
+      // requested again at the next change; the task view shows the error
     }
+    loading = false;
+    if (asked !== null) update(last);
   }
 
   return { close: stop };
@@ -105,7 +106,7 @@ function heading(task) {
     h(
       "div",
       { class: "title" },
-      h("h2", {}, nameOf(task)),
+      h("h1", {}, nameOf(task)),
       badge(task.status),
       task.simulated &&
         h("span", { class: "badge soft", title: "A small file stands for the result." }, "simulated"),
@@ -141,9 +142,9 @@ function output(task, given) {
   const pictures = found.filter(({ address }) => kindOf(address) === "image");
   const before = !task.simulated && pictures.length === 1 ? pictureIn(given ?? {}) : undefined;
   if (!task.output)
-    return task.ended_at === null ? [h("h3", {}, "Output"), h("p", { class: "hint" }, "None yet.")] : [];
+    return task.ended_at === null ? [h("h2", {}, "Output"), h("p", { class: "hint" }, "None yet.")] : [];
   return [
-    h("h3", {}, "Output"),
+    h("h2", {}, "Output"),
     found.length
       ? h(
           "div",
@@ -175,7 +176,7 @@ function pictureIn(given) {
 function input(given) {
   if (!given)
     return [
-      h("h3", {}, "Input"),
+      h("h2", {}, "Input"),
       h("p", { class: "hint" }, "Not kept: the sandbox holds the inputs of the newest tasks, in memory."),
     ];
   const shown = [];
@@ -188,7 +189,7 @@ function input(given) {
     else rest[name] = value;
   }
   return [
-    h("h3", {}, "Input"),
+    h("h2", {}, "Input"),
     shown.length && h("div", { class: "media small" }, shown),
     Object.keys(rest).length && json(rest),
   ].filter(Boolean);
@@ -207,7 +208,7 @@ function times(task, ledger) {
   rows.push([
     "Cost",
     usd(task.cost_usd),
-    task.status === "failed" || task.status === "cancelled" ? "paid back" : undefined,
+    task.status === "failed" || task.status === "cancelled" ? "refunded" : undefined,
   ]);
   const bar =
     started &&
@@ -225,7 +226,7 @@ function times(task, ledger) {
     );
   if (bar) bar.style.setProperty("--share", (started - created) / (ended - created));
   return [
-    h("h3", {}, "Times and cost"),
+    h("h2", {}, "Times and cost"),
     bar,
     h(
       "dl",
@@ -260,7 +261,7 @@ function hook(data, webhook, task) {
             ? "another attempt follows"
             : "";
   return [
-    h("h3", {}, "Webhook"),
+    h("h2", {}, "Webhook"),
     h("p", {}, h("code", { class: "id" }, endpoint), " ", h("span", { class: "hint" }, over)),
     ...notes,
     tried &&
@@ -339,7 +340,7 @@ function raw(id, data) {
     h(
       "div",
       { class: "titled" },
-      h("h3", { id: heading }, "JSON"),
+      h("h2", { id: heading }, "JSON"),
       copyButton(() => JSON.stringify(data, null, 2), "JSON"),
       ask,
     ),

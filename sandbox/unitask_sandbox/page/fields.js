@@ -18,7 +18,7 @@ function frame(name, schema, rule, required) {
   const id = uniqueId(name.replace(/\W/g, ""));
   const said = [
     limits(schema).join("; "),
-    rule["x-advisory"]?.enum && `documented: ${rule["x-advisory"].enum.join(", ")}`,
+    rule["x-advisory"]?.enum && `documented: ${rule["x-advisory"].enum.filter(Boolean).join(", ")}`,
   ].filter(Boolean);
   const from = sources(resolved(schema)["x-source"] ?? []);
   const hint = h(

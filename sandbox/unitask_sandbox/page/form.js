@@ -32,7 +32,7 @@ function choose(name) {
     "section",
     { class: "intro" },
     h("h1", {}, name ? `There is no task type ${name}` : "New task"),
-    h("p", {}, "Choose a task type. Nothing leaves this machine, and the money is play money."),
+    h("p", {}, "Choose a task type. Tasks cost play money."),
     h("h2", {}, "Real: the work is done on this machine"),
     h(
       "ul",
@@ -189,7 +189,7 @@ function makeForm(entry, again) {
     const { input, options } = read();
     preview.show(input, options);
     clearTimeout(timer);
-    timer = setTimeout(() => inspect().catch(() => (cost.textContent = "")), PAUSE);
+    timer = setTimeout(() => form.isConnected && inspect().catch(() => (cost.textContent = "")), PAUSE);
   }
 
   // Let the sandbox check the input; show its price, and remove the complaints about fields that are right now.
@@ -267,7 +267,7 @@ const withoutFiles = (value) =>
 // A problem as a sentence that begins with the label: of a part of the field, with the way to it.
 function sentence(one, { path, words }) {
   const way = path.slice(1).map((step) => (typeof step === "number" ? `entry ${step + 1}` : step));
-  return `${one.label}${way.length ? `: ${way.join(", ")}` : ""} ${words}.`;
+  return `${one.label}${way.length ? `: ${way.join(" > ")}` : ""} ${words}.`;
 }
 
 function configFields(onChange) {

@@ -99,6 +99,8 @@ export function media(schema) {
   return found["x-media"] ? { ...found["x-media"], many } : null;
 }
 
+const entries = (number) => (number === 1 ? "1 entry" : `${number} entries`);
+
 // The limits of a value in words.
 export function limits(schema) {
   const rule = { ...resolved(schema), ...asked(schema) };
@@ -108,8 +110,8 @@ export function limits(schema) {
     part.maximum !== undefined && `${soft}at most ${part.maximum}`,
     part.exclusiveMaximum !== undefined && `${soft}below ${part.exclusiveMaximum}`,
     part.maxLength !== undefined && `${soft}at most ${part.maxLength} characters`,
-    part.minItems !== undefined && `${soft}at least ${part.minItems}`,
-    part.maxItems !== undefined && `${soft}at most ${part.maxItems}`,
+    part.minItems !== undefined && `${soft}at least ${entries(part.minItems)}`,
+    part.maxItems !== undefined && `${soft}at most ${entries(part.maxItems)}`,
   ];
   const picture = media(schema);
   return [

@@ -79,7 +79,7 @@ class Report:
         has_price = getattr(result.error, "estimate_usd", 0.0) is not None
         if line.state == NOT_SENT and isinstance(result.error, ENDING) and has_price:  # the end says so
             return
-        self._is_wrong |= isinstance(result.error, errors.InvalidInput)
+        self._is_wrong |= line.state == NOT_SENT and isinstance(result.error, errors.InvalidInput)
         self._has_unknown_price |= not has_price
         self._failed += 1
         self._failures += [line] if len(self._failures) < SHOWN else []

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,24 +33,21 @@ def task_from(name: str, words: Sequence[str]) -> Any:
 
 
 @contextmanager
-def in_words_of(entry: contract.TaskType) -> Generator[None]:
-    """Name fields as they are written in a command, in each problem of an input."""
+def in_words_of(entry: contract.TaskType) -> Generator[Callable[[str], str]]:
+    """Name fields as they are written in a command, in each problem of an input; yield what does so with a problem."""
     fields = contract.component(entry.input).get("properties", {})
     named = re.compile(rf"(?:\binput\.)?\b({'|'.join(sorted(fields, key=len, reverse=True))})\b(?![\w-])")
+
+    def spelled(problem: str) -> str:
+        head, colon, rest = problem.partition(": ")
+        rest = re.sub(r"'(\w+)' is a required property", lambda found: f"{kebab(found[1])}=... is needed", rest)
+        return rest if head == "input" else f"{named.sub(lambda found: kebab(found[1]), head)}{colon}{rest}"
+
     try:
-        yield
+        yield spelled
     except errors.InvalidInput as error:
-        error.problems = tuple(_in_words(problem, named) for problem in error.problems)
+        error.problems = tuple(map(spelled, error.problems))
         raise
-
-
-def _in_words(problem: str, named: re.Pattern[str]) -> str:
-    """Spell the field at the beginning of a problem, and fields in quotes, as in a command."""
-    head, colon, rest = problem.partition(": ")
-    head = named.sub(lambda found: kebab(found[1]), head)
-    required = re.sub(r"'(\w+)' is a required property", lambda found: f"{kebab(found[1])}=... is needed", rest)
-    head, colon = ("", "") if head == "input" else (head, colon)
-    return f"{head}{colon}{required}"
 
 
 class _Reader:

@@ -1,12 +1,11 @@
 """What a command writes: results on stdout, for people on a terminal and for programs in a pipe; progress on stderr."""
 
-import base64
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ from .._model.task import Output, Task
 from .._terminal import dollars, is_terminal, kebab, put, say
 from ._report import Place
 
-LARGEST_PREVIEW = 4 << 20  # bytes of a picture
 PREVIEW_COLUMNS = 40
-_KITTY_CHUNK = 4096  # bytes of base64; the protocol allows no more
 
 
 def put_json(value: object) -> None:
@@ -37,11 +34,11 @@ def put_json(value: object) -> None:
 def progress(place: Place, *, quiet: bool = False) -> Generator[Callable[[Task[Output]], Any]]:
     """Yield a function that keeps each state of a task in `place`, and report it on stderr unless `quiet`.
 
-    A terminal has one line that is drawn again; elsewhere each change is a line.
+    A terminal has one line that is drawn again, and removed if a summary follows; elsewhere each change is a line.
     """
     line = _Line(place)
     if is_terminal(sys.stderr) and not quiet:
-        with Live(line, console=Console(stderr=True), refresh_per_second=5, transient=True):
+        with Live(line, console=Console(stderr=True), refresh_per_second=5, transient=is_terminal(sys.stdout)):
             yield line.note
         return
 
@@ -113,31 +110,14 @@ def wrong_ending(path: Path) -> str | None:
     return f"{path.name} is {ending} by its content: name it {path.with_suffix(f'.{ending}').name}"
 
 
-def preview(path: Path) -> str:
-    """Return what shows a picture on this terminal; empty if the terminal or the file is not known to allow it."""
-    protocol = _protocol()
+def preview(path: Path) -> None:
+    """Show a picture on stdout, if this terminal can show one (sixel, or the protocol of kitty)."""
     with path.open("rb") as file:
-        content = file.read(LARGEST_PREVIEW + 1)
-    ending = upload_ending(content)
-    if len(content) > LARGEST_PREVIEW or ending not in ("png", "jpg", "webp"):
-        return ""
-    packed = base64.b64encode(content).decode()
-    if protocol == "iterm":
-        size = f"size={len(content)};width={PREVIEW_COLUMNS};preserveAspectRatio=1"
-        return f"\x1b]1337;File=inline=1;{size}:{packed}\x07"
-    if protocol == "kitty" and ending == "png":
-        pieces = [packed[start : start + _KITTY_CHUNK] for start in range(0, len(packed), _KITTY_CHUNK)]
-        keys = [f"a=T,f=100,c={PREVIEW_COLUMNS},", *[""] * (len(pieces) - 1)]
-        more = [1] * (len(pieces) - 1) + [0]
-        return "".join(f"\x1b_G{key}m={m};{piece}\x1b\\" for key, m, piece in zip(keys, more, pieces, strict=True))
-    return ""
+        is_picture = upload_ending(file.read(64)) in ("png", "jpg", "webp")
+    if not is_picture or os.environ.get("CI") or not is_terminal(sys.stdin):
+        return
+    with suppress(Exception):  # a terminal may answer anything, and the file is there
+        from textual_image import renderable  # lazy: its import asks the terminal what it can show
 
-
-def _protocol() -> str | None:
-    """Return the protocol for pictures of this terminal, by what it says in the environment."""
-    program, term = os.environ.get("TERM_PROGRAM", ""), os.environ.get("TERM", "")
-    if os.environ.get("CI") or "screen" in term or "tmux" in term:
-        return None
-    if os.environ.get("KITTY_WINDOW_ID") or "kitty" in term or "ghostty" in term:
-        return "kitty"
-    return "iterm" if program in ("iTerm.app", "WezTerm", "mintty") else None
+        if renderable.Image in (renderable.SixelImage, renderable.TGPImage):
+            Console().print(renderable.Image(path, width=PREVIEW_COLUMNS))

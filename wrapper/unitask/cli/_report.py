@@ -50,32 +50,26 @@ class NoKey(errors.InvalidInput):
         )
 
 
-# The first class that fits decides: an error can have two.
-CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
-    (errors.InsufficientCredit, ExitCode.MONEY),
-    (errors.BudgetExceeded, ExitCode.MONEY),
-    (errors.TaskFailed, ExitCode.FAILED),
-    (NoKey, ExitCode.KEY),
-    (errors.InvalidInput, ExitCode.USAGE),
-    (errors.SubmissionUncertain, ExitCode.UNCERTAIN),
-    (errors.JournalError, ExitCode.FILE),
-    (errors.DownloadFailed, ExitCode.FILE),
-    (errors.WaitTimeout, ExitCode.TIME),
-    (errors.Unreachable, ExitCode.PROVIDER),
-    (errors.ProviderBroken, ExitCode.PROVIDER),
-    (errors.RateLimited, ExitCode.PROVIDER),
-    (errors.AuthenticationFailed, ExitCode.KEY),
-    (errors.PermissionDenied, ExitCode.KEY),
-    (errors.NotFound, ExitCode.MISSING),
-    (errors.ApiError, ExitCode.FAILED),
-    (errors.UnitaskError, ExitCode.FILE),  # stdout
-    (KeyboardInterrupt, ExitCode.INTERRUPTED),
+# The first classes that fit decide: an error can have two.
+CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
+    ((errors.InsufficientCredit, errors.BudgetExceeded), ExitCode.MONEY),
+    ((errors.TaskFailed, errors.ContentRejected, errors.NoFaceFound, errors.BadInputMedia), ExitCode.FAILED),
+    ((NoKey, errors.AuthenticationFailed, errors.PermissionDenied), ExitCode.KEY),
+    ((errors.InvalidInput,), ExitCode.USAGE),
+    ((errors.SubmissionUncertain,), ExitCode.UNCERTAIN),
+    ((errors.JournalError, errors.DownloadFailed), ExitCode.FILE),
+    ((errors.WaitTimeout,), ExitCode.TIME),
+    ((errors.Unreachable, errors.ProviderBroken, errors.RateLimited), ExitCode.PROVIDER),
+    ((errors.NotFound,), ExitCode.MISSING),
+    ((errors.ApiError,), ExitCode.FAILED),
+    ((errors.UnitaskError,), ExitCode.FILE),  # stdout
+    ((KeyboardInterrupt,), ExitCode.INTERRUPTED),
 )
 
 
 def exit_code(error: BaseException) -> ExitCode:
     """Return how a command ends after an error."""
-    return next((code for kind, code in CODES if isinstance(error, kind)), ExitCode.UNEXPECTED)
+    return next((code for kinds, code in CODES if isinstance(error, kinds)), ExitCode.UNEXPECTED)
 
 
 @dataclass(slots=True)
@@ -85,11 +79,11 @@ class Place:
     to: str | None = None
     overwrite: bool = False
     base_url: str | None = None
-    task: Any = None
     handle: str | None = None  # by which the user names the task: its id or token
     as_json: bool = False
     quiet: bool = False
     preview: bool | None = None
+    task: Any = None
     goes_on: bool = True  # whether its task can be waited for when the command has ended
 
     def command(self, task_id: str, error: BaseException | None = None) -> str:
@@ -150,6 +144,8 @@ def _words(error: BaseException) -> str:
     match error:
         case KeyboardInterrupt():
             return "interrupted"
+        case BrokenPipeError():
+            return ExitCode.CLOSED.about
         case errors.WaitTimeout():
             return reason(error).partition(". It goes on")[0]
         case errors.UnitaskError():

@@ -5,6 +5,7 @@ sent, and another one when its outcome is known. The lines have digests of the i
 """
 
 import dataclasses
+import errno
 import json
 import os
 from contextlib import suppress
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from .._base_client import PROCESS, OnChange
+from .._base_client import PROCESS, Clock
 from .._core import recovery, requests
-from .._core.effects import Flow, Reply, SendRequest, Step
+from .._core.effects import Flow, SendRequest
 from .._core.recovery import Submission
 from .._model import task_token
 from .._model._json import as_object
 from .._model.task import Outcome, OutputT, Recovery, Task
+from .._model.timestamp import Timestamp
 from .._terminal import say
 from ..client import Client
 from ..inputs import TaskInput
@@ -83,17 +85,17 @@ def submissions() -> list[Submitted]:
     return list(found.values())
 
 
+READ_TIME = requests.history(requests.HistoryQuery(page_size=1))  # the provider's time, on which a search depends
+
+
 class RecordingClient(Client):
     """A client that writes down each submission before it is sent."""
-
-    _submission: Submission | None = None
-    _name = ""
-    _is_kept = False
 
     def lost(self, row: Submitted) -> errors.SubmissionUncertain:
         """Return the error of a submission of an earlier command, for `find`."""
         body: dict[str, Any] = {"model": row.model, "task_type": row.task_type, "input": {}}
-        self._learn_time()
+        if self._dated is None:
+            self._take(READ_TIME)
         error = recovery.from_json(row.intent, body, self._clock(), self._dated, PROCESS)
         if row.token is not None:  # it has better bounds of the time
             fields, error = error.identity.fields, task_token.read_uncertain(row.token)
@@ -112,49 +114,55 @@ class RecordingClient(Client):
             note(row.key, outcome="absent")
         return found
 
-    def _learn_time(self) -> None:
-        """Learn the provider's time, on which a search depends."""
-        if self._dated is None:
-            super()._take(requests.history(requests.HistoryQuery(page_size=1)))
-
     def _submit_flow(
         self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission, **given: Any
     ) -> Flow[Task[OutputT]]:
-        self._submission, self._name, self._is_kept = submission, type(task).__name__, False
-        try:
-            created = yield from super()._submit_flow(body, task, submission, **given)
-        except errors.SubmissionUncertain as error:
-            self._note(outcome="uncertain", token=error.token, task_id=error.task_id)
-            raise
-        except errors.UnitaskError as error:
-            self._note(outcome="refused", task_id=error.task_id)
-            raise
-        self._note(outcome=ACCEPTED, task_id=created.id, handle=handle(created))
-        return created
+        flow = super()._submit_flow(body, task, submission, **given)
+        return recorded(flow, submission, type(task).__name__, self.base_url, self._clock)
 
-    def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
-        submission = self._submission
-        if submission is not None and isinstance(step, SendRequest) and step.submission:
-            step.progress.left = False
-            self._learn_time()
-            at, body = self._clock(), submission.body
-            row = Submitted(
-                key=submission.token,
-                at=at.unix,
-                name=self._name,
-                base_url=self.base_url,
-                model=body["model"],
-                task_type=body["task_type"],
-                intent=submission.to_json(at, with_fields=True),
-            )
-            _append({name: value for name, value in dataclasses.asdict(row).items() if value is not None})
-            self._is_kept = True
-        return super()._take(step, on_change)
 
-    def _note(self, **facts: str | None) -> None:
-        """Write the outcome of the submission, if it was sent."""
-        if self._is_kept and self._submission is not None:
-            note(self._submission.token, **facts)
+def recorded(
+    flow: Flow[Task[OutputT]], submission: Submission, name: str, base_url: str, clock: Clock
+) -> Flow[Task[OutputT]]:
+    """Carry out the flow of a submission; write a line before it is sent, and another one when its outcome is known."""
+    is_written, reply = False, None
+    try:
+        step = next(flow)
+        while True:
+            try:
+                if isinstance(step, SendRequest) and step.submission:
+                    step.progress.left = False
+                    if submission.dated() is None:
+                        yield READ_TIME
+                    _append_intent(submission, name, base_url, clock())
+                    is_written = True
+                reply = yield step
+            except BaseException as error:
+                step = flow.throw(error)
+                continue
+            step = flow.send(reply)
+    except StopIteration as end:
+        created: Task[OutputT] = end.value
+    except errors.UnitaskError as error:
+        if is_written:
+            token = error.token if isinstance(error, errors.SubmissionUncertain) else None
+            note(submission.token, outcome="uncertain" if token else "refused", token=token, task_id=error.task_id)
+        raise
+    note(submission.token, outcome=ACCEPTED, task_id=created.id, handle=handle(created))
+    return created
+
+
+def _append_intent(submission: Submission, name: str, base_url: str, at: Timestamp) -> None:
+    row = Submitted(
+        key=submission.token,
+        at=at.unix,
+        name=name,
+        base_url=base_url,
+        model=submission.body["model"],
+        task_type=submission.body["task_type"],
+        intent=submission.to_json(at, with_fields=True),
+    )
+    _append({name: value for name, value in dataclasses.asdict(row).items() if value is not None})
 
 
 def note(key: str, **facts: str | None) -> None:
@@ -186,7 +194,9 @@ def _append(row: dict[str, Any]) -> None:
             path.replace(path.with_suffix(".old.jsonl"))
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, f"{json.dumps(row)}\n".encode())
+            line = f"\n{json.dumps(row)}\n".encode()  # the last line may be cut off
+            if os.write(file, line) < len(line):
+                raise OSError(errno.ENOSPC, "the disk is full")
             os.fsync(file)
         finally:
             os.close(file)

@@ -127,7 +127,10 @@ WORDS = "unitask.words"  # of a command, in the context of typer
 def run(arguments: list[str]) -> int:
     """Run a command; return its exit code."""
     try:
-        code: object = _application().main(arguments, prog_name="unitask", standalone_mode=False)
+        code: object = _application().main(arguments or ["--help"], prog_name="unitask", standalone_mode=False)
+    except errors.UnitaskError as error:  # of the help of a task that does not exist
+        say(*reports(error, None))
+        return exit_code(error)
     except SystemExit as end:  # 1: typer's answer to a closed stdout; 0: the shell has its completions
         return ExitCode.CLOSED if end.code else ExitCode.DONE
     except TyperException as error:  # wrong use
@@ -145,13 +148,15 @@ class Command(TyperCommand):
         """Carry out the command; return its exit code."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
+        except BrokenPipeError as error:
             give_up(sys.stdout)
+            if ctx.obj is not None and ctx.obj.task is not None:
+                say(*reports(error, ctx.obj))
             return ExitCode.CLOSED
         except (errors.UnitaskError, KeyboardInterrupt) as error:
             say(*reports(error, ctx.obj))
             return exit_code(error)
-        except (OSError, TyperException, typer.Exit):
+        except (TyperException, typer.Exit):
             raise
         except Exception as error:
             if ctx.obj is None:

@@ -43,10 +43,11 @@ def _path(text: str) -> Path:
 
 
 def _limit(text: str) -> float:
+    """Read an amount of money; `none` is infinity."""
     try:
         return math.inf if text == "none" else float(text)
     except ValueError:
-        raise BadParameter(f"{text!r} is not a number of dollars, or none") from None
+        raise BadParameter(f"{text!r:.80} is neither an amount in USD nor none") from None
 
 
 bulk = Typer(

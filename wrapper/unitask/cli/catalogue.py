@@ -45,6 +45,7 @@ Fields = Annotated[
 ]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 _FILES = {"image": "picture.png", "video": "film.mp4", "audio": "sound.mp3"}  # of an example without a documented one
+_NAMED = {"origin_task_id": "90efd2db-bcfc-413f-a0be-c893850c9d68", "mask": "https://example.org/mask.png"}
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "JSON"}
 _LIMITS = {
     "maxLength": "at most {:,} characters",
@@ -177,11 +178,11 @@ def limits(rule: dict[str, Any]) -> list[str]:
 
 def example(entry: contract.TaskType) -> str:
     """Return a command that runs a task of this type, with its documented input if there is one."""
-    words = [word for name, value in _documented(entry).items() for word in _words(name, value)]
+    words = [word for name, value in documented_input(entry).items() for word in _words(name, value)]
     return shlex.join(["unitask", "run", kebab(entry.name), *words, "--to", "out/"])
 
 
-def _documented(entry: contract.TaskType) -> dict[str, Any]:
+def documented_input(entry: contract.TaskType) -> dict[str, Any]:
     """Return the input of the first documented request, else plausible values for the required fields."""
     rules, required = _rules(entry), contract.component(entry.input).get("required", ())
     for documented in contract.document()["components"]["examples"].values():
@@ -193,15 +194,15 @@ def _documented(entry: contract.TaskType) -> dict[str, Any]:
         values = {name: value for name, value in as_object(given).items() if name in rules and value != ""}
         if is_it and all(name in values for name in required):
             return values
-    return {name: _plausible(rules[name]) for name in required if name in rules}
+    return {name: _NAMED.get(name) or _plausible(rules[name]) for name in required if name in rules}
 
 
 def _plausible(rule: dict[str, Any]) -> Any:
     rule = contract.resolve(rule)
     if media := rule.get("x-media"):
         return f"https://example.org/{_FILES.get(media['kind'], 'file')}"
-    if "enum" in rule:
-        return rule["enum"][0]
+    if choice := rule.get("enum") or rule.get("x-advisory", {}).get("enum"):
+        return choice[0]
     if rule.get("type") == "array":
         return [_plausible(rule["items"])]
     if rule.get("type") == "object":

@@ -25,6 +25,7 @@ from unitask_api.states import State
 from .._core.contents import format_of
 from .._model.task import Task
 from ..async_client import AsyncClient
+from ..cli._state import handle
 from ..errors import InvalidInput
 
 MOST_PICTURES, LARGEST_PICTURE = 4, 180_000  # of one answer; bytes of one picture
@@ -42,11 +43,6 @@ def text(facts: dict[str, Any]) -> TextContent:
 def said(value: object, length: int) -> str:
     """Return what the provider wrote as one escaped line."""
     return printable(str(value))[:length]
-
-
-def handle(task: Task[Any]) -> str:
-    """Return what the tools take as the id of a task: for a task of an older protocol, its token."""
-    return task.id if task.output_type.PROTOCOL == "unified" else task.token
 
 
 def facts_of(task: Task[Any]) -> dict[str, Any]:

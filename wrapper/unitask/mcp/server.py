@@ -14,11 +14,15 @@ from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 
-from .._model.task import Task
+from .._core.effects import Flow
+from .._core.recovery import Submission
+from .._model.task import OutputT, Task
 from .._version import __version__
 from ..async_client import AsyncClient
 from ..budget import Budget
+from ..cli._state import recorded
 from ..errors import BudgetExceeded, InvalidInput, SubmissionUncertain, TaskFailed, UnitaskError
+from ..inputs import TaskInput
 from .answers import facts_of, mime_type, text
 from .tools import TOOLS, Call, Session, output_file
 
@@ -35,6 +39,16 @@ WORDS = (  # what the messages of the library say to a programmer, and what a to
     (r": make the budget with assume_usd= .*", ", so the limit of this session cannot hold it"),
     (r"; give the content instead, or validate=False|, or api_key=", ""),
 )
+
+
+class RecordingAsyncClient(AsyncClient):
+    """A client that writes down each submission before it is sent, for `unitask find`."""
+
+    def _submit_flow(
+        self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission, **given: Any
+    ) -> Flow[Task[OutputT]]:
+        flow = super()._submit_flow(body, task, submission, **given)
+        return recorded(flow, submission, type(task).__name__, self.base_url, self._clock)
 
 
 class Server(MCPServer[Session]):
@@ -85,7 +99,7 @@ def make_server(
         InvalidInput: There is no key, or an argument cannot be used.
     """
     budget = Budget(DEFAULT_USD if max_usd is None else max_usd)
-    client = AsyncClient(api_key, base_url, budget=budget)
+    client = RecordingAsyncClient(api_key, base_url, budget=budget)
     session = Session(client, budget, _folder(files), unconfirmed=max_usd is not None)
 
     @asynccontextmanager
