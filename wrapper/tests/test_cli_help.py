@@ -1,24 +1,17 @@
-"""The help of the command line: version, examples and colours."""
+"""The help of the command line: examples and colours."""
 
 import io
 import re
 import shlex
 
 import pytest
-import unitask
 from unitask.cli import app, main
 from unitask.cli._report import ExitCode
 
 Captured = pytest.CaptureFixture[str]
-DELEGATED = ("bulk", "contract")  # with parsers of their own
 
 
-def test_version_is_printed(capsys: Captured) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"unitask {unitask.__version__}\n"
-
-
-@pytest.mark.parametrize("name", [name for name in app.COMMANDS if name not in DELEGATED])
+@pytest.mark.parametrize("name", [name for name in app.COMMANDS if name != "contract"])
 def test_help_of_each_command_has_examples_that_it_accepts(name: str, capsys: Captured) -> None:
     assert main([name, "--help"]) == 0
     help_text = capsys.readouterr().out

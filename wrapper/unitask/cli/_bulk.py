@@ -98,7 +98,7 @@ def _kept(journal: JournalReader) -> dict[str, Any]:
 
 
 async def _work(source: InputFile, journal: Journal, options: SimpleNamespace, report: Report) -> int:
-    async with AsyncClient(**_config.account(options.base_url), transport=_transport()) as client:
+    async with AsyncClient(*_config.account(options.base_url), transport=_transport()) as client:
         _bind(journal, client, options)
         results = client.map(
             source, to=options.to, journal=journal, on_progress=report.progress, **_given(options, *LIMITS)
@@ -281,7 +281,7 @@ def settle(options: SimpleNamespace) -> int:
     line, task_id, path = options.line, options.task_id, Path(from_home(options.job))
     kept = {} if options.on else _kept(_reader(path))
     if task_id is not None:
-        with Client(**_config.account(kept.get("base_url"))) as client:
+        with Client(*_config.account(kept.get("base_url"))) as client:
             client.get(task_id)  # raises an error if this account has no such task
     if options.on:
         freed, then = _workers().settle(options.on, _number(options.job), line - 1, task_id), "the next worker"
@@ -326,7 +326,7 @@ def submit(options: SimpleNamespace) -> int:
                 raise errors.InvalidInput(f"nothing was stored: line {source.line}: {task.problem}")
             yield with_absolute_paths(task)
 
-    client = AsyncClient(**_config.account(options.base_url))
+    client = AsyncClient(*_config.account(options.base_url))
     with contextlib.chdir(source.path.parent):
         put(str(workers.submit(options.on, client, inputs(), **_given(options, *LIMITS))))
     return 0
@@ -336,7 +336,7 @@ def worker(options: SimpleNamespace) -> int:
     workers, to = _workers(), os.path.join(os.path.abspath(options.to), "")  # noqa: PTH100, PTH118
 
     async def work() -> int:
-        async with AsyncClient(**_config.account(options.base_url), transport=_transport()) as client:
+        async with AsyncClient(*_config.account(options.base_url), transport=_transport()) as client:
             with _interruptible("other workers go on") as interrupted:
                 try:
                     await workers.work(options.on, client, job=options.job, forever=options.forever, to=to)

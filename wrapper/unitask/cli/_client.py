@@ -18,7 +18,7 @@ def connect(base_url: str | None, **settings: Any) -> Generator[RecordingClient]
         InvalidInput: There is no key, or the base URL cannot be used.
         Unreachable: No answer came; a note says what to do.
     """
-    with RecordingClient(**_config.account(base_url), **settings) as client:
+    with RecordingClient(*_config.account(base_url), **settings) as client:
         try:
             yield client
         except errors.TaskFailed as error:

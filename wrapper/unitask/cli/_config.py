@@ -66,13 +66,13 @@ def api_key(url: str) -> Setting | None:
     return Setting(Secret(key), KEYRING) if key else None
 
 
-def account(given: str | None = None) -> dict[str, str]:
-    """Return the key and the base URL that are in force, as arguments of a client; raise NoKey without a key."""
+def account(given: str | None = None) -> tuple[str, str]:
+    """Return the key and the base URL that are in force, the first arguments of a client; raise NoKey without a key."""
     url = base_url(given).value
     key = api_key(url)
     if key is None:
         raise NoKey(url, given)
-    return {"api_key": key.value, "base_url": url}
+    return key.value, url
 
 
 def store_key(url: str, key: str) -> str:

@@ -177,8 +177,12 @@ class Command(TyperCommand):
             self.format_options(ctx, formatter)
             return
         super().format_help(ctx, formatter)
-        if examples := COMMANDS[self.name or ""].examples:
-            formatter.write("\nExamples:\n" + "".join(f"  {example}\n" for example in examples))
+        formatter.write(examples(str(self.name)))
+
+
+def examples(name: str) -> str:
+    """Return the examples of a command, for its help."""
+    return "\nExamples:\n" + "".join(f"  {example}\n" for example in COMMANDS[name].examples)
 
 
 class _Commands(TyperGroup):

@@ -16,6 +16,7 @@ from .. import errors
 from .._terminal import reason, say
 from ..media import from_home
 from . import _bulk
+from .app import examples
 
 
 class _Group(TyperGroup):
@@ -23,6 +24,11 @@ class _Group(TyperGroup):
         """Add the word `run`, which may be left out."""
         is_complete = args[:1] and args[0] in {*self.commands, *ctx.help_option_names}
         return super().parse_args(ctx, args if is_complete else ["run", *args])
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, and examples."""
+        super().format_help(ctx, formatter)
+        formatter.write(examples("bulk"))
 
 
 class _Command(TyperCommand):
@@ -164,7 +170,7 @@ def submit(
 def worker(
     on: Database,
     to: To,
-    job: Annotated[int | None, Option(metavar="JOB", help="Only on this one.")] = None,
+    job: Annotated[int | None, Option("--job", metavar="JOB", help="Only on this one.")] = None,
     forever: Annotated[bool, Option("--forever", help="Wait for more jobs.")] = False,
     base_url: BaseUrl = None,
 ) -> int:
