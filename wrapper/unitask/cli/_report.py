@@ -79,11 +79,11 @@ class Place:
     to: str | None = None
     overwrite: bool = False
     base_url: str | None = None
-    task: Any = None
     handle: str | None = None  # by which the user names the task: its id or token
     as_json: bool = False
     quiet: bool = False
     preview: bool | None = None
+    task: Any = None
     goes_on: bool = True  # whether its task can be waited for when the command has ended
 
     def command(self, task_id: str, error: BaseException | None = None) -> str:
@@ -144,6 +144,8 @@ def _words(error: BaseException) -> str:
     match error:
         case KeyboardInterrupt():
             return "interrupted"
+        case BrokenPipeError():
+            return ExitCode.CLOSED.about
         case errors.WaitTimeout():
             return reason(error).partition(". It goes on")[0]
         case errors.UnitaskError():
