@@ -254,6 +254,7 @@ def test_error_after_the_submission_names_the_task(unitask_provider: UnitaskProv
                 assert failure["error"] == kind
                 assert failure["next"] == f"Wait for the task, which goes on: wait('{failure['task_id']}')"
                 assert "client." not in failure["message"]
+        assert (await call(client, "find"))["tasks"][-1]["state"] == "failed"
 
     talk(script)
     assert posts(unitask_provider) == 3

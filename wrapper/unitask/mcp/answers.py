@@ -30,7 +30,7 @@ from ..errors import InvalidInput
 
 MOST_PICTURES, LARGEST_PICTURE = 4, 180_000  # of one answer; bytes of one picture
 SIDES = (1024, 640, 320)  # pixels of a picture that is too large as it is
-SHOWING = 20.0  # seconds for fetching the pictures of an answer
+SHOWING = 15.0  # seconds for fetching the pictures of an answer
 LARGEST_RESOURCE = 10 << 20  # bytes
 LONGEST_TEXT = 10_000  # characters of what a task made
 
