@@ -221,6 +221,16 @@ def test_files_are_in_the_json_and_quiet_reports_nothing(
     assert (json.loads(out)["files"], json.loads(out)["status"], err) == ([f"{tmp_path}/a.png"], "completed", "")
 
 
+def test_advice_is_in_words_of_a_command_and_not_shown_in_quiet(
+    unitask_provider: UnitaskProvider, capsys: Captured
+) -> None:
+    words = ["run", "diffrhythm-txt2audio-base", "style-prompt=a"]
+    assert main(words) == 0
+    assert "unitask: warning: lyrics=... is needed (by one source; it is sent)\n" in capsys.readouterr().err
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_output_goes_to_stdout_unless_that_is_a_terminal(
     unitask_provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

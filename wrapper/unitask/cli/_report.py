@@ -117,12 +117,12 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
         if not isinstance(error, errors.SubmissionUncertain):
             yield notes[0].partition(". Call ")[0]
         yield "unitask: `unitask find` looks for it; do not run it again before that, since it may be paid"
-    if isinstance(error, errors.Unreachable):
+    if isinstance(error, errors.Unreachable | errors.InvalidInput):
         yield from notes
     if isinstance(error, errors.ApiError) and not isinstance(error, errors.ProviderBroken) and not _is_known(place):
         if task_id:
             yield f"unitask: the provider lists the refused task as {task_id}"
-    elif task_id and place.goes_on and not isinstance(error, errors.NotFound):
+    elif task_id and place.goes_on and not (isinstance(error, errors.NotFound) and place.task is None):
         yield from _accepted(place, task_id, error)
 
 
