@@ -274,3 +274,16 @@ def test_error_of_each_command_about_the_address_names_it(
         err = capsys.readouterr().err
         assert "http://127.0.0.1:1" in err
         assert "`unitask sandbox`" in err
+
+
+def test_jobs_of_many_tasks_use_the_stored_key_and_base_url(
+    provider: UnitaskProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNITASK_BASE_URL")
+    assert main(["config", "--base-url", OTHER]) == 0
+    assert login(monkeypatch) == 0
+    (tmp_path / "in.csv").write_text("target_image,swap_image\nhttps://me.test/a.jpg,https://me.test/b.jpg\n")
+    assert main(["bulk", str(tmp_path / "in.csv"), "--task", "face-swap", "--to", str(tmp_path / "out")]) == 0
+    api = [request for request in provider.requests if request.url.startswith(OTHER)]
+    assert {request.headers["x-api-key"] for request in api} == {KEY}
+    assert len(provider.tasks) == 1
