@@ -113,7 +113,7 @@ def _keyring() -> Any:
     """Return the library keyring; None if it is not installed, or has no backend."""
     try:
         ring = importlib.import_module("keyring")
-        return ring if ring.get_keyring().priority > 0 else None  # 0 and less: backends that keep nothing
+        return ring if ring.get_keyring().priority >= 1 else None  # less: a plain file, or nothing
     except Exception:  # of a backend
         return None
 
