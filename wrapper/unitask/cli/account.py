@@ -26,7 +26,7 @@ from .catalogue import Fields, TaskName, price_words
 RETRIES = 2  # of requests whose answer a person waits for
 ROWS = 20  # of a list, without --limit
 SHOWN = 5  # candidates of a submission
-BaseUrl = Annotated[str | None, Option("--base-url", help="The provider, instead of the one in force.")]
+BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON, as when stdout is not a terminal.")]
 _TIMES = "From this time on: 30m, 12h or 7d ago, or 2026-11-28, or 2026-11-28T12:30 (local time)."
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds

@@ -115,7 +115,11 @@ COMMANDS: dict[str, Entry] = {
     "bulk": Entry(
         ".bulk:bulk",
         "Run the tasks of a JSONL or CSV file, with a journal.",
-        ("unitask bulk swaps.csv --task face-swap --to out/ --max-usd 5", "unitask bulk resume swaps.db"),
+        (
+            "unitask bulk swaps.csv --task face-swap --to out/ --max-usd 5",
+            "unitask bulk resume swaps.db",
+            "unitask bulk export swaps.db --json",
+        ),
     ),
 }
 

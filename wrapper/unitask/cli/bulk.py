@@ -22,7 +22,7 @@ from .app import examples
 class _Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Add the word `run`, which may be left out."""
-        is_complete = args[:1] and args[0] in {*self.commands, *ctx.help_option_names}
+        is_complete = args[0] in {*self.commands, *ctx.help_option_names} if args else ctx.resilient_parsing
         return super().parse_args(ctx, args if is_complete else ["run", *args])
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -69,7 +69,7 @@ MaxUsd = Annotated[Any, Option("--max-usd", parser=_limit, metavar="USD", help="
 WebhookUrl = Annotated[str | None, Option(metavar="URL", help="Where the provider reports the ends of the tasks.")]
 Timeout = Annotated[float | None, Option(metavar="SECONDS", help="How long to wait for each task.")]
 To = Annotated[str, Option("--to", parser=from_home, metavar="DIR", help="The folder of the files.")]
-BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider, instead of the one in force.")]
+BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 AsJson = Annotated[bool, Option("--json", help="Print an object a result, not the names of files.")]
 Quiet = Annotated[bool, Option("--quiet", help="Report only the end.")]
 Job = Annotated[str, Argument(metavar="FILE.db|JOB", help="The journal, or with --on the number of the job.")]

@@ -27,7 +27,7 @@ from ._output import put_json
 from ._report import NoKey, exit_code
 
 TIMEOUT = 10.0  # seconds for an answer
-BaseUrl = Annotated[str | None, Option("--base-url", help="The provider, instead of the one in force.")]
+BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
