@@ -9,7 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture recordings vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -77,7 +77,7 @@ bench: $(VENV)/.checks ## import, validation, size, the cost of waiting and of a
 bench-scale: ## many tasks at once: the client, its transports and published clients beside raw sockets (SCALE='--tasks 1000')
 	$(PYTHON) -m venv $(CLIENTS_VENV)
 	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
-	  --requirement benchmarks/clients/requirements.txt aiohttp pyreqwest '.[bulk]'
+	  --requirement benchmarks/clients/requirements.txt aiohttp numpy pyreqwest '.[bulk]'
 	$(CLIENTS_VENV)/bin/python -m benchmarks.scale.collect $(SCALE)
 
 bulk-proof: $(VENV)/.checks ## 1,000 face swaps through Ctrl-C, kill -9 and a full disk: files and charges (COUNT=60: fewer)
@@ -120,8 +120,11 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
 	$(VENV)/bin/python scripts/mutants.py $(MUTANTS)
 
-page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
-	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of
+recordings: $(VENV)/.checks ## docs/recordings, from commands in a terminal against the local provider
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.recordings
+
+page-picture: $(VENV)/.checks ## docs/sandbox-page*.png, from the running page; needs a Chromium
+	PAGE_PICTURES=$(CURDIR)/docs $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k pictures_of
 
 vendor: $(VENV)/.checks ## fetch the vendored files again from the packages they are from
 	$(VENV)/bin/python scripts/vendor.py
@@ -134,7 +137,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runs: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[sandbox]'
+	$(PIP) --editable '.[cli,sandbox]'
 	@touch $@
 
 $(VENV)/.checks: pyproject.toml constraints.txt | $(VENV)/bin/python

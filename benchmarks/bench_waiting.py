@@ -7,8 +7,8 @@ The best possible polls are computed from all durations, with hindsight; they no
 import heapq
 import math
 import random
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from unitask._core.polling import SHORTEST, DurationTracker
@@ -18,6 +18,7 @@ IN_FLIGHT = (1, 100, 1000)
 TASKS = 6000  # in all runs together; each run begins with nothing learned
 SPACING = 0.01  # seconds between the first submissions
 Draw = Callable[[random.Random], float]
+Due: TypeAlias = tuple[float, float, float, float]  # next poll, submission, end, age at the last poll
 
 
 class Shape(NamedTuple):
@@ -91,7 +92,7 @@ def simulate(
 ) -> tuple[int, float, list[float]]:
     """Return polls, seconds of delay and durations of a run in which the next task begins when an end is noticed."""
     free = [0.0] * shape.workers  # when each worker is free, a heap
-    due: list[tuple[float, float, float, float]] = []  # a heap: next poll, submission, end, age at the last poll
+    due = list[Due]()
     polls, late, durations = 0, 0.0, list[float]()
 
     def submit(now: float) -> None:
@@ -100,25 +101,39 @@ def simulate(
         if free:
             heapq.heapreplace(free, end)
         durations.append(end - now)
-        heapq.heappush(due, (now + plan.next_poll_delay(KIND, 0.0), now, end, 0.0))
+        heapq.heappush(due, (now, now, end, 0.0))
 
     for number in range(in_flight):
         submit(number * SPACING)
+    for now, end in polled(due, plan):
+        polls += 1
+        if end <= now:
+            late += now - end
+            if len(durations) < count:
+                submit(now)
+    return polls, late, durations
+
+
+def polled(due: list[Due], plan: DurationTracker) -> Iterator[tuple[float, float]]:
+    """Poll tasks when the plan says so, with an ideal clock and requests that take no time.
+
+    Args:
+        due: The tasks, a heap that the caller may add to; a task begins with its submission as the next poll, and 0.0.
+        plan: It learns from the polls, as in a client.
+
+    Returns:
+        For each poll its time, and the end of its task.
+    """
     while due:
         now, begun, end, before = heapq.heappop(due)
         planned = begun + before + plan.next_poll_delay(KIND, before)  # again: others may have ended, or not
         if planned >= now + SHORTEST:
             heapq.heappush(due, (planned, begun, end, before))
             continue
-        polls, age = polls + 1, now - begun
-        plan.note_poll(KIND, before, age, ended=now >= end)
+        plan.note_poll(KIND, before, now - begun, ended=now >= end)
+        yield now, end
         if now < end:
-            heapq.heappush(due, (now + plan.next_poll_delay(KIND, age), begun, end, age))
-            continue
-        late += now - end
-        if len(durations) < count:
-            submit(now)
-    return polls, late, durations
+            heapq.heappush(due, (now + plan.next_poll_delay(KIND, now - begun), begun, end, now - begun))
 
 
 def fewest_polls(durations: "np.ndarray[Any, np.dtype[np.float64]]", delay: float) -> float:

@@ -1,9 +1,10 @@
-"""The cost of the wrapper as ratios: import, validation, reading a response, size of the installation.
+"""The cost of the wrapper as ratios: import, start of commands, validation, reading a response, installed size.
 
 `python benchmarks/bench_wrapper.py`. The size is measured in a fresh environment, which needs the package index.
 """
 
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,10 @@ def main() -> None:
         "import unitask / import httpx", paired(importing("import unitask"), importing("import httpx")), "at most 1.0"
     )
 
+    for words in ("--help", "tasks"):
+        ratio = paired(started("-m", "unitask", words), started("-c", "import httpx"))
+        report(f"unitask {words} / python -c 'import httpx', user CPU", ratio, "at most 1.5")
+
     swap = tasks.FaceSwap(target_image="https://example.com/a.jpg", swap_image="https://example.com/b.jpg")
     made = request_body(swap)
     checked, unchecked = (timed(partial(request_body, swap, validate=validate)) for validate in (True, False))
@@ -51,6 +56,17 @@ def importing(statement: str) -> Callable[[], float]:
     program = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
     command = [sys.executable, "-c", program]
     return lambda: float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def started(*arguments: str) -> Callable[[], float]:
+    """Return a measurement of the seconds of user CPU time that a Python program takes in all."""
+
+    def run() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+    return run
 
 
 def timed(work: Callable[[], object], number: int = 2000) -> Callable[[], float]:

@@ -1,115 +1,230 @@
-"""`python -m benchmarks.scale.collect`: many tasks at once, in turns by every subject; print one table.
+"""`python -m benchmarks.scale.collect`: many tasks at once, by every subject; print two tables, also to out/scale.md.
 
-CPU time is that of the client's process, user and system; the server is another process. Of several rounds, the least
-CPU time and the median delay are shown. `--seconds` draws durations; otherwise a task ends at its fourth poll. The
-loops poll without a pause, so they are left out with `--seconds`.
+The first table has the CPU time of a task with five requests (a submission and four polls), beside that of the floor:
+the same requests over raw sockets. It is the time of the client's process, user and system; the server is another
+process. The subjects take turns; of several rounds, the least CPU time and the medians are shown. A subject that takes
+long has one round, and one that cannot end within the limit is not run with more tasks.
+
+In the second table the durations are drawn. A delay is the time from an end at the server until the client shows it.
+The plan is what the same schedule of polls (`unitask._core.polling`) gives for the tasks of that run, with an ideal
+clock and requests that take no time. The best possible polls are computed with hindsight.
 """
 
 import argparse
+import datetime
+import heapq
 import json
+import math
+import os
+import platform
 import statistics
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.request import urlopen
 
-from .driver import LOOPS, PEERS, SUBJECTS
+import numpy as np
+from unitask._core.polling import DurationTracker
+
+from benchmarks.bench_waiting import fewest_polls, polled
+
+from .driver import PEERS, SUBJECTS
+from .server import POLLS, SPREAD, Task
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "out/scale.md"
+MANY = 1000  # tasks
+LONG = 20.0  # seconds; a subject that takes longer has no more rounds
+LONGEST = 10.0  # medians that the longest of the drawn durations lasts, with its last poll
+JOB = "map, FastTransport, journal"
+# By tasks: the subjects of the second table. Published clients poll at fixed paces, which more tasks do not change.
+WAITING = {100: (JOB, *PEERS), 1000: (JOB, "map", "run gathered, FastTransport"), 10_000: (JOB, "map, FastTransport")}
+COSTS = ("CPU ms a task", "x floor", "x a tenth of the tasks", "peak MB", "kB a waiting task", "s")
+DELAYS = ("delay p50 / p95, s", "of the plan", "p95 x plan", "polls", "x best possible")
+DELAYS = (*DELAYS, "CPU ms a request", "x floor")
 Figures: TypeAlias = dict[str, Any]
-MOST_OF_PEERS = 1000  # tasks
-HEAD = (
-    "subject",
-    "tasks",
-    "CPU ms a task",
-    "x floor",
-    "delay p50 / p95, s",
-    "polls a task",
-    "peak MB",
-    "kB a task",
-    "s",
-)
+Found: TypeAlias = dict[tuple[str, int], Figures | str]  # by subject and tasks; text says why there are no figures
+BEGAN = time.monotonic()
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, nargs="+", default=[1, 100, 1000, 10_000])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2, help="0 leaves out the first table")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds that a subject may take")
-    parser.add_argument("--seconds", type=float, help="the median of the durations of tasks")
+    parser.add_argument("--seconds", type=float, default=10.0, help="median of the drawn durations")
     parser.add_argument("--only", nargs="+", default=list(SUBJECTS), help=", ".join(SUBJECTS))
     given = parser.parse_args()
-    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
-    with serving(given.seconds) as url:
-        for tasks in given.tasks:
-            left_out = (*(PEERS if tasks > MOST_OF_PEERS else ()), *(LOOPS if given.seconds else ()))
-            chosen = [name for name in given.only if name not in left_out]
-            runs = defaultdict[str, list[Figures | str]](list)
-            for _ in range(given.rounds):
-                for name in chosen:
-                    if not any(isinstance(run, str) for run in runs[name]):
-                        runs[name].append(measured(name, tasks, url, given.limit))
-            floor = min((run["cpu_ms"] for run in runs["floor"] if not isinstance(run, str)), default=float("nan"))
-            for name in chosen:
-                print(row(name, tasks, runs[name], floor, given), flush=True)
+    costs, delays = Found(), Found()
+    for tasks in sorted(given.tasks) if given.rounds else ():
+        costs |= in_turns(given, tasks, costs)
+    for tasks in sorted(set(given.tasks) & WAITING.keys()):
+        for name in (name for name in WAITING[tasks] if name in given.only):
+            delays[name, tasks] = unfit(costs, name, tasks, given.limit) or measured(given, name, tasks, given.seconds)
+    PAGE.parent.mkdir(exist_ok=True)
+    text = page(costs, delays, given.seconds)
+    PAGE.write_text(text, encoding="utf-8")
+    print(text)
 
 
-@contextmanager
-def serving(seconds: float | None) -> Iterator[str]:
-    """Run the server; yield its address."""
-    command = [sys.executable, "-m", "benchmarks.scale.server", *([str(seconds)] if seconds else [])]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+def in_turns(given: argparse.Namespace, tasks: int, costs: Found) -> Found:
+    """Run the subjects, in several rounds; return the figures of each."""
+    runs: dict[str, list[Figures | str]] = {name: [] for name in given.only}
+    for _ in range(given.rounds):
+        for name, found in runs.items():
+            seconds = [math.inf if isinstance(run, str) else run["seconds"] for run in found]
+            if sum(seconds) < LONG:
+                found.append(unfit(costs, name, tasks, given.limit) or measured(given, name, tasks))
+    return {(name, tasks): together(found) for name, found in runs.items()}
+
+
+def together(runs: list[Figures | str]) -> Figures | str:
+    """Return the least CPU time and the medians of other figures, or why there are none."""
+    figures = [run for run in runs if not isinstance(run, str)]
+    if reasons := [run for run in runs if isinstance(run, str)]:
+        return reasons[0]
+    medians = {name: statistics.median(run[name] for run in figures) for name in figures[0]}
+    return medians | {"cpu_ms": min(run["cpu_ms"] for run in figures)}
+
+
+def unfit(costs: Found, name: str, tasks: int, limit: float) -> str:
+    """Return why a subject is not run with so many tasks: fewer of them failed, or took too long."""
+    for (other, fewer), run in costs.items():
+        if other == name and fewer < tasks and isinstance(run, str):
+            return f"not run: {fewer:,} {run}"
+        if other == name and MANY // 10 <= fewer < tasks and cpu(costs, name, fewer) * tasks / 1000 > limit:
+            return f"not run: {fewer:,} took {cpu(costs, name, fewer) * fewer / 1000:.0f} s of CPU time"
+    return ""
+
+
+def measured(given: argparse.Namespace, name: str, tasks: int, seconds: float | None = None) -> Figures | str:
+    """Return the figures of one run, or why it has none; `seconds` are the median of drawn durations."""
+    how = f", durations of about {seconds} s" if seconds else ""
+    print(f"{(time.monotonic() - BEGAN) / 60:5.1f} min: {name}, {tasks:,} tasks{how}", file=sys.stderr, flush=True)
+    limit = given.limit + LONGEST * (seconds or 0.0)
+    modules = ["-m", "benchmarks.scale.server"], ["-m", "benchmarks.scale.driver", name, str(tasks)]
+    arguments = [str(seconds)] if seconds else []
+    with subprocess.Popen(
+        [sys.executable, *modules[0], *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as server:
         try:
             assert server.stdout is not None
-            yield server.stdout.readline().strip()
+            url = server.stdout.readline().strip()
+            command = [sys.executable, *modules[1], url, *([] if seconds else ["--short"])]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit)
+            with urlopen(f"{url}/_tasks") as answer:  # noqa: S310 - of the server above
+                made = [Task(*task) for task in json.load(answer)[1:]]  # without the first one
+        except subprocess.TimeoutExpired:
+            return f"not done in {limit:.0f} s"
         finally:
             server.terminate()
-
-
-def measured(name: str, tasks: int, url: str, limit: float) -> Figures | str:
-    """Return the figures of one run, or why it has none."""
-    command = [sys.executable, "-m", "benchmarks.scale.driver", name, str(tasks), url]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return f"not done in {limit:.0f} s"
-    finally:
-        with urlopen(f"{url}/_ends") as answer:  # noqa: S310 - of the server above
-            ends: list[tuple[float, int]] = json.load(answer)[1:]  # without the first task
-    if done.returncode:
-        return f"ended with {done.stderr.splitlines()[-1]}"
+    if done.returncode or not all(task.is_seen for task in made):
+        return f"failed: {(done.stderr.splitlines() or ['tasks did not end'])[-1]:.100}"
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
-    delays = sorted(delay for delay, _ in ends)
-    percentiles = [delays[int(len(delays) * share)] for share in (0.5, 0.95)]
-    return {**figures, "delays": percentiles, "polls": statistics.mean(polls for _, polls in ends)}
+    seen = figures.pop("seen")
+    return figures | (compared(made, seen) if seconds else {})
 
 
-def row(name: str, tasks: int, found: list[Figures | str], floor: float, given: argparse.Namespace) -> str:
-    """Return a row of the table."""
-    if isinstance(reason := found[-1], str):
-        return f"| {name} | {tasks:,} | {reason} {'| ' * (len(HEAD) - 2)}|"
-    runs = [run for run in found if not isinstance(run, str)]
-    cpu = min(run["cpu_ms"] for run in runs)
-    half, most = (statistics.median(run["delays"][place] for run in runs) for place in (0, 1))
-    delays = f"{half:.2f} / {most:.2f}" if given.seconds else ""
-    polls, memory, peak, seconds = (
-        statistics.median(run[figure] for run in runs) for figure in ("polls", "kb_a_task", "peak_mb", "seconds")
+def compared(made: list[Task], seen: dict[str, float]) -> Figures:
+    """Return how late ends were seen and how late the plan sees them, and the polls a task beside the fewest."""
+    due = [(task.begun, task.begun, task.end, 0.0) for task in made]
+    heapq.heapify(due)
+    planned = [now - end for now, end in polled(due, DurationTracker()) if end <= now]
+    delays = [seen[task.id] - task.end for task in made]
+    durations = np.sort([task.end - task.begun for task in made])
+    polls, fewest = statistics.mean(task.polls for task in made), fewest_polls(durations, statistics.mean(delays))
+    return {"delays": percentiles(delays), "plan": percentiles(planned), "polls": polls, "fewest": fewest}
+
+
+def percentiles(delays: list[float]) -> list[float]:
+    """Return p50 and p95."""
+    return [sorted(delays)[int(len(delays) * share)] for share in (0.5, 0.95)]
+
+
+def page(costs: Found, delays: Found, seconds: float) -> str:
+    """Return the page."""
+    now, minutes = datetime.datetime.now(datetime.UTC), (time.monotonic() - BEGAN) / 60
+    about = f"Python {platform.python_version()}, {os.cpu_count()} processors, {minutes:.0f} minutes"
+    first = [row(place, run, lambda run, place=place: cost_cells(costs, place, run)) for place, run in costs.items()]
+    second = [row(place, run, lambda run, place=place: delay_cells(costs, place, run)) for place, run in delays.items()]
+    return "\n".join(
+        [
+            f"# Many tasks at once\n\nMeasured on {now:%Y-%m-%d} by `make bench-scale`: {about}.",
+            *("", "## A task with five requests", "", *head(COSTS), *first),
+            *("", f"## Durations of {seconds:g} s, log-normal with sigma {SPREAD}", "", *head(DELAYS), *second),
+            *("", "## What has to hold", "", *targets(costs, delays), ""),
+        ]
     )
-    cells = (
-        f"{cpu:.3f}",
-        "" if given.seconds else f"{cpu / floor:.1f}",
-        delays,
-        f"{polls:.1f}",
-        f"{peak:.0f}",
-        f"{memory:.1f}",
-        f"{seconds:.0f}",
-    )
-    return f"| {name} | {tasks:,} | {' | '.join(cells)} |"
+
+
+def head(names: Iterable[str]) -> list[str]:
+    """Return the first lines of a table."""
+    cells = ["subject", "tasks", *names]
+    return [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
+
+
+def row(place: tuple[str, int], run: Figures | str, cells: Callable[[Figures], list[str]]) -> str:
+    """Return a line of a table."""
+    texts = [run] if isinstance(run, str) else cells(run)
+    return f"| {place[0]} | {place[1]:,} | {' | '.join(texts)} |"
+
+
+def cost_cells(costs: Found, place: tuple[str, int], run: Figures) -> list[str]:
+    """Return the cells of a row of the first table."""
+    name, tasks = place
+    is_many = tasks >= MANY
+    return [
+        f"{run['cpu_ms']:.3f}",
+        ratio(run["cpu_ms"], cpu(costs, "floor", tasks)),
+        ratio(run["cpu_ms"], cpu(costs, name, tasks // 10), 2) if is_many else "",
+        f"{run['peak_mb']:.0f}",
+        f"{run['kb_a_task']:.1f}" if is_many else "",
+        f"{run['seconds']:.0f}",
+    ]
+
+
+def delay_cells(costs: Found, place: tuple[str, int], run: Figures) -> list[str]:
+    """Return the cells of a row of the second table."""
+    has_plan, request = place[0] not in PEERS, run["cpu_ms"] / (1 + run["polls"])
+    return [
+        "{:.2f} / {:.2f}".format(*run["delays"]),
+        "{:.2f} / {:.2f}".format(*run["plan"]) if has_plan else "",
+        ratio(run["delays"][1], run["plan"][1], 2) if has_plan else "",
+        f"{run['polls']:.1f}",
+        ratio(run["polls"], run["fewest"], 2),
+        f"{request:.3f}",
+        ratio(request, cpu(costs, "floor", place[1]) / (1 + POLLS)),
+    ]
+
+
+def targets(costs: Found, delays: Found) -> Iterator[str]:
+    """Yield the figures that have a limit, those of a job with a journal."""
+    most, job, memory = 10 * MANY, cpu(costs, JOB, 10 * MANY), cpu(costs, JOB, 10 * MANY, "kb_a_task")
+    peers = [cpu(costs, *place) for place, run in costs.items() if place[0] in PEERS and place[1] > 1]
+    best = min((peer for peer in peers if peer == peer), default=math.nan)  # without NaN
+    yield f"- {most:,} tasks, CPU time x floor: {ratio(job, cpu(costs, 'floor', most))} (at most 4)"
+    yield f"- {most:,} tasks, CPU time x that of {MANY:,}: {ratio(job, cpu(costs, JOB, MANY), 2)} (at most 1.15)"
+    yield f"- {most:,} tasks, CPU time x the best published client: {ratio(job, best, 3)} (at most 0.1)"
+    yield f"- {most:,} tasks, kB a waiting task: {ratio(memory, 1)} (at most 1.5)"
+    for (name, tasks), run in delays.items():
+        if name == JOB and tasks >= MANY and not isinstance(run, str):
+            late = ratio(run["delays"][1], run["plan"][1], 2)
+            yield f"- {tasks:,} tasks, p95 of the delay x that of the plan: {late} (at most 1.3)"
+
+
+def cpu(costs: Found, name: str, tasks: int, figure: str = "cpu_ms") -> float:
+    """Return the CPU time of a task in ms, or another figure; NaN if it was not measured."""
+    run = costs.get((name, tasks))
+    return math.nan if run is None or isinstance(run, str) else float(run[figure])
+
+
+def ratio(value: float, base: float, digits: int = 1) -> str:
+    """Return a ratio as text, empty if it is not known."""
+    return "" if math.isnan(value / base) else f"{value / base:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.scale.driver SUBJECT TASKS URL`: finish so many tasks at once; print what it cost as JSON.
+"""`python -m benchmarks.scale.driver SUBJECT TASKS URL [--short]`: finish tasks, all at once; print their cost as JSON.
 
-Each task has one submission, and polls until it has ended. The subjects that are not clients poll without a pause.
+Each task has one submission, and polls until it has ended. The subjects that are not clients poll without a pause, the
+published clients at their own pace, and unitask by its plan, which `--short` shortens.
 """
 
 import asyncio
@@ -20,6 +21,36 @@ SWAP = {"target_image": "https://example.com/a.jpg", "swap_image": "https://exam
 BODY = json.dumps({"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": SWAP}).encode()
 HEADERS = {"user-agent": "benchmark", "accept-encoding": "gzip", "x-api-key": KEY}
 Exchange = Callable[[str, str, bytes], Awaitable[bytes]]  # method, URL and body; returns the body of the answer
+Subject = Callable[[str, int, "Meter"], Awaitable[None]]  # base URL and number of tasks
+
+
+class Meter:
+    """What the tasks of a subject cost, and when it saw each end."""
+
+    def __init__(self) -> None:
+        self._seen, self._full = dict[str, float](), 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin again, once the inputs are there."""
+        self._began, self._before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+
+    def end(self, task_id: str) -> None:
+        """Note that a task has ended; until the first end, all of them wait."""
+        self._full = self._full or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._seen[task_id] = time.monotonic()
+
+    def figures(self, tasks: int) -> dict[str, Any]:
+        """Return the cost of these tasks until now."""
+        before, after = self._before, resource.getrusage(resource.RUSAGE_SELF)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return {
+            "cpu_ms": cpu / tasks * 1000,
+            "peak_mb": after.ru_maxrss / 1024,
+            "kb_a_task": ((self._full or after.ru_maxrss) - before.ru_maxrss) / tasks,
+            "seconds": time.monotonic() - self._began,
+            "seen": self._seen,
+        }
 
 
 async def loop(exchange: Exchange, url: str, tasks: int) -> None:
@@ -61,7 +92,7 @@ class RawConnection(asyncio.Protocol):
             self._read = b""
 
 
-async def floor(url: str, tasks: int) -> None:
+async def floor(url: str, tasks: int, _: "Meter") -> None:
     """Raw sockets, and request bytes that are made once."""
     host, _, port = url.removeprefix("http://").partition(":")
     idle: list[RawConnection] = []
@@ -80,7 +111,7 @@ async def floor(url: str, tasks: int) -> None:
     await loop(exchange, url, tasks)
 
 
-async def aiohttp_loop(url: str, tasks: int) -> None:
+async def aiohttp_loop(url: str, tasks: int, _: "Meter") -> None:
     """aiohttp, with what unitask needs: no redirects, cookies or unpacking; a limit of time."""
     import aiohttp
 
@@ -95,7 +126,7 @@ async def aiohttp_loop(url: str, tasks: int) -> None:
         await loop(exchange, url, tasks)
 
 
-async def pyreqwest_loop(url: str, tasks: int) -> None:
+async def pyreqwest_loop(url: str, tasks: int, _: "Meter") -> None:
     """pyreqwest, with the same; the body is read in chunks, or its announced size would be reserved."""
     from pyreqwest.client import ClientBuilder
 
@@ -115,7 +146,7 @@ async def pyreqwest_loop(url: str, tasks: int) -> None:
         await loop(exchange, url, tasks)
 
 
-async def fast_loop(url: str, tasks: int) -> None:
+async def fast_loop(url: str, tasks: int, _: "Meter") -> None:
     """FastTransport alone."""
     from unitask._connections import Answer
     from unitask._core.effects import Progress
@@ -132,55 +163,77 @@ async def fast_loop(url: str, tasks: int) -> None:
     await transport.aclose()
 
 
-def unitask(call: str, *, fast: bool = False, journal: bool = False) -> Callable[[str, int], Awaitable[None]]:
+def unitask(call: str, *, fast: bool = False, journal: bool = False) -> Subject:
     """Return a subject that makes a call of `AsyncClient`."""
 
-    async def subject(url: str, tasks: int) -> None:
+    async def subject(url: str, tasks: int, meter: Meter) -> None:
         from unitask import AsyncClient
         from unitask.bulk import Journal
         from unitask.bulk.transport import FastTransport
         from unitask.tasks import FaceSwap
 
         swaps = [FaceSwap(**SWAP) for _ in range(tasks)]
+        meter.start()
+
+        async def run(swap: FaceSwap) -> None:
+            meter.end((await client.run(swap)).id)
+
         transport = FastTransport() if fast else None
         async with AsyncClient(KEY, f"{url}/unitask", transport=transport) as client:
             if call == "run":
-                await asyncio.gather(*(client.run(swap) for swap in swaps))
+                await asyncio.gather(*map(run, swaps))
             elif call == "wait_all":
-                submitted = await asyncio.gather(*(client.submit(swap) for swap in swaps))
-                await client.wait_all(submitted)
+                submitted = await asyncio.gather(*map(client.submit, swaps))
+                for task in await client.wait_all(submitted):
+                    meter.end(task.id)
             else:
                 with tempfile.TemporaryDirectory() as folder:
                     kept: Any = {"journal": Journal(Path(folder) / "job.db")} if journal else {}
-                    done = [result.task async for result in client.map(swaps, concurrency=tasks, **kept)]
-                assert all(done)
-                assert len(done) == tasks
+                    async for result in client.map(swaps, concurrency=tasks, **kept):
+                        assert result.task is not None, result.error
+                        meter.end(result.task.id)
 
     return subject
 
 
-async def fal(url: str, tasks: int) -> None:
+def shorten_pauses(tasks: int) -> None:
+    """Poll within half a second, with many tasks within the time that their submissions take: they all wait at once."""
+    from unitask._core.polling import DurationTracker
+
+    most, planned = max(0.5, tasks / 2000), DurationTracker.next_poll_delay
+    DurationTracker.next_poll_delay = lambda *given: min(most, planned(*given))  # type: ignore[method-assign]
+
+
+async def fal(url: str, tasks: int, meter: Meter) -> None:
     """fal-client."""
     import fal_client.client
 
     fal_client.client.QUEUE_URL_FORMAT = f"{url}/fal-client/"
     client = fal_client.AsyncClient(key=KEY)
-    await asyncio.gather(*(client.subscribe("fal-ai/flux/dev", {"prompt": "a"}) for _ in range(tasks)))
+
+    async def one() -> None:
+        ids = list[str]()
+        await client.subscribe("fal-ai/flux/dev", {"prompt": "a"}, on_enqueue=ids.append)
+        meter.end(ids[0])
+
+    await asyncio.gather(*(one() for _ in range(tasks)))
 
 
-async def replicate(url: str, tasks: int) -> None:
+async def replicate(url: str, tasks: int, meter: Meter) -> None:
     """Replicate."""
     from replicate import Client
 
     client = Client(api_token=KEY, base_url=f"{url}/replicate")
 
     async def one() -> None:
-        await (await client.predictions.async_create(version="0" * 64, input={"prompt": "a"})).async_wait()
+        prediction = await client.predictions.async_create(version="0" * 64, input={"prompt": "a"})
+        await prediction.async_wait()
+        meter.end(prediction.id)
 
     await asyncio.gather(*(one() for _ in range(tasks)))
 
 
-async def runway(url: str, tasks: int) -> None:
+async def runway(url: str, tasks: int, meter: Meter) -> None:
     """Runwayml."""
     from runwayml import AsyncRunwayML
 
@@ -188,12 +241,12 @@ async def runway(url: str, tasks: int) -> None:
     video: Any = {"model": "gen4_turbo", "prompt_image": "https://example.com/a.jpg", "ratio": "1280:720"}
 
     async def one() -> None:
-        await (await client.image_to_video.create(**video)).wait_for_task_output()
+        meter.end((await (await client.image_to_video.create(**video)).wait_for_task_output()).id)
 
     await asyncio.gather(*(one() for _ in range(tasks)))
 
 
-async def luma(url: str, tasks: int) -> None:
+async def luma(url: str, tasks: int, meter: Meter) -> None:
     """lumaai, with the loop of its documentation."""
     from lumaai import AsyncLumaAI
 
@@ -204,20 +257,25 @@ async def luma(url: str, tasks: int) -> None:
         while made.state != "completed":
             await asyncio.sleep(3)
             made = await client.generations.get(id=made.id)
+        meter.end(made.id)
 
     await asyncio.gather(*(one() for _ in range(tasks)))
 
 
-async def openai(url: str, tasks: int) -> None:
+async def openai(url: str, tasks: int, meter: Meter) -> None:
     """openai, its videos."""
     from openai import AsyncOpenAI
 
     client = AsyncOpenAI(api_key=KEY, base_url=f"{url}/openai")
     video: Any = {"model": "sora-2", "prompt": "a"}
-    await asyncio.gather(*(client.videos.create_and_poll(**video) for _ in range(tasks)))
+
+    async def one() -> None:
+        meter.end((await client.videos.create_and_poll(**video)).id)
+
+    await asyncio.gather(*(one() for _ in range(tasks)))
 
 
-SUBJECTS: dict[str, Callable[[str, int], Awaitable[None]]] = {
+SUBJECTS: dict[str, Subject] = {
     "floor": floor,
     "FastTransport alone": fast_loop,
     "pyreqwest alone": pyreqwest_loop,
@@ -235,28 +293,18 @@ SUBJECTS: dict[str, Callable[[str, int], Awaitable[None]]] = {
     "lumaai": luma,
     "openai": openai,
 }
-LOOPS = tuple(SUBJECTS)[:4]
 PEERS = ("fal-client", "replicate", "runwayml", "lumaai", "openai")
 
 
 def main() -> None:
     """Finish one task first, so that what is imported and cached is not counted; then the others."""
-    subject, tasks, url = SUBJECTS[sys.argv[1]], int(sys.argv[2]), sys.argv[3]
-    asyncio.run(subject(url, 1))
-    before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    asyncio.run(subject(url, tasks))
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(
-        json.dumps(
-            {
-                "cpu_ms": cpu / tasks * 1000,
-                "peak_mb": after.ru_maxrss / 1024,
-                "kb_a_task": (after.ru_maxrss - before.ru_maxrss) / tasks,
-                "seconds": time.monotonic() - began,
-            }
-        )
-    )
+    subject, tasks, url, is_short = SUBJECTS[sys.argv[1]], int(sys.argv[2]), sys.argv[3], sys.argv[4:] == ["--short"]
+    if is_short:
+        shorten_pauses(tasks)
+    asyncio.run(subject(url, 1, Meter()))
+    meter = Meter()
+    asyncio.run(subject(url, tasks, meter))
+    print(json.dumps(meter.figures(tasks)))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,33 @@
-"""The server of the comparison at scale: a task ends at its fourth poll, and its end is counted once."""
+"""The comparison at scale: its server ends each task once, and delays are compared with the plan of the polls."""
 
 import json
 
-from benchmarks.scale.server import Provider
+import pytest
+from unitask._core.polling import EARLY
+
+from benchmarks.scale.collect import compared
+from benchmarks.scale.server import Provider, Task
 
 
 def test_task_ends_at_its_fourth_poll_in_the_form_of_each_client() -> None:
-    provider = Provider(None)
     for client, ended in (("unitask", '"completed"'), ("openai", '"completed"'), ("runwayml", '"SUCCEEDED"')):
-        _, made = provider.answer(b"POST", f"/{client}/tasks".encode(), b"host.test")
-        task = made[made.index(b"ID-") :][:13]
-        polls = [provider.answer(b"GET", f"/{client}/tasks/".encode() + task, b"")[1].decode() for _ in range(5)]
-        assert [ended in body for body in polls] == [False, False, False, True, True]
+        provider = Provider(None)
+        for polls in (1, 4):  # the first task ends at once, so that a client that begins need not wait
+            _, made = provider.answer(b"POST", f"/{client}/tasks".encode(), b"host.test")
+            path = f"/{client}/tasks/".encode() + made[made.index(b"ID-") :][:13]
+            answers = [provider.answer(b"GET", path, b"")[1].decode() for _ in range(5)]
+            assert [ended in body for body in answers] == [False] * (polls - 1) + [True] * (6 - polls)
 
-    assert json.loads(provider.answer(b"GET", b"/_ends", b"")[1]) == [[0.0, 4]] * 3
-    assert json.loads(provider.answer(b"GET", b"/_ends", b"")[1]) == []
+        tasks = json.loads(provider.answer(b"GET", b"/_tasks", b"")[1])
+        assert [task[3:] for task in tasks] == [[4, True]] * 2
+
+
+def test_delays_are_compared_with_the_plan_and_polls_with_the_fewest() -> None:
+    made = [
+        Task(f"{number}", float(number), number + 0.3 + number / 500, polls=2, is_seen=True) for number in range(100)
+    ]
+    found = compared(made, {task.id: task.end + 0.7 for task in made})
+
+    assert found["delays"] == pytest.approx([0.7, 0.7])
+    assert found["plan"][1] == pytest.approx(EARLY - 0.3, abs=0.2)  # the first polls of an unknown provider
+    assert (found["polls"], found["fewest"]) == (2, pytest.approx(1, rel=0.05))

@@ -75,3 +75,18 @@ def test_page_takes_no_fault_and_is_not_among_the_arrivals(http_with: HttpWith) 
 
     assert len(http.sandbox.arrivals) == before
     assert http.unchecked("GET", f"{CREATE}/{task_id}").status_code == 503
+
+
+def test_form_is_checked_in_words_and_priced_while_it_is_incomplete(http: Http) -> None:
+    def check(name: str, **given: object) -> tuple[list[str], float | None]:
+        answer = http("POST", f"/_sandbox/check/{name}", json=given).json()
+        return sorted(f"{problem['path']} {problem['words']}" for problem in answer["problems"]), answer["usd"]
+
+    assert check("FaceSwap", target_image="x") == (["['swap_image'] is required"], USD)
+    wrong = {"prompt": 7, "width": 0.5}
+    assert check("FluxSchnellTxt2Img", **wrong) == (
+        ["['prompt'] must be a text", "['width'] must be a whole number"],
+        None,
+    )
+    assert check("KlingVideo", prompt="waves")[1] is None  # the price depends on more fields
+    assert http("POST", "/_sandbox/check/NoSuchTask", json={}).status_code == 400

@@ -131,8 +131,8 @@ class Overview:
         }
 
     def given(self, task: Task) -> dict[str, Any]:
-        """Return the input of a task as it was sent; None once the task has ended."""
-        return {"input": self.store.given(task.task_id) if task.ended_at is None else None}
+        """Return the input of a task as it was sent; None when it is not kept any more."""
+        return {"input": self.store.recent_input(task.task_id)}
 
     def _row(self, task: Task) -> dict[str, Any]:
         # nothing is taken for a task whose price no source says

@@ -140,6 +140,48 @@ def problems(validator: Draft202012Validator, value: Any, at: str = "") -> str:
     return "; ".join(f"{path.lstrip('.')[:100] or 'the body'}: {message[:100]}" for path, message in found[:3])
 
 
+def form_problems(component: str, value: Any) -> list[dict[str, Any]]:
+    """Return each problem of a value for a form: the path of the field, and what it must be, in words."""
+    found: list[dict[str, Any]] = []
+    for error in islice(_validator(component).iter_errors(value), MOST_PROBLEMS):
+        kind = error.kind.as_dict()
+        missing = [kind["property"]] if "property" in kind else []
+        found.append({"path": [*error.instance_path, *missing], "words": _rule(error.kind.name, kind)})
+    return found
+
+
+def _rule(keyword: str, kind: Mapping[str, Any]) -> str:
+    if keyword == "type":
+        return f"must be {' or '.join(_TYPES[each] for each in kind['types'] if each != 'null')}"
+    if keyword == "enum":
+        return f"must be one of {', '.join(map(str, kind['options']))}"
+    if keyword in ("minLength", "minItems") and kind["limit"] == 1:
+        return "must not be empty"
+    return _RULES.get(keyword, "has a value that the API does not accept").format_map(kind)
+
+
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "a JSON object",
+    "string": "a text",
+}
+_RULES = {
+    "required": "is required",
+    "minimum": "must be at least {limit}",
+    "maximum": "must be at most {limit}",
+    "exclusiveMinimum": "must be more than {limit}",
+    "exclusiveMaximum": "must be less than {limit}",
+    "minLength": "must have at least {limit} characters",
+    "maxLength": "must have at most {limit} characters",
+    "minItems": "must have at least {limit} entries",
+    "maxItems": "must have at most {limit} entries",
+    "const": "must be {expected_value}",
+}
+
+
 def _path(steps: list[str | int]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
 

@@ -43,7 +43,7 @@ async def _faults(request: Request) -> Response:
             faults.add(read_orders(bundle.read_json(await request.body())))
         except ValueError as error:
             raise Refusal(400, str(error)) from None
-    return JSONResponse({"coming": [as_order(fault) for fault in faults.coming()]})
+    return if_changed(request, {"coming": [as_order(fault) for fault in faults.coming()]})
 
 
 async def _clock(request: Request) -> Response:

@@ -7,13 +7,15 @@ for tests. A refusal has the form of the API's own.
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from unitask_api import contract
 
-from unitask_sandbox import samples
+from unitask_sandbox import bundle, samples
 from unitask_sandbox.account import Overview
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.failures import Refusal
@@ -71,6 +73,20 @@ async def _about(request: Request) -> Response:
     )
 
 
+async def _check(request: Request) -> Response:
+    """What is wrong with the input of a form, and what the task would cost."""
+    task_type = contract.task_types().get(request.path_params["name"])
+    given: Any = bundle.read_json(await request.body())
+    if task_type is None or not isinstance(given, dict):
+        raise Refusal(400, "send the input of a task type, an object, to /_sandbox/check/NAME")
+    given = cast("dict[str, Any]", given)
+    found = bundle.form_problems(task_type.input, given)
+    # without a field that is missing there can be a price, but not with a wrong one
+    priced = all(problem["words"] == "is required" for problem in found)
+    price = await run_in_threadpool(sandbox_of(request).price_usd, task_type, given) if priced else None
+    return JSONResponse({"problems": found, "usd": price})
+
+
 # Not async: Starlette calls these in threads.
 
 
@@ -120,6 +136,7 @@ ROUTES = (
     Route("/_sandbox/page/{name}", _part),
     Route("/_sandbox/samples/{name}", _part),
     Route("/_sandbox/about", _about),
+    Route("/_sandbox/check/{name}", _check, methods=["POST"]),
     Route("/_sandbox/tasks", _tasks),
     Route("/_sandbox/tasks/{task_id}", _task),
     Route("/_sandbox/tasks/{task_id}/input", _input),

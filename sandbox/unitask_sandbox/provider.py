@@ -19,12 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
+from unitask_api.contract import TaskType
 from unitask_api.states import ENDED, State
 
 from unitask_sandbox import bundle, failures, legacy, llm, snapshot
 from unitask_sandbox.account import Overview, account_info, active_tasks, history_row, models_of
 from unitask_sandbox.clock import Ids, MovableClock
-from unitask_sandbox.create_request import read_create_request, unpaid
+from unitask_sandbox.create_request import CreateRequest, read_create_request, unpaid
 from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture, simulated_sound
 from unitask_sandbox.engines.real import spoken
@@ -270,6 +271,11 @@ class Sandbox:
     def balance(self, key: str) -> float:
         """Return the USD that a key has left."""
         return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
+
+    def price_usd(self, task_type: TaskType, given: dict[str, Any]) -> float | None:
+        """Return what a create request with a valid input is charged; None when no source says, or a file decides."""
+        credits_ = CreateRequest(task_type, given, {}).credits(self._files.at_hand)
+        return credits_ / bundle.CREDITS_PER_USD or None
 
     def overview(self, key: str | None, base_url: str) -> Overview:
         """Return what the page shows of the account of a key; addresses of files begin with `base_url`."""

@@ -30,6 +30,7 @@ OUTPUTS_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
 UPLOADS_KEPT = 86400.0  # seconds; piapi.ai, ephemeral-resource page, 2025
 WEBHOOK_PAUSE = 5.0  # seconds between two attempts to send a webhook
 LEAST_JUMP = 1.0  # seconds by which a clock is set back; less may be two threads that read it
+RECENT_SIZE = 2**26  # characters of the inputs that are kept in memory
 BUSY_SECONDS = 5.0  # that a request waits for the database while another one, or another process, writes to it
 
 
@@ -78,6 +79,21 @@ class Attempt:
         return self.status is not None and 200 <= self.status < 300
 
 
+class _RecentInputs(dict[str, str]):
+    """The inputs of the newest tasks as JSON, by task id, in memory alone: the page shows them after the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0
+
+    def add(self, task_id: str, text: str) -> None:
+        """Add an input; the oldest ones are dropped when all together are too large."""
+        self._size += len(text) - len(self.pop(task_id, ""))
+        self[task_id] = text
+        while self._size > RECENT_SIZE:
+            self._size -= len(self.pop(next(iter(self))))
+
+
 class Store:
     """The database; any thread may call any method. A file beside it is locked, so that no second sandbox uses it.
 
@@ -87,6 +103,7 @@ class Store:
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._latest = math.inf  # time that `heed_clock` was given
+        self._recent = _RecentInputs()
         with ExitStack() as opened, opening(path):
             lock = path.with_suffix(".lock")
             with opening(lock):
@@ -173,6 +190,7 @@ class Store:
             for name in listed - install(listed):
                 db.execute("DELETE FROM main.files WHERE name = ?", (name,))
             self._latest = math.inf
+            self._recent = _RecentInputs()
 
     @contextmanager
     def _attached(self, path: Path | None) -> Generator[None]:
@@ -231,9 +249,10 @@ class Store:
             _enter(db, task, task.created_at, "freeze", -task.frozen)
             _enter(db, task, task.created_at, "charge", -task.consume)
             db.execute(_INSERT_TASK, _row(task))
-            db.execute("INSERT INTO inputs VALUES (?, ?)", (task.task_id, json.dumps(given)))
+            db.execute("INSERT INTO inputs VALUES (?, ?)", (task.task_id, text := json.dumps(given)))
             if webhook is not None:
                 db.execute("INSERT INTO webhooks (task_id, base_url) VALUES (?, ?)", (task.task_id, webhook))
+            self._recent.add(task.task_id, text)
         return True
 
     def record(self, task: Task) -> None:
@@ -251,6 +270,12 @@ class Store:
         """Return the input of a task; empty when the task has ended."""
         rows = self._rows("SELECT input FROM inputs WHERE task_id = ?", task_id)
         read: dict[str, Any] = json.loads(rows[0][0]) if rows else {}
+        return read
+
+    def recent_input(self, task_id: str) -> dict[str, Any] | None:
+        """Return the input of a task, also of one that has ended; None when it is not kept any more."""
+        text = self._recent.get(task_id)
+        read: dict[str, Any] | None = json.loads(text) if text else self.given(task_id) or None
         return read
 
     def due(self, status: str, now: float) -> list[str]:

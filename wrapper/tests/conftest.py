@@ -9,10 +9,12 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove a developer's keys and base URLs from the environment."""
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Remove a developer's keys and base URLs from the environment, and use other folders than theirs."""
     for name in [name for name in os.environ if name.startswith(("UNITASK_", "PIAPI_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"{__file__}.nowhere")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture(autouse=True)

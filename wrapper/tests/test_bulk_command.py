@@ -1,5 +1,6 @@
 """`unitask bulk`: each line has its result, nothing is sent twice, and an end has the command that goes on."""
 
+import contextlib
 import csv
 import json
 import os
@@ -8,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import unitask.bulk
 from unitask import tasks
@@ -130,9 +133,13 @@ def test_job_goes_on_from_its_journal_alone(
 WRONG: list[tuple[list[str], int, str]] = [
     (["in.txt", "--to", "out"], 2, "neither FILE.jsonl nor FILE.csv"),
     (["none.jsonl", "--to", "out"], 2, "none.jsonl cannot be read: No such file"),
-    (["in.jsonl", "--to", "out", "--task", "FaceSwop"], 2, "did you mean FaceSwap?"),
+    (["in.jsonl", "--to", "out", "--task", "FaceSwop"], 2, "did you mean face-swap?"),
     (["in.jsonl", "--to", ""], 2, "--to is empty"),
-    (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "concurrency is 0"),
+    (["in.jsonl", "--to", "out", "--concurrency", "0"], 2, "--concurrency is 0: give a number of 1 or more"),
+    (["in.jsonl", "--to", "out", "--per-second", "0"], 2, "--per-second is 0: give a number above 0"),
+    (["in.jsonl", "--to", "out", "--webhook-url", "me.test"], 2, "--webhook-url is 'me.test': give a URL"),
+    (["in.jsonl", "--to", "out", "--base-url", "me.test"], 2, "unitask: --base-url is 'me.test'"),
+    (["status", "in.jsonl"], 2, "in.jsonl has the tasks: give its journal, in.db"),
     (["other.jsonl", "--to", "out", "--journal", "in.db"], 2, "give another one with --journal FILE.db"),
     (["changed/in.jsonl", "--to", "out", "--journal", "in.db"], 2, "correct the file, then `unitask bulk resume"),
     (["in.jsonl", "--to", "in.txt/out"], 1, "`unitask bulk resume in.db` goes on"),
@@ -179,21 +186,56 @@ def test_journal_of_another_process_or_account_is_refused(
     assert len(unitask_provider.tasks) == 2
 
 
-def test_unknown_submission_is_searched_again_by_the_next_run(
+def not_found(_: object) -> httpx.Response:
+    return httpx.Response(404)
+
+
+def test_unknown_line_is_settled(
     unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = file_of(tmp_path, *swaps(2))
-    assert bulk(path, "--to", tmp_path / "out") == 0
-    capsys.readouterr()
-    with Journal(tmp_path / "in.db") as journal:
-        totals = journal.totals()._replace(counts={RowState.DONE: 0, RowState.UNKNOWN: 2})
-        monkeypatch.setattr(Journal, "totals", lambda _: totals)
-        monkeypatch.setattr("unitask.bulk.command._Report.result", lambda *_: None)
-    assert bulk("resume", tmp_path / "in.db") == 1
+    unitask_provider.loses_the_answer(times=2)
+    unitask_provider.completes()
+    monkeypatch.setattr(unitask_provider, "_history", not_found)
+    monkeypatch.chdir(file_of(tmp_path, *swaps(3)).parent)
+    assert bulk("in.jsonl", "--to", "out", "--concurrency", "1") == 1
     report = capsys.readouterr().err
-    assert report.endswith("in.db` searches the unknown ones again; they may have been paid\n")
-    assert "failed tasks are not sent again" not in report
+    assert "1 done, 2 unknown, 0 not sent, of 3; spent $0.01, held $0.02" in report
+    assert "`unitask bulk settle in.db LINE --task-id ID` or `--not-sent`" in report.replace(f"{tmp_path}/", "")
+    assert "error.find" not in report
+
+    lost, _, known = (task.id for task in unitask_provider.tasks)
+    assert bulk("settle", "in.db", 1, "--task-id", known) == 2
+    assert bulk("settle", "in.db", 3, "--not-sent") == 2
+    assert bulk("settle", "in.db", 1, "--task-id", "gone") == 1
+    report = capsys.readouterr().err
+    assert f"task '{known}' is that of line 3\nunitask: line 3 is done: only a line that is unknown" in report
+    assert [row.state for row in JournalReader("in.db").rows()] == ["unknown", "unknown", "done"]
+    assert bulk("settle", "in.db", 1, "--task-id", lost) == 0
+    assert bulk("settle", "in.db", 2, "--not-sent") == 0
+    assert "line 2 counts as not sent, and $0.01 is no longer held: `unitask bulk resume" in capsys.readouterr().out
+    assert bulk("resume", "in.db") == 0
+    assert [row.task_id for row in JournalReader("in.db").rows()][::2] == [lost, known]
+    assert len(unitask_provider.tasks) == 4
+
+
+def test_limit_of_money_is_kept_replaced_and_removed(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpriced = {"task": "MidjourneyImagine", "prompt": "a cat"}
+    monkeypatch.chdir(file_of(tmp_path, unpriced, *swaps(5)).parent)
+    assert bulk("in.jsonl", "--to", "out", "--max-usd", "0.02") == 1
+    report = capsys.readouterr().err
+    assert "line 1: not sent: its price is not known, so --max-usd cannot count it" in report
+    assert "no more tasks are sent: the next task may cost $0.01" in report
+    assert bulk("in.jsonl", "--to", "out") == bulk("resume", "in.db") == 1
     assert len(unitask_provider.tasks) == 2
+    assert bulk("resume", "in.db", "--max-usd", "1") == 1
+    assert "`unitask bulk resume in.db --max-usd none` goes on" in capsys.readouterr().err
+    assert bulk("resume", "in.db", "--max-usd", "none") == bulk("in.jsonl", "--to", "out") == 0
+    assert len(unitask_provider.tasks) == 6
+    job = JournalReader("in.db").job
+    assert job is not None
+    assert job.limit is None
 
 
 def test_no_more_is_paid_when_files_cannot_be_saved(
@@ -216,27 +258,72 @@ def test_progress_is_one_live_line_on_a_terminal(
     assert "\r\x1b[K1 done, 1 running, 0 failed, $0.01 spent, 1 left\r\x1b[K" in capsys.readouterr().err
 
 
-def test_second_interrupt_ends_at_once_and_the_submission_stays_in_the_journal(tmp_path: Path) -> None:
-    path, environment = file_of(tmp_path, *swaps(1)), {**os.environ, "UNITASK_API_KEY": "key"}
-    command = [sys.executable, "-m", "unitask", "bulk", path, "--to", tmp_path / "out"]
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        environment["UNITASK_BASE_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            connection, _ = silent.accept()
-            while not (request := connection.recv(4096)).startswith(b"POST"):  # a GET brings the provider's time
-                if request:
-                    connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                connection.close()
-                connection, _ = silent.accept()
-            process.send_signal(signal.SIGINT)
-            while "again ends at once" not in process.stderr.readline():
-                assert process.poll() is None
-            process.send_signal(signal.SIGINT)
-            with connection:
-                assert process.wait(60) == 130
-            assert "resume" in process.stderr.read()
+def submission(silent: socket.socket) -> socket.socket:
+    """Return the connection of the first submission to a server that answers nothing else."""
+    connection, _ = silent.accept()
+    while not (request := connection.recv(4096)).startswith(b"POST"):  # a GET brings the provider's time
+        if request:
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        connection.close()
+        connection, _ = silent.accept()
+    return connection
+
+
+def interrupt(process: "subprocess.Popen[str]", number: int) -> None:
+    """Send a signal, and wait until the process has received it."""
+    assert process.stderr is not None
+    process.send_signal(number)
+    while "again ends at once" not in process.stderr.readline():
+        assert process.poll() is None
+
+
+@contextlib.contextmanager
+def started(silent: socket.socket, *words: object) -> "Generator[subprocess.Popen[str]]":
+    """Run `unitask bulk` against a server, as a process that ends with the test."""
+    command = [sys.executable, "-m", "unitask", "bulk", *map(str, words)]
+    environment = {**os.environ, "UNITASK_API_KEY": "key"}
+    environment["UNITASK_BASE_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_second_interrupt_ends_at_once_and_the_submission_stays_in_the_journal(
+    number: int, code: int, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path, *swaps(1))
+    with socket.create_server(("127.0.0.1", 0)) as silent, started(silent, path, "--to", tmp_path / "out") as process:
+        with submission(silent):
+            interrupt(process, number)
+            process.send_signal(number)
+            assert process.wait(60) == code
+        assert process.stderr is not None
+        assert "resume" in process.stderr.read()
     assert [row.state for row in JournalReader(tmp_path / "in.db").rows()] == [RowState.SENDING]
+
+
+def test_worker_that_is_terminated_waits_for_the_answer_and_gives_its_shard_back(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in MODULES:
+        pytest.importorskip(module, reason=REASON)
+    task = {"task_id": "t1", "model": "Qubico/image-toolkit", "task_type": "face-swap", "status": "pending"}
+    answer = json.dumps({"code": 200, "data": task, "message": "success"}).encode()
+    with running_server() as server, socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("UNITASK_API_KEY", "key")
+        monkeypatch.setenv("UNITASK_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert bulk("submit", file_of(tmp_path, *swaps(1)), "--on", server.url) == 0
+        job = capsys.readouterr().out.strip()
+        worker = started(silent, "worker", "--on", server.url, "--to", tmp_path / "out")
+        with worker as process, submission(silent) as connection:
+            interrupt(process, signal.SIGTERM)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(answer), answer))
+            assert process.wait(60) == 143
+        assert bulk("status", job, "--on", server.url) == 0
+    assert "1 sent, 0 not sent, of 1; spent $0, held $0.01\n0 of 1 shards done, 0 workers" in capsys.readouterr().out
 
 
 def test_interrupted_job_has_each_file_and_each_charge_once(tmp_path: Path) -> None:
@@ -247,6 +334,39 @@ def test_interrupted_job_has_each_file_and_each_charge_once(tmp_path: Path) -> N
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
 
     assert bulk_swaps.prove(tmp_path, lines, fill, "--per-second", 3)
+
+
+def test_unknown_line_of_workers_is_settled(
+    unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in MODULES:
+        pytest.importorskip(module, reason=REASON)
+    unitask_provider.loses_the_answer(times=2)
+    unitask_provider.completes()
+    monkeypatch.setattr(unitask_provider, "_history", not_found)
+    with running_server() as server:
+        on, work = ("--on", server.url), ("worker", "--on", server.url, "--to", tmp_path / "out")
+        path = file_of(tmp_path, *swaps(3), {"task": "FaceSwap", **SWAP, "swap_image": "gone.png"})
+        assert bulk("submit", path, *on) == 0
+        assert bulk(*work) == bulk("export", 1, *on, "--json") == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()[1:]]
+        assert [row["state"] for row in rows] == ["unknown", "unknown", "done", "failed"]
+        assert "the task history cannot be read" in rows[0]["error"]
+        assert "gone.png" in rows[3]["error"]
+
+        known = rows[2]["task_id"]
+        assert bulk("settle", 1, 1, *on, "--task-id", known) == bulk("settle", 1, 3, *on, "--not-sent") == 2
+        report = capsys.readouterr().err
+        assert "is that of another input" in report
+        assert "input 2 of job 1 is done" in report
+        assert bulk("settle", 1, 1, *on, "--task-id", unitask_provider.tasks[0].id) == 0
+        assert bulk("settle", 1, 2, *on, "--not-sent") == 0
+        assert "$0.01 is no longer held: the next worker sends it" in capsys.readouterr().out
+        assert bulk("status", 1, *on) == bulk(*work) == bulk("status", 1, *on) == 0
+    before, after = (line for line in capsys.readouterr().out.splitlines() if line.startswith("job 1"))
+    assert before == "job 1: 1 sent, 1 done, 2 not sent, of 4; spent $0.01, held $0.01"
+    assert after == "job 1: 3 done, 1 failed, 0 not sent, of 4; spent $0.03"
+    assert len(unitask_provider.tasks) == 4
 
 
 def test_workers_run_the_file_of_a_job(unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured) -> None:

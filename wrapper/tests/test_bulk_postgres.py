@@ -176,7 +176,7 @@ def test_writes_are_repeated_after_a_crash_of_the_database_and_count_once(
     job = a_job(server)
     journal = journal_of(job)
     sent(journal, 0)
-    store, commits = postgres._store, [True, False]
+    store, commits = postgres.store_rows, [True, False]
 
     def store_and_crash(at: postgres.Cursor, *values: Any) -> None:
         store(at, *values)
@@ -185,7 +185,7 @@ def test_writes_are_repeated_after_a_crash_of_the_database_and_count_once(
             server.stop()
             server.start()
 
-    monkeypatch.setattr(postgres, "_store", store_and_crash)
+    monkeypatch.setattr(postgres, "store_rows", store_and_crash)
     futures = [journal.intent(1, "d", "{}", 10), journal.ended(0, DONE, "{}", 7)]
     assert [future.result() for future in futures] == [Verdict.GO, None]
     assert journal.totals()[:2] == (10, 7)

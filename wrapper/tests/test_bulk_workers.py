@@ -52,6 +52,8 @@ class Pool:
         while not journal.limits.concurrency:
             await asyncio.sleep(0.01)
         for key, task in enumerate(inputs):
+            if self.refusal:
+                raise self.refusal
             url = str(task.target_image)
             if key in rows and rows[key].task_id is None and url not in self.history:
                 await asyncio.wrap_future(journal.withdrawn(rows.pop(key).key))
@@ -63,8 +65,6 @@ class Pool:
                 self.history.append(url)
                 await asyncio.wrap_future(journal.accepted(key, f"task of {url}"))
             await self.go_on.wait()
-            if self.refusal:
-                raise self.refusal
             await asyncio.wrap_future(journal.ended(key, RowState.DONE, "{}", 7))
             yield MapResult(key, task, None)
 
@@ -159,17 +159,41 @@ def test_shard_that_waits_for_a_place_and_loses_its_lease_is_given_back(server: 
     asyncio.run(run())
 
 
-def test_error_that_concerns_the_job_ends_the_worker_and_frees_its_shards(server: Server) -> None:
+NO_MONEY = errors.BudgetExceeded("the next task", estimate_usd=0.01, limit_usd=1.0, spent_usd=0.5, held_usd=0.5)
+
+
+@pytest.mark.parametrize("refusal", [errors.InsufficientCredit("no credit"), NO_MONEY])
+def test_error_that_concerns_the_job_ends_the_worker_and_frees_its_shards(server: Server, refusal: Exception) -> None:
     async def run() -> None:
         poor = Pool()
         client = Pool(poor)
         job = submit(server, poor)
-        poor.refusal = errors.InsufficientCredit("no credit")
-        with pytest.raises(errors.InsufficientCredit):
+        poor.refusal = refusal
+        with pytest.raises(type(refusal)):
             await work(server, job, poor)
         assert workers.status(server.url, job)[-2:] == (0, 0)
         await work(server, job, client)
         check_done(server, job, poor, client)
+
+    asyncio.run(run())
+
+
+def test_worker_waits_for_money_that_is_held_for_tasks_of_another(server: Server) -> None:
+    async def run() -> None:
+        busy, poor = Pool(), Pool()
+        job = submit(server, busy)
+        busy.go_on.clear()
+        first = work(server, job, busy)
+        while len(busy.sent) < 2:
+            await asyncio.sleep(0.01)
+        poor.refusal = NO_MONEY
+        second = work(server, job, poor)
+        while len(poor.running) < 4 and not second.done():  # more than there are shards for it
+            await asyncio.sleep(0.01)
+        poor.refusal = None
+        busy.go_on.set()
+        await asyncio.gather(first, second)
+        check_done(server, job, busy, poor)
 
     asyncio.run(run())
 

@@ -16,14 +16,14 @@ from typing import IO, Any
 
 import httpx
 import pytest
-from unitask import cli, errors, tasks
+from unitask import __version__, cli, errors, tasks
 from unitask._base_client import Defaults
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
 from unitask.testing.provider import use
 
 from .pictures import encoded
-from .script import OUTPUT_URL, TASK_ID, answer, seen, task_data
+from .script import OUTPUT_URL, TASK_ID, answer, history_page, refused, seen, task_data
 from .shells import BASE_URL, KEY, provider
 
 DONE = seen("completed", output={"image_url": OUTPUT_URL})
@@ -31,6 +31,7 @@ MANY = seen("completed", output={"image_urls": [OUTPUT_URL, "https://out.test/b.
 PICTURE = httpx.Response(200, content=encoded())
 RUN = ["run", "FaceSwap", "target_image=https://me.test/a.png", "swap_image=https://me.test/b.png"]
 STOP = KeyboardInterrupt
+PYTHON = r"\b(client|error|task|errors)\.\w|api_key|base_url\b|=True|=False|\bNone\b|\bPIL\b|numpy|Traceback"
 NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
 
 Scripted = Callable[..., UnitaskProvider]
@@ -41,7 +42,8 @@ Captured = pytest.CaptureFixture[str]
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """Give the client of the command line a scripted provider and its clock."""
 
-    def make(*script: Any) -> UnitaskProvider:
+    def make(*script: Any, run: bool = True) -> UnitaskProvider:
+        script = (history_page(), *script) if run else script  # `run` reads the provider's time first
         replies = provider(*(reply() if isinstance(reply, type) else reply for reply in script))
         clock = replies.clock
         use(monkeypatch, BASE_URL, KEY, Defaults(replies.transport, clock, clock.sleep, clock.sleep_async))
@@ -60,19 +62,14 @@ def exit_code(*arguments: str) -> object:
         return end.code
 
 
-def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
-    assert exit_code("tasks", "--json") == 0
-    face_swap = next(entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "FaceSwap")
-    assert (face_swap["model"], face_swap["price_usd"]) == ("Qubico/image-toolkit", 0.01)
+def test_commands_are_listed_without_a_word(capsys: Captured) -> None:
+    assert exit_code() == 0
+    assert "\n  run  " in capsys.readouterr().out
 
-    assert exit_code("tasks") == 0
-    lines = capsys.readouterr().out.splitlines()
-    for name, price in {
-        "FaceSwap ": "$0.01 per generation",
-        "KlingVideo ": "from $",
-        "KlingExtend ": "unknown",
-    }.items():
-        assert any(line.startswith(name) and price in line for line in lines)
+
+def test_version_is_printed(capsys: Captured) -> None:
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out == f"unitask {__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["run", "wait"])
@@ -83,14 +80,14 @@ def test_output_is_fetched_and_its_path_printed(
     picture, output = tmp_path / "a=b.png", tmp_path / f"{TASK_ID}.png"
     picture.write_bytes(encoded())
     output.write_bytes(b"mine")
-    replies = scripted(seen("pending"), DONE, PICTURE)
+    replies = scripted(seen("pending"), DONE, PICTURE, run=command == "run")
     words = ["FaceSwap", f"target_image={picture}", "--to=~/", f"swap_image={picture}"]
 
     options = ["--overwrite", "--base-url", "https://given.test"]
     assert exit_code(command, *options, *(words if command == "run" else [TASK_ID, "--to=~/"])) == 0
     assert capsys.readouterr() == (f"{output}\n", f"task {TASK_ID}: pending\ntask {TASK_ID}: completed\n")
     assert output.read_bytes() == encoded()
-    assert replies.requests[0].url.startswith("https://given.test/api/v1/task")
+    assert replies.requests[-2].url.startswith("https://given.test/api/v1/task")
 
 
 def test_task_is_printed_as_json(scripted: Scripted, capsys: Captured) -> None:
@@ -113,18 +110,21 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
 
 
 WRONG_INPUT: list[tuple[list[str], str]] = [
-    (["run", "FaceSwop"], "'FaceSwop': did you mean FaceSwap?"),
+    (["run", "FaceSwop"], "'FaceSwop': did you mean face-swap?"),
     (["run", "Nothing"], "'Nothing': `unitask tasks`"),
-    (["run", "FaceSwap"], "target_image"),
-    ([*RUN, "target=x"], "'target=x': FaceSwap has no such field"),
-    ([*RUN, "swap_image"], "'swap_image': this is not FIELD=VALUE"),
+    (
+        ["run", "FaceSwap"],
+        "face-swap needs target-image=...; face-swap needs swap-image=...\nunitask: `unitask run face-swap --help`",
+    ),
+    ([*RUN, "target=x"], "'target=x': face-swap has no such field: did you mean target-image?"),
+    ([*RUN, "swap_image"], "'swap-image': this is not FIELD=VALUE"),
     ([*RUN, "swap_image=x.png"], "given twice"),
-    (["run", "Seedance2", "image_urls:=5", "image_urls=x.png"], "image_urls is 'x.png': the field is given twice"),
+    (["run", "Seedance2", "image_urls:=5", "image_urls=x.png"], "image-urls is 'x.png': the field is given twice"),
     (["run", "Seedance2", "duration=six"], "duration is 'six'"),
-    (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg_scale is 'NaN'"),
+    (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg-scale is 'NaN'"),
     (["run", "KlingVideo", "elements=[[["], "JSON is expected"),
-    ([*RUN, "--timeout", "-1"], "timeout is -1.0"),
-    ([*RUN, "--base-url", "provider.test"], "base_url is 'provider.test'"),
+    ([*RUN, "--timeout", "-1"], "'--timeout': -1.0"),
+    ([*RUN, "--base-url", "provider.test"], "--base-url is 'provider.test'"),
     ([*RUN, "--to", __file__], "exists: name another file"),
     ([*RUN, "--to", ""], "--to is empty"),
     (["wait", " "], "the task id is empty"),
@@ -133,8 +133,9 @@ WRONG_INPUT: list[tuple[list[str], str]] = [
     (["sandbox", "--port", "0", "--data", "/dev/null"], "the sandbox cannot start"),
 ]
 WRONG_USE: list[tuple[list[str], str]] = [
-    ([], "COMMAND"),
-    (["wait"], "task_id"),
+    (["run", "face-swop", "--help"], "'face-swop': did you mean face-swap?"),
+    (["run", "LegacyFaceSwap", *RUN[2:], "--webhook-url", "https://me.test"], "takes no --webhook-url"),
+    (["wait"], "'ID'"),
     ([*RUN, "--timeout", "soon"], "'soon'"),
     (["sandbox", "--speed", "fast"], "'fast' is not instant, real or a number"),
     (["sandbox", "--key", "mine=much"], "'much' is not a number of dollars"),
@@ -142,24 +143,24 @@ WRONG_USE: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "reason"), WRONG_INPUT + WRONG_USE, ids=str)
-def test_wrong_input_is_exit_code_1_and_wrong_use_2_and_nothing_is_sent(
+def test_wrong_input_and_wrong_use_end_with_exit_code_2_and_nothing_is_sent(
     arguments: list[str], reason: str, scripted: Scripted, capsys: Captured
 ) -> None:
     replies = scripted()
 
-    assert exit_code(*arguments) == (2 if (arguments, reason) in WRONG_USE else 1)
+    assert exit_code(*arguments) == 2
     out, err = capsys.readouterr()
     assert (out, replies.requests) == ("", [])
     assert reason in err
-    assert "Traceback" not in err
+    assert not re.search(PYTHON, err)
 
 
 def test_timeout_ends_a_command(scripted: Scripted) -> None:
     for words in (RUN, ["wait", TASK_ID]):
         for timeout in (5.0, 0.0):
-            replies = scripted(*[seen("processing")] * 99)
+            replies = scripted(*[seen("processing")] * 99, run=words is RUN)
 
-            assert exit_code(*words, "--timeout", str(timeout)) == 1
+            assert exit_code(*words, "--timeout", str(timeout)) == 7
             assert replies.clock.passed == pytest.approx(timeout)
 
 
@@ -171,14 +172,15 @@ TO_FILE = ["--to", "{}/o.png"]
 @pytest.mark.parametrize(
     ("script", "options", "code"),
     [
-        ([PAID, *[httpx.Response(502)] * 99], TO_FILE, 1),
-        ([seen("processing")] * 99, ["--timeout", "5"], 1),
-        ([PAID, DONE, *GONE], TO_FILE, 1),
-        ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 1),
-        ([PAID, MANY], TO_FILE, 1),  # a folder takes several files
+        ([PAID, *[httpx.Response(502)] * 99], TO_FILE, 8),
+        ([PAID, *[refused(404)] * 99], TO_FILE, 6),
+        ([seen("processing")] * 99, ["--timeout", "5"], 7),
+        ([PAID, DONE, *GONE], TO_FILE, 10),
+        ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 10),
+        ([PAID, MANY], TO_FILE, 2),  # a folder takes several files
         ([PAID, DONE, STOP], TO_FILE, 130),
         ([PAID, STOP], [], 130),
-        ([PAID, NotImplementedError], ["--base-url", BASE_URL], 1),
+        ([PAID, NotImplementedError], ["--base-url", BASE_URL], 8),
         ([seen("pending", task_id="--to"), STOP], TO_FILE, 130),
     ],
 )
@@ -189,12 +191,13 @@ def test_command_that_continues_with_an_accepted_task_is_reported(
     assert exit_code(*RUN, *(word.format(tmp_path) for word in options)) == code
     err = capsys.readouterr().err
     assert "nothing was sent" not in err
+    assert not re.search(PYTHON, err)
     assert ("paid: $0.01" in err) == (PAID in script and DONE not in script and MANY not in script)
 
     (command,) = re.findall(r"`unitask (wait .*?)`", err)
     task_id = "--to" if "--to" in str(script[0].body) else TASK_ID
     done = seen("completed", task_id=task_id, output={"image_url": OUTPUT_URL})
-    replies = scripted(MANY if MANY in script else done, *[PICTURE] * 2)
+    replies = scripted(MANY if MANY in script else done, *[PICTURE] * 2, run=False)
     assert exit_code(*shlex.split(command)) == 0
     assert replies.lines[0] == f"GET /api/v1/task/{task_id}"
     assert bool(list(tmp_path.iterdir())) == ("--to" in options)
@@ -205,7 +208,7 @@ def test_legacy_task_is_continued_by_the_command_that_is_reported(
 ) -> None:
     unitask_provider.completes(tasks.LegacyFaceSwap, statuses=["pending", httpx.ReadTimeout(""), "completed"])
 
-    assert exit_code("run", "LegacyFaceSwap", *RUN[2:], "--to", str(tmp_path / "o.png"), "--timeout", "0") == 1
+    assert exit_code("run", "LegacyFaceSwap", *RUN[2:], "--to", str(tmp_path / "o.png"), "--timeout", "0") == 7
     (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
     assert exit_code(*shlex.split(command)) == 0
     assert (tmp_path / "o.png").exists()
@@ -214,12 +217,12 @@ def test_legacy_task_is_continued_by_the_command_that_is_reported(
 @pytest.mark.parametrize(
     ("script", "code", "facts"),
     [
-        ([STOP], 130, ["may have been accepted", "search the task history"]),
-        ([answer(502, b"<html>")], 1, ["face-swap may have been accepted", "history", "2023-11-14 22:13:20"]),
-        ([answer(520, {"code": 520, "data": task_data()})], 1, ["may have been accepted", TASK_ID]),
-        ([PAID, seen("failed", error={"message": "no face found"})], 1, [TASK_ID, "no face found"]),
-        ([PAID, seen("completed", output={})], 1, [TASK_ID, "no output file"]),
-        ([PAID, seen("completed", output=[1])], 1, [TASK_ID, "output is [1], not an object"]),
+        ([STOP], 130, ["may have been accepted", "`unitask find`"]),
+        ([answer(502, b"<html>")], 9, ["face-swap may have been accepted", "`unitask find`", "2023-11-14 22:13:20"]),
+        ([answer(520, {"code": 520, "data": task_data()})], 9, ["may have been accepted", TASK_ID]),
+        ([PAID, seen("failed", error={"message": "no face found"})], 3, [TASK_ID, "no face found"]),
+        ([PAID, seen("completed", output={})], 2, [TASK_ID, "no output file"]),
+        ([PAID, seen("completed", output=[1])], 8, [TASK_ID, "output is [1], not an object"]),
     ],
 )
 def test_what_is_known_of_a_submission_is_reported(
@@ -232,16 +235,17 @@ def test_what_is_known_of_a_submission_is_reported(
     assert out == ""
     assert [fact for fact in facts if fact not in err] == []
     assert "nothing was sent" not in err
+    assert not re.search(PYTHON, err)
     assert all(line.startswith(("unitask: ", "task ")) for line in err.splitlines())  # the log is not shown
 
 
 def test_interruption_before_the_first_report_names_the_task(
     scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_progress", lambda _: interrupted)
+    monkeypatch.setattr("unitask.cli._output._Line.note", interrupted)
     scripted(PAID)
 
     assert exit_code(*RUN, "--to", "o.png") == 130
@@ -258,16 +262,16 @@ def test_stopped_demo_names_no_command_since_its_provider_is_gone(
 
     monkeypatch.setattr("unitask.demo.demo", stopped)
 
-    assert exit_code("demo") == (130 if isinstance(end, KeyboardInterrupt) else 1)
+    assert exit_code("demo") == (130 if isinstance(end, KeyboardInterrupt) else 8)
     assert "unitask wait" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("script", "code"),
     [
-        ([seen(NASTY), seen("failed", error={"message": f"{NASTY}\ud800"})], 1),
+        ([seen(NASTY), seen("failed", error={"message": f"{NASTY}\ud800"})], 3),
         ([seen(output={"image_url": OUTPUT_URL, NASTY: f"{NASTY}\ud800"}, status="completed")], 0),
-        ([seen("pending", task_id=NASTY), NotImplementedError(NASTY)], 1),
+        ([seen("pending", task_id=NASTY), NotImplementedError(NASTY)], 8),
     ],
 )
 def test_text_of_the_provider_is_escaped(script: list[Any], code: int, scripted: Scripted, capsys: Captured) -> None:
@@ -312,7 +316,7 @@ def test_unwritable_stdout_ends_a_command_without_a_traceback(unread: IO[str], m
     assert ended(unread, "sandbox", "--port", "0") == (cli.CLOSED_PIPE, b"")
     if Path("/dev/full").exists():
         with Path("/dev/full").open("wb") as full:
-            assert ended(full, "tasks") == (1, b"unitask: stdout cannot be written: No space left on device\n")
+            assert ended(full, "tasks") == (10, b"unitask: stdout cannot be written: No space left on device\n")
 
 
 def test_closed_stderr_stops_nothing(unread: IO[str], unitask_provider: UnitaskProvider, tmp_path: Path) -> None:

@@ -287,6 +287,7 @@ UNUSABLE: dict[str, tuple[str, str]] = {
     "SOCKS without its package": ("ALL_PROXY", "socks5://127.0.0.1:1080"),
     "a port beyond the last": ("HTTPS_PROXY", "http://proxy.test:99999"),
     "a base URL with an empty label": ("UNITASK_BASE_URL", "http://api..example"),
+    "a base URL with the path of the API": ("UNITASK_BASE_URL", "https://api.piapi.ai/api/v1"),
     "missing certificates": ("SSL_CERT_FILE", NO_FILE),
     "a missing folder": ("SSL_CERT_DIR", NO_FILE),
     "a log that cannot be written": ("SSLKEYLOGFILE", f"{__file__}/log"),

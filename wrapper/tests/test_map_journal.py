@@ -112,6 +112,35 @@ def test_lost_answer_is_searched(shell: str, folder: Path, accepted: bool) -> No
     assert targets(made) == urls(5)
 
 
+def test_later_search_reads_only_the_time_before_the_first_one(shell: str, folder: Path) -> None:
+    made, inputs = provider(), swaps(1)
+
+    def doubtful(request: httpx.Request) -> httpx.Response:  # the history has a task that cannot be polled
+        response = made.transport.handle_request(request)
+        if "histories" not in request.url.path:
+            return response
+        page = response.json()
+        row = page["data"]["data"][0]
+        page["data"]["data"] += [{**row, "task_id": "gone", "detail": {**row["detail"], "task_id": "gone"}}]
+        return httpx.Response(200, json=page, headers={"date": response.headers["date"]})
+
+    perform(shell, made, lambda client: client.run(tasks.FluxSchnellTxt2Img(prompt="a cat")))
+    with Journal(folder / "job.db") as journal, pytest.raises(Crash):
+        mapped(shell, crashing(made, 1, answers=False), inputs, journal, clock=made.clock)
+    with Journal(folder / "job.db") as journal:
+        [result] = mapped(shell, doubtful, inputs, journal, clock=made.clock)
+        assert (states(journal), type(result.error)) == (["unknown"], errors.SubmissionUncertain)
+
+    made.clock.advance(86_400.0)
+    other = perform(shell, made, lambda client: client.run(inputs[0]))  # of another program
+    made.clock.advance(600.0)
+    with Journal(folder / "job.db") as journal:
+        [result] = mapped(shell, made, inputs, journal)
+        assert states(journal) == ["done"]
+    assert result.task is not None
+    assert result.task.id != other.id
+
+
 FAILS = {"intent": 2, "accepted": 2, "ended": 2, "written": 2}
 
 

@@ -4,6 +4,7 @@ It does no I/O.
 """
 
 import asyncio
+import functools
 import hashlib
 import logging
 import math
@@ -24,8 +25,8 @@ from unitask_api import contract
 from unitask_api.outputs import output_named
 from unitask_api.states import State
 
-from . import _telemetry
-from ._connections import ENCODINGS, SLOWEST_SENDING, Answer, AnswerError, checked_headers
+from . import _notebook, _telemetry
+from ._connections import ENCODINGS, SLOWEST_SENDING, Answer, AnswerError, SyncRouting, checked_headers, connect
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests
 from ._core.effects import Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.polling import DurationTracker
@@ -33,7 +34,7 @@ from ._core.range_download import DownloadAttemptError, target
 from ._core.recovery import Submission
 from ._core.retry import RetryPolicy, Timeouts
 from ._core.uploads import Upload, Uploads, upload, upload_ending, with_uploads
-from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url
+from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url, transport_settings
 from ._model import task_token
 from ._model._json import as_object, is_id
 from ._model.secret import Hider, Secret
@@ -162,6 +163,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         self._closed = False
         self._unknown_words: set[str] = set()
         _telemetry.tracer()
+        self._bar = _notebook.Bar()
+        _notebook.register(functools.partial(_file_client, self.defaults.transport))
         self._set_up(transport, http_client, sleep)
 
     def _set_up(
@@ -249,12 +252,13 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         created = yield from self._submit_flow(body, task, submission)
         kind = type(task).__name__ if type(task).__name__ in contract.task_types() else None
         wait = flows.wait(created.id, task.output_type(), kind, limits, seen=created)
+        wait = self._bar.around(wait, created.id, created.status)
         return (yield from watched(wait, "wait", task_id=created.id))
 
     def _wait_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
         target = target_of(task)
         wait = flows.wait(*target, limits, exists=self._exists(task))
-        return watched(wait, "wait", task_id=target[0])
+        return watched(self._bar.around(wait, target[0]), "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Timeouts) -> Flow[list[Any]]:
         if isinstance(tasks, str | Task):
@@ -392,6 +396,15 @@ def send_as_written(request: httpx.Request) -> None:
     request.extensions.pop("target", None)
     if url := request.extensions.pop("written", None):
         request.extensions["target"] = target(url)
+
+
+def _file_client(transport: httpx.BaseTransport | None) -> httpx.Client:
+    """Return an HTTP client that fetches files for a notebook."""
+
+    def routing(idle: float) -> httpx.BaseTransport:
+        return transport or SyncRouting(transport_settings(), idle)
+
+    return connect(httpx.Client, routing, _notebook.LONGEST, send_as_written).files
 
 
 def target_of(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:

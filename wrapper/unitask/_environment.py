@@ -22,6 +22,7 @@ from ._version import __version__
 from .errors import InvalidInput
 
 DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
+API_PATH = "/api/v1"
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 USER_AGENT = f"unitask/{__version__}"
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
@@ -69,7 +70,10 @@ def checked_base_url(given: str | None) -> str:
     problem = _problem(url, ("http", "https"), wanted)
     if problem or re.search(r"[\s?#@\\]", url):
         raise InvalidInput(f"{name} is {_shown(url)}: {problem or wanted}")
-    return url.rstrip("/")
+    url = url.rstrip("/")
+    if url.endswith(API_PATH):
+        raise InvalidInput(f"{name} is {_shown(url)}: leave out {API_PATH}, which each request adds")
+    return url
 
 
 def _problem(url: object, schemes: tuple[str, ...], wanted: str) -> str:

@@ -98,8 +98,9 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
 
     def _uncertain(self, job: Job[TaskInput[Any]], body: dict[str, Any]) -> SubmissionUncertain:
         """Return the error of a submission that an earlier call may have sent."""
-        intent = "" if job.row is None else job.row.intent
-        return recovery.from_json(intent, body, self._clock(), self._dated, PROCESS)
+        intent, outcome = ("", None) if job.row is None else (job.row.intent, job.row.outcome)
+        sent_before = json.loads(outcome or "{}").get("sent_before")
+        return recovery.from_json(intent, body, self._clock(), self._dated, PROCESS, sent_before)
 
 
 def digest_of(task: TaskInput[Any]) -> str:

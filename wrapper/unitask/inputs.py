@@ -283,7 +283,38 @@ class _Absolute(_Reader):
 
 def with_absolute_paths(task: TaskT) -> TaskT:
     """Return a task whose files do not depend on the working folder."""
-    reader = _Absolute(validate=False, uploads=False)
+    return _with_files(task, _Absolute(validate=False, uploads=False))
+
+
+@dataclass(slots=True)
+class _Inside(_Reader):
+    """Turns texts into what `media.inside` returns for them."""
+
+    folder: Path | None = None
+
+    def _file(self, name: str, value: Any, rule: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        try:
+            return media.inside(value, self.folder) if isinstance(value, str) and value else value
+        except ValueError as error:
+            self.found.append(f"{name}: {error}")
+            return _UNREADABLE
+
+
+def with_files_inside(task: TaskT, folder: Path | None) -> TaskT:
+    """Return a task that reads only files of a folder; raise InvalidInput if it names others.
+
+    Args:
+        task: A task made of JSON values, of a type in the catalogue.
+        folder: The folder, without symbolic links; None to read no files.
+    """
+    reader = _Inside(validate=False, uploads=False, folder=folder)
+    read = _with_files(task, reader)
+    if reader.found:
+        raise InvalidInput(*reader.found, undone=NOTHING_SENT)
+    return read
+
+
+def _with_files(task: TaskT, reader: _Reader) -> TaskT:
     rules = _media_rules(contract.task_types()[type(task).__name__].input)
     given = {name: value for name, value in task.values().items() if name in rules}
     read = {name: reader.read(name, value, rules[name]) for name, value in given.items()}

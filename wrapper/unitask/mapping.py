@@ -147,7 +147,8 @@ class MapRun:
 
     def brings_forward(self, job: Job[TaskInput[Any]]) -> bool:
         """Whether the worker that waits for the next turn has to look again, after a turn of this job."""
-        return self.sleeps_until > -math.inf and not job.due >= self.sleeps_until
+        may_be_notified = self.pool.limits.has_webhook  # before its submission was answered
+        return self.sleeps_until > -math.inf and (may_be_notified or not job.due >= self.sleeps_until)
 
     def report(self) -> None:
         """Report the progress."""

@@ -82,6 +82,25 @@ def read_file(file: Media) -> bytes:
     return content
 
 
+def inside(text: str, folder: Path | None) -> str | Path:
+    """Return a URL or a data URI as it is, and a file of a folder as its path; raise ValueError for any other text.
+
+    Args:
+        text: A URL, a data URI, or a path: absolute, or relative to the folder.
+        folder: The folder, without symbolic links; None to take no files.
+    """
+    if _ADDRESS.match(text) or text[:5].lower() == "data:":
+        return text
+    try:
+        path = folder and (folder / text).resolve()
+        if folder and path and path.is_relative_to(folder) and path.is_file():
+            return path
+    except (OSError, ValueError, RuntimeError):  # too long for a path, a NUL in it, a loop of symbolic links
+        pass
+    place = f"a file in {str(folder)!r}" if folder else "a file: no folder is open to this program"
+    raise ValueError(f"{text!r:.120} is neither a URL, nor a data URI, nor {place}")
+
+
 def attachment(sent: str, content: bytes, rule: Mapping[str, Any]) -> Attachment:
     """Return a file as it is sent in a field with this `x-media` rule."""
     attached = Attachment(sent)

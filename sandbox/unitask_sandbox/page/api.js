@@ -34,8 +34,9 @@ export async function call(method, path, body) {
   }
 }
 
-export async function fetchState(path) {
-  const answer = await fetch(`_sandbox/${path}`, { headers: { "x-api-key": key.get() }, cache: "no-store" });
+export async function fetchState(path, method = "GET", content = undefined) {
+  const headers = { "x-api-key": key.get() };
+  const answer = await fetch(`_sandbox/${path}`, { method, headers, body: JSON.stringify(content), cache: "no-store" });
   const body = await answer.json();
   if (!answer.ok) throw new Refused(answer.status, body.message);
   return body;

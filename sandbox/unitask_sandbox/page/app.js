@@ -2,6 +2,7 @@
 
 import { key, fetchState, poke } from "./api.js";
 import { h } from "./dom.js";
+import { showFaults } from "./faults.js";
 import { showForm } from "./form.js";
 import { showReference } from "./reference.js";
 import { showRequests } from "./requests.js";
@@ -14,16 +15,17 @@ const VIEWS = {
   task: [showTasks, "tasks"],
   new: [showForm, "new"],
   requests: [showRequests, "requests"],
+  faults: [showFaults, "faults"],
   reference: [showReference, "reference"],
 };
-const TITLES = { tasks: "Tasks", new: "New task", requests: "Requests", reference: "Reference" };
+const TITLES = { tasks: "Tasks", new: "New task", requests: "Requests", faults: "Faults", reference: "Reference" };
 
 const main = document.querySelector("#main");
 const trouble = document.querySelector("#trouble");
 const balance = document.querySelector("#balance");
 let [view, shown, round] = [null, null, 0];
 
-function route(event) {
+function route() {
   if (location.hash && !location.hash.startsWith("#/")) return;
   const mine = ++round; // a response to an earlier view, or for another key, is ignored
   const [word, ...rest] = location.hash.slice(2).split("/").map(decode);
@@ -40,7 +42,7 @@ function route(event) {
   }
   document.title = `${[rest[0] && name !== "tasks" && rest[0], TITLES[name]].filter(Boolean).join(" · ")} · unitask sandbox`;
   view.open(...(word === "tasks" ? [] : rest));
-  if (event && document.activeElement === document.body) main.focus({ preventScroll: true }); // the focused element was removed
+  if (document.activeElement === document.body) main.focus({ preventScroll: true }); // Tab goes on in the view
   if (name === "tasks") return;
   const tell = (body, error) => mine === round && onOverview(body, error);
   fetchState("tasks?limit=1").then(tell, (error) => tell(null, error));
@@ -58,7 +60,7 @@ function onOverview(body, error) {
   if (body) balance.replaceChildren(h("strong", {}, usd(body.balance_usd)), " left");
   trouble.hidden = !error;
   if (!error) return;
-  const unknown = `The sandbox does not know the key "${key.shown()}". Choose another one above, or start it with --key KEY=USD.`;
+  const unknown = `The sandbox does not accept the key "${key.shown()}". Use another one above, or start it with --key KEY=USD.`;
   trouble.textContent =
     error.status === 401
       ? unknown

@@ -2,14 +2,14 @@
 
 import { call, fetchState, poke, watch } from "./api.js";
 import { badge, copyButton, h, json, uniqueId } from "./dom.js";
-import { held } from "./held.js";
-import { addresses, figure, inValue, kindOf } from "./media.js";
-import { nameOf } from "./spec.js";
+import { held, hold } from "./held.js";
+import { addresses, figure, inValue, isShown, kindOf } from "./media.js";
+import { entryOf, nameOf } from "./spec.js";
 import { duration, moment, usd } from "./words.js";
 
 export function showTask(side, id) {
-  const head = h("header", { class: "detail-head" });
-  const body = h("div", { class: "detail-body" }, h("p", { class: "hint" }, "Looking…"));
+  const head = h("header", { class: "detail-head" }, h("h1", {}, "Task"));
+  const body = h("div", { class: "detail-body" }, h("p", { class: "hint" }, "Loading…"));
   const panel = h(
     "article",
     { class: "detail", "aria-label": "Task" },
@@ -19,7 +19,7 @@ export function showTask(side, id) {
   );
   side.replaceChildren(panel);
   const parts = new Map();
-  let [asked, last] = [null, null];
+  let [asked, last, loading] = [held(id)?.input ?? null, null, false]; // the input: null until it was requested
 
   const stop = watch(`tasks/${encodeURIComponent(id)}`, ({ body: seen, error }) => {
     if (error?.status === 404) body.replaceChildren(h("p", { class: "problem" }, `This key has no task ${id}.`));
@@ -28,8 +28,8 @@ export function showTask(side, id) {
 
   function update(seen) {
     const { task, data, ledger, webhook } = seen;
-    if (task.ended_at === null && !held(id) && asked === null) askInput();
-    part("head", head, [task], () => heading(task));
+    if (asked === null && !loading) askInput(task);
+    part("head", head, [task, Boolean(asked)], () => heading(task));
     if (body.firstElementChild?.tagName !== "SECTION")
       body.replaceChildren(
         ...["error", "output", "input", "times", "webhook", "raw"].map((name) =>
@@ -37,8 +37,8 @@ export function showTask(side, id) {
         ),
       );
     fill("error", [task.error, data.error], () => problem(data));
-    fill("output", [task.status, task.output, task.simulated], () => output(task));
-    fill("input", [task.ended_at === null, Boolean(asked), Boolean(held(id))], () => input(task, asked));
+    fill("output", [task.status, task.output, task.simulated, Boolean(asked)], () => output(task, asked));
+    if (!loading) fill("input", [Boolean(asked)], () => input(asked));
     body.classList.toggle(
       "beside",
       ["output", "input"].every((name) => body.querySelector(`[data-part=${name}] .medium`)),
@@ -60,14 +60,17 @@ export function showTask(side, id) {
     element.replaceChildren(...made);
   }
 
-  async function askInput() {
-    asked = undefined;
+  async function askInput(task) {
+    loading = true;
     try {
       asked = (await fetchState(`tasks/${encodeURIComponent(id)}/input`)).input ?? undefined;
-      update(last);
+      const entry = asked && entryOf(task, asked);
+      if (entry) hold(id, entry, asked);
     } catch {
-      asked = null; // requested again at the next change; the task view shows the error
+      // requested again at the next change; the task view shows the error
     }
+    loading = false;
+    if (asked !== null) update(last);
   }
 
   return { close: stop };
@@ -92,7 +95,7 @@ function heading(task) {
           const answer = await call("DELETE", `/api/v1/task/${encodeURIComponent(task.task_id)}`);
           if (answer.status !== 200) complain(answer.body?.message ?? `HTTP ${answer.status}`);
         } catch (error) {
-          complain(`No answer: ${error.message}. Whether the task was cancelled, its state tells.`);
+          complain(`No answer: ${error.message}. The state shows whether the task was cancelled.`);
         }
         poke();
       },
@@ -103,10 +106,10 @@ function heading(task) {
     h(
       "div",
       { class: "title" },
-      h("h2", {}, nameOf(task)),
+      h("h1", {}, nameOf(task)),
       badge(task.status),
       task.simulated &&
-        h("span", { class: "badge soft", title: "The sandbox has no engine for this task type." }, "simulated"),
+        h("span", { class: "badge soft", title: "A small file stands for the result." }, "simulated"),
     ),
     h("p", { class: "names" }, h("code", {}, task.model), h("code", {}, task.task_type)),
     h(
@@ -134,17 +137,21 @@ function problem(data) {
   ];
 }
 
-function output(task) {
+function output(task, given) {
   const found = addresses(task.output);
+  const pictures = found.filter(({ address }) => kindOf(address) === "image");
+  const before = !task.simulated && pictures.length === 1 ? pictureIn(given ?? {}) : undefined;
   if (!task.output)
-    return task.ended_at === null ? [h("h3", {}, "Output"), h("p", { class: "hint" }, "None yet.")] : [];
+    return task.ended_at === null ? [h("h2", {}, "Output"), h("p", { class: "hint" }, "None yet.")] : [];
   return [
-    h("h3", {}, "Output"),
+    h("h2", {}, "Output"),
     found.length
       ? h(
           "div",
           { class: "media" },
-          found.map(({ path, address }) => figure(address, kindOf(address), path)),
+          found.map(({ path, address }) =>
+            figure(address, kindOf(address), path, { before: kindOf(address) === "image" && before }),
+          ),
         )
       : json(task.output),
     found.length &&
@@ -152,32 +159,37 @@ function output(task) {
       h(
         "p",
         { class: "hint" },
-        "Simulated: a small file of the right kind. The sandbox has no engine for this task type.",
+        "SIMULATED: a small file of the right kind, because this machine cannot do this task.",
       ),
   ].filter(Boolean);
 }
 
-function input(task, asked) {
-  const mine = held(task.task_id)?.input;
-  const given = mine ?? (task.ended_at === null ? asked : undefined);
-  const note = mine
-    ? "Held by this tab; the sandbox deletes the input of a task when it ends."
-    : task.ended_at === null
-      ? "Kept by the sandbox until the task ends."
-      : "Deleted: the sandbox keeps the input of a task only until it ends.";
-  if (!given) return [h("h3", {}, "Input"), h("p", { class: "hint" }, note)];
+// The picture of an input that the task has changed.
+function pictureIn(given) {
+  const pictures = Object.entries(given).flatMap(([name, value]) => {
+    const found = inValue(value);
+    return found?.kind === "image" && isShown(found.source) ? [[name, found.source]] : [];
+  });
+  return (pictures.find(([name]) => name.startsWith("target")) ?? pictures[0])?.[1];
+}
+
+function input(given) {
+  if (!given)
+    return [
+      h("h2", {}, "Input"),
+      h("p", { class: "hint" }, "Not kept: the sandbox holds the inputs of the newest tasks, in memory."),
+    ];
   const shown = [];
   const rest = {};
   for (const [name, value] of Object.entries(given)) {
     const several = Array.isArray(value) ? value : [value];
     const media = several.map(inValue);
     if (media.length && media.every(Boolean))
-      media.forEach((one) => shown.push(figure(one.source, one.kind, name, one.note)));
+      media.forEach((one) => shown.push(figure(one.source, one.kind, name, { note: one.note })));
     else rest[name] = value;
   }
   return [
-    h("h3", {}, "Input"),
-    h("p", { class: "hint" }, note),
+    h("h2", {}, "Input"),
     shown.length && h("div", { class: "media small" }, shown),
     Object.keys(rest).length && json(rest),
   ].filter(Boolean);
@@ -196,7 +208,7 @@ function times(task, ledger) {
   rows.push([
     "Cost",
     usd(task.cost_usd),
-    task.status === "failed" || task.status === "cancelled" ? "paid back" : undefined,
+    task.status === "failed" || task.status === "cancelled" ? "refunded" : undefined,
   ]);
   const bar =
     started &&
@@ -214,7 +226,7 @@ function times(task, ledger) {
     );
   if (bar) bar.style.setProperty("--share", (started - created) / (ended - created));
   return [
-    h("h3", {}, "Times and cost"),
+    h("h2", {}, "Times and cost"),
     bar,
     h(
       "dl",
@@ -224,7 +236,7 @@ function times(task, ledger) {
       ),
     ),
     table(
-      "Movements of money",
+      "Charges and refunds",
       ["Time", "Reason", "USD"],
       ledger.map((entry) => [moment(entry.at), entry.reason, usd(entry.usd)]),
     ),
@@ -242,14 +254,14 @@ function hook(data, webhook, task) {
     : tried >= webhook.at_most
       ? `given up after ${tried} attempts`
       : task.status === "cancelled"
-        ? "a cancelled task is not told of"
+        ? "not sent for a cancelled task"
         : task.ended_at === null
-          ? "told when the task ends"
+          ? "sent when the task ends"
           : tried
             ? "another attempt follows"
             : "";
   return [
-    h("h3", {}, "Webhook"),
+    h("h2", {}, "Webhook"),
     h("p", {}, h("code", { class: "id" }, endpoint), " ", h("span", { class: "hint" }, over)),
     ...notes,
     tried &&
@@ -306,7 +318,7 @@ function raw(id, data) {
     {
       type: "button",
       class: "quiet",
-      title: "A request as your client sends it: it is noted among the arrivals, and meets faults.",
+      title: "A request as your client sends it: it appears under Requests, and faults happen to it.",
       onclick: async () => {
         ask.disabled = true; // one request at a time, so that no response overwrites a later one
         try {
@@ -328,7 +340,7 @@ function raw(id, data) {
     h(
       "div",
       { class: "titled" },
-      h("h3", { id: heading }, "JSON"),
+      h("h2", { id: heading }, "JSON"),
       copyButton(() => JSON.stringify(data, null, 2), "JSON"),
       ask,
     ),

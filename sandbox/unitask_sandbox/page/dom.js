@@ -59,6 +59,28 @@ export function copyButton(text, what) {
   return button;
 }
 
+// A list of links with one Tab stop; the arrow keys, Home and End move inside. Call `update` when links have changed.
+export function arrows(list) {
+  const links = () => [...list.querySelectorAll("a")].filter((link) => !link.closest("[hidden]"));
+  const stopAt = (chosen) => {
+    for (const link of list.querySelectorAll("a")) link.tabIndex = link === chosen ? 0 : -1;
+  };
+  list.addEventListener("focusin", (event) => event.target.closest("a") && stopAt(event.target.closest("a")));
+  list.addEventListener("keydown", (event) => {
+    const all = links();
+    const at = all.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
+    if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    all[to]?.focus();
+  });
+  const update = () => {
+    const all = links();
+    stopAt(all.find((link) => link === document.activeElement) ?? all.find((link) => link.ariaCurrent) ?? all[0]);
+  };
+  return { update, enter: () => links()[0]?.focus() };
+}
+
 // JSON in colours. Long text is shortened; copying takes all of it.
 export function json(value, { cut = 240 } = {}) {
   const block = h("pre", { class: "json", tabindex: "0" });

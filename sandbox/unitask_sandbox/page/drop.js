@@ -4,6 +4,7 @@ import { about } from "./spec.js";
 import { dataUri, upload } from "./api.js";
 import { FileValue } from "./code.js";
 import { h } from "./dom.js";
+import { fileIn } from "./media.js";
 import { bytes } from "./words.js";
 
 const IN_BODY = 4 * 1024 * 1024; // a larger file is uploaded, and its URL is sent
@@ -20,7 +21,8 @@ export function mediaField(parts, rule, onChange) {
     class: "hidden",
     accept,
     multiple: rule.many,
-    "aria-label": `${parts.name}: choose a ${word}`,
+    "aria-label": `${parts.label}: choose a ${word}`,
+    tabindex: "-1",
     onchange: () => take([...chooser.files]),
   });
   const choose = h("button", { type: "button", onclick: () => chooser.click() }, `Choose a ${word}`);
@@ -30,7 +32,7 @@ export function mediaField(parts, rule, onChange) {
     inputmode: "url",
     spellcheck: "false",
     autocomplete: "off",
-    placeholder: rule.many ? "or an address, then Enter" : "or an address",
+    placeholder: rule.many ? "or a URL, then Enter" : "or a URL",
     oninput: onChange,
     onkeydown: addByEnter,
   });
@@ -139,7 +141,7 @@ export function mediaField(parts, rule, onChange) {
 
   function chip(item) {
     const name = item.file?.name ?? item;
-    const size = h("small", {}, item.file ? bytes(item.file.size) : "address");
+    const size = h("small", {}, item.file ? bytes(item.file.size) : "URL");
     const remove = h(
       "button",
       {
@@ -185,7 +187,7 @@ export function mediaField(parts, rule, onChange) {
   const value = (item) => (typeof item === "string" ? item : (item.address ?? item));
   return {
     read() {
-      if (items.some((item) => item.uploading)) throw new Error("A file is still being uploaded.");
+      if (items.some((item) => item.uploading)) throw new Error("has a file that is still being uploaded");
       const all = [...items.map(value), address.value.trim()].filter(Boolean);
       if (!all.length) return undefined;
       return rule.many ? all : all[0];
@@ -195,7 +197,9 @@ export function mediaField(parts, rule, onChange) {
       items.length = 0;
       address.value = "";
       for (const one of given === undefined ? [] : rule.many ? given : [given]) {
-        if (rule.many || typeof one !== "string") items.push(one);
+        const file = fileIn(one);
+        if (file) items.push(new FileValue(file));
+        else if (rule.many || typeof one !== "string") items.push(one);
         else address.value = one;
       }
       draw();
@@ -217,7 +221,7 @@ function preview(item) {
 
 // Returns the value with every file as a data URI.
 export async function written(value) {
-  if (value instanceof FileValue) return dataUri(value.file);
+  if (value instanceof FileValue) return (value.data ??= dataUri(value.file));
   if (Array.isArray(value)) return Promise.all(value.map(written));
   if (!value || typeof value !== "object") return value;
   const parts = await Promise.all(Object.entries(value).map(async ([name, part]) => [name, await written(part)]));

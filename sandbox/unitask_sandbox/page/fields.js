@@ -1,22 +1,24 @@
-// A field of a form for each part of an input's schema. Each has {element, name, read, write, complain}; read returns
-// undefined for an empty field, and throws an Error with a message for the field.
+// A field of a form for each part of an input's schema. Each has {element, name, label, read, write, complain}; read
+// returns undefined for an empty field, and throws an Error that says what the field must be.
 
 import { h, uniqueId } from "./dom.js";
 import { mediaField } from "./drop.js";
 import { asked, limits, media, resolved, sources } from "./spec.js";
+import { labelOf } from "./words.js";
 
 export function field(name, schema, required, onChange) {
   const rule = asked(schema);
   const parts = frame(name, schema, rule, required);
   const made = media(schema) ? mediaField(parts, media(schema), onChange) : plain(parts, rule, onChange);
-  return { name, required, ...made, element: parts.element, complain: parts.complain };
+  const { element, label, complain } = parts;
+  return { name, required, ...made, element, label, complain, isWrong: () => element.classList.contains("wrong") };
 }
 
 function frame(name, schema, rule, required) {
   const id = uniqueId(name.replace(/\W/g, ""));
   const said = [
     limits(schema).join("; "),
-    rule["x-advisory"]?.enum && `documented: ${rule["x-advisory"].enum.join(", ")}`,
+    rule["x-advisory"]?.enum && `documented: ${rule["x-advisory"].enum.filter(Boolean).join(", ")}`,
   ].filter(Boolean);
   const from = sources(resolved(schema)["x-source"] ?? []);
   const hint = h(
@@ -26,13 +28,15 @@ function frame(name, schema, rule, required) {
     said.length ? h("span", { class: "limits" }, ` ${said.map(sentence).join(" ")}`) : null,
   );
   const trouble = h("p", { class: "field-error", id: `${id}-error`, hidden: true });
-  const label = h(
-    "label",
-    { for: id },
-    name,
+  const label = labelOf(name);
+  const heading = h(
+    "div",
+    { class: "field-head" },
+    h("label", { for: id }, label),
+    label.toLowerCase() !== name && h("code", {}, name),
     h("span", { class: required ? "required" : "optional" }, required ? "required" : "optional"),
   );
-  const element = h("div", { class: "field", dataset: { field: name } }, label, hint);
+  const element = h("div", { class: "field", dataset: { field: name } }, heading, hint);
   const describe = { id, "aria-describedby": `${id}-hint ${id}-error`, "aria-required": required ? "true" : undefined };
   const complain = (words) => {
     trouble.hidden = !words;
@@ -43,7 +47,7 @@ function frame(name, schema, rule, required) {
     else control?.removeAttribute("aria-invalid");
   };
   const put = (...controls) => element.append(...controls, trouble);
-  return { id, name, element, describe, put, complain };
+  return { id, name, label, element, describe, put, complain };
 }
 
 const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
@@ -96,7 +100,7 @@ function number(parts, rule, onChange) {
   parts.put(control);
   return {
     read() {
-      if (control.validity.badInput) throw new Error("This is no number.");
+      if (control.validity.badInput) throw new Error("must be a number");
       return control.value === "" ? undefined : Number(control.value);
     },
     write: (value) => (control.value = value ?? ""),
@@ -126,7 +130,7 @@ function text(parts, rule, onChange) {
 }
 
 function lines(parts, rule, onChange) {
-  const control = h("textarea", { ...parts.describe, rows: 3, placeholder: "one a line", oninput: onChange });
+  const control = h("textarea", { ...parts.describe, rows: 3, placeholder: "one on each line", oninput: onChange });
   const numeric = asked(rule.items).type !== "string";
   parts.put(control);
   return {
@@ -134,7 +138,7 @@ function lines(parts, rule, onChange) {
       const found = control.value.split("\n").filter((line) => line.trim());
       if (!numeric) return found.length ? found : undefined;
       const numbers = found.map(Number);
-      if (numbers.some(Number.isNaN)) throw new Error("Give a number a line.");
+      if (numbers.some(Number.isNaN)) throw new Error("must have one number on each line");
       return numbers.length ? numbers : undefined;
     },
     write: (value) => (control.value = (value ?? []).join("\n")),
@@ -157,7 +161,7 @@ function jsonText(parts, rule, onChange) {
       try {
         return JSON.parse(control.value);
       } catch (error) {
-        throw new Error(`This is no JSON: ${error.message}`);
+        throw new Error(`must be JSON: ${error.message}`);
       }
     },
     write: (value) => (control.value = value === undefined ? "" : JSON.stringify(value, null, 2)),

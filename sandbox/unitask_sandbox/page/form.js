@@ -1,12 +1,16 @@
 // A form for each task type of the spec, with the request that it makes.
 
-import { call } from "./api.js";
-import { asCurl, asJson, asPython } from "./code.js";
-import { copyButton, h, json, say } from "./dom.js";
+import { call, fetchState } from "./api.js";
+import { FileValue, makePreview, requestOf } from "./code.js";
+import { arrows, h, say } from "./dom.js";
 import { written } from "./drop.js";
 import { field } from "./fields.js";
 import { held, hold } from "./held.js";
-import { hasFlatPrice, inputOf, isReal, operation, prices, taskType, taskTypes } from "./spec.js";
+import { inputOf, isReal, prices, taskType, taskTypes } from "./spec.js";
+import { usd } from "./words.js";
+
+const PAUSE = 200; // milliseconds after the last key until an input is checked
+const ANY_FILE = "https://sandbox.invalid/file"; // in place of a file, when an input is checked
 
 export function showForm(main) {
   const picker = makePicker();
@@ -28,8 +32,8 @@ function choose(name) {
     "section",
     { class: "intro" },
     h("h1", {}, name ? `There is no task type ${name}` : "New task"),
-    h("p", {}, "Choose a task type. Each form is made from the spec; the work is done on this machine."),
-    h("h2", {}, "Really done here"),
+    h("p", {}, "Choose a task type. Tasks cost play money."),
+    h("h2", {}, "Real: the work is done on this machine"),
     h(
       "ul",
       { class: "cards" },
@@ -37,7 +41,7 @@ function choose(name) {
         h("li", {}, h("a", { href: `#/new/${entry.name}` }, h("strong", {}, entry.name), h("span", {}, entry.summary))),
       ),
     ),
-    h("p", { class: "hint" }, "Every other task type ends with a small file of the right kind, marked SIMULATED."),
+    h("p", { class: "hint" }, "Every other task type is SIMULATED: its result is a small file of the right kind that says so."),
   );
 }
 
@@ -65,6 +69,7 @@ function makePicker() {
     placeholder: "Find a task type",
     "aria-label": "Find a task type",
     oninput: filter,
+    onkeydown: (event) => event.key === "ArrowDown" && (event.preventDefault(), stops.enter()),
   });
   const lists = [...groups].map(([family, items]) =>
     h("div", { class: "family" }, h("h2", {}, family), h("ul", {}, items)),
@@ -76,11 +81,13 @@ function makePicker() {
     summary,
     h("nav", { "aria-label": "Task types" }, search, h("div", { class: "families" }, lists)),
   );
+  const stops = arrows(element.querySelector(".families"));
 
   function filter() {
     const words = search.value.trim().toLowerCase();
     for (const { item, text } of links.values()) item.hidden = !text.includes(words);
     for (const list of lists) list.hidden = !list.querySelector("li:not([hidden])");
+    stops.update();
   }
 
   return {
@@ -89,6 +96,7 @@ function makePicker() {
       for (const [other, { link }] of links)
         other === name ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
       links.get(name)?.link.scrollIntoView({ block: "nearest" });
+      stops.update();
       if (!matchMedia("(min-width: 60rem)").matches) element.open = !name;
     },
   };
@@ -104,6 +112,8 @@ function makeForm(entry, again) {
   const config = entry.create ? [] : configFields(refresh);
   const trouble = h("div", { class: "problem", role: "alert", tabindex: "-1", hidden: true });
   const send = h("button", { class: "primary", type: "submit" }, "Create task");
+  const clear = h("button", { type: "button", onclick: empty }, "Clear");
+  const cost = h("output", { class: "hint" });
   const preview = makePreview(entry);
   const optional = fields.filter((one) => !one.required).map((one) => one.element);
   const form = h(
@@ -120,7 +130,7 @@ function makeForm(entry, again) {
           optional,
         )
       : null,
-    !fields.length && h("p", { class: "hint" }, "No page says what its input is; it is sent empty."),
+    !fields.length && h("p", { class: "hint" }, "The input is not documented; it is sent empty."),
     config.length
       ? h(
           "details",
@@ -129,17 +139,9 @@ function makeForm(entry, again) {
           config.map((one) => one.element),
         )
       : null,
-    h(
-      "div",
-      { class: "send" },
-      send,
-      h(
-        "span",
-        { class: "hint" },
-        hasFlatPrice(entry) ? `costs ${prices(entry)[0]}` : "the cost depends on the input; the task says it",
-      ),
-    ),
+    h("div", { class: "send" }, send, clear, cost),
   );
+  let [timer, round] = [0, 0];
 
   for (const one of fields) one.onSurplus?.(spread);
   form.addEventListener("dragover", (event) => event.preventDefault());
@@ -156,44 +158,72 @@ function makeForm(entry, again) {
     for (const file of files) fields.find((one) => one.takes?.(file))?.take([file]);
   }
 
-  function read(complain) {
-    const input = {};
-    const options = {};
-    let good = true;
+  function empty() {
+    for (const one of [...fields, ...config]) {
+      one.write(undefined);
+      one.complain(null);
+    }
+    trouble.hidden = true;
+    refresh();
+    form.querySelector("input:not(.hidden), select, textarea").focus();
+  }
+
+  // What the fields hold, and the words for each field that cannot be read.
+  function read() {
+    const [input, options, words] = [{}, {}, new Map()];
     for (const one of [...fields, ...config]) {
       try {
         const value = one.read();
-        if (complain) one.complain(null);
         if (value === undefined) continue;
         if (fields.includes(one)) input[one.name] = value;
         else if (one.name === "service_mode") options.service_mode = value;
         else options.webhook_config = { ...options.webhook_config, [one.name]: value };
       } catch (error) {
-        good = false;
-        if (complain) one.complain(error.message);
+        words.set(one, `${one.label} ${error.message}.`);
       }
     }
-    return { good, input, options };
+    return { input, options, words };
   }
 
   function refresh() {
-    const { input, options } = read(false);
+    const { input, options } = read();
     preview.show(input, options);
+    clearTimeout(timer);
+    timer = setTimeout(() => form.isConnected && inspect().catch(() => (cost.textContent = "")), PAUSE);
+  }
+
+  // Let the sandbox check the input; show its price, and remove the complaints about fields that are right now.
+  async function inspect() {
+    const mine = ++round;
+    const { input, options, words } = read();
+    const counted = Object.values(entry.price?.count ?? {}); // the names of files that decide the price
+    const light = ([name, value]) => [name, counted.includes(name) ? value : withoutFiles(value)];
+    const content = await written(Object.fromEntries(Object.entries(input).map(light)));
+    const { problems, usd: price } = await fetchState(`check/${entry.name}`, "POST", content);
+    for (const problem of problems) {
+      const one = fields.find((candidate) => candidate.name === problem.path[0]);
+      if (one && !words.has(one)) words.set(one, sentence(one, problem));
+    }
+    if (mine === round) {
+      cost.textContent = price !== null ? `costs ${usd(price)}` : entry.price ? "price depends on the input" : "";
+      for (const one of [...fields, ...config]) if (one.isWrong()) one.complain(words.get(one) ?? null);
+      if (!words.size && trouble.dataset.from === "fields") trouble.hidden = true;
+    }
+    return { input, options, words };
   }
 
   async function submit(event) {
     event.preventDefault();
-    const { good, input, options } = read(true);
     trouble.hidden = true;
-    if (!good) return point();
     send.disabled = true;
     send.textContent = "Sending…";
     try {
+      const { input, options, words } = await inspect();
+      if (words.size) return point(words);
       const request = requestOf(entry, input, options);
-      const answer = await call(request.method, request.path, await written(request.body));
-      done(answer, input);
+      done(await call(request.method, request.path, await written(request.body)), input);
     } catch (error) {
-      complain([`No answer: ${error.message}. Whether a task was created, the list tells.`], `No answer`);
+      complain("No answer", `${error.message}. The list of tasks shows whether a task was created.`);
     } finally {
       send.disabled = false;
       send.textContent = "Create task";
@@ -209,31 +239,35 @@ function makeForm(entry, again) {
       return;
     }
     const message = answer.body?.message ?? answer.body?.error?.message ?? answer.text ?? "";
-    complain(message.replace(/^invalid request: /, "").split("; "), `The API answered HTTP ${answer.status}`);
+    complain(`The API answered HTTP ${answer.status}`, message.replace(/^invalid request: /, ""));
   }
 
-  // Errors about a field are shown at the field, others above the form.
-  function complain(faults, title) {
-    const left = faults.filter((fault) => {
-      const name =
-        /^input\.([A-Za-z0-9_]+)/.exec(fault)?.[1] ?? /: "([A-Za-z0-9_]+)" is a required property/.exec(fault)?.[1];
-      const one = fields.find((candidate) => candidate.name === name);
-      one?.complain(fault.replace(/^(input|the body): /, ""));
-      return !one;
-    });
-    trouble.replaceChildren(
-      h("strong", {}, title),
-      h("span", {}, left.length ? left.join("; ") : "See what is marked below."),
-    );
+  function complain(title, words, from = "api") {
+    trouble.replaceChildren(h("strong", {}, title), h("span", {}, words));
+    trouble.dataset.from = from;
     trouble.hidden = false;
-    point();
+    if (from === "api") trouble.focus();
   }
 
-  function point() {
-    const wrong = form.querySelector(".field.wrong");
-    wrong?.closest("details")?.setAttribute("open", "");
-    (wrong?.querySelector("input:not(.hidden):not([hidden]), select, textarea, button") ?? trouble).focus();
+  // Show the words at their fields, and move to the first of them.
+  function point(words) {
+    for (const one of [...fields, ...config]) one.complain(words.get(one) ?? null);
+    complain("Nothing was sent", words.size === 1 ? "Correct the marked field." : "Correct the marked fields.", "fields");
+    for (const wrong of form.querySelectorAll(".field.wrong")) wrong.closest("details")?.setAttribute("open", "");
+    form
+      .querySelector(".field.wrong")
+      .querySelector("input:not(.hidden):not([hidden]), select, textarea, button")
+      .focus();
   }
+}
+
+const withoutFiles = (value) =>
+  value instanceof FileValue ? ANY_FILE : Array.isArray(value) ? value.map(withoutFiles) : value;
+
+// A problem as a sentence that begins with the label: of a part of the field, with the way to it.
+function sentence(one, { path, words }) {
+  const way = path.slice(1).map((step) => (typeof step === "number" ? `entry ${step + 1}` : step));
+  return `${one.label}${way.length ? `: ${way.join(" > ")}` : ""} ${words}.`;
 }
 
 function configFields(onChange) {
@@ -254,7 +288,7 @@ function about(entry) {
       "div",
       { class: "title" },
       h("h1", {}, entry.name),
-      h("span", { class: "badge soft" }, isReal(entry) ? "really done here" : "simulated here"),
+      h("span", { class: "badge soft" }, isReal(entry) ? "real" : "simulated"),
       entry.deprecated && h("span", { class: "badge soft" }, "deprecated"),
     ),
     h("p", { class: "names" }, h("code", {}, entry.model), h("code", {}, entry.task_type)),
@@ -288,71 +322,4 @@ function about(entry) {
       docs && h("div", {}, h("dt", {}, "Source"), h("dd", {}, docs)),
     ),
   );
-}
-
-function requestOf(entry, input, options) {
-  if (entry.create) {
-    const { path, method } = operation(entry.create);
-    return { path, method, body: input };
-  }
-  const body = { model: entry.model, task_type: entry.task_type, input };
-  if (Object.keys(options).length) body.config = options;
-  return { path: "/api/v1/task", method: "POST", body };
-}
-
-function makePreview(entry) {
-  const shown = { Python: "", curl: "", JSON: "" };
-  let now = sessionStorage.getItem("code") ?? "Python";
-  const code = h("div", { class: "code-place", role: "tabpanel", "aria-label": "Request" });
-  const tabs = Object.keys(shown).map((name) =>
-    h("button", { type: "button", role: "tab", onclick: () => choose(name), onkeydown: byArrow }, name),
-  );
-  const element = h(
-    "aside",
-    { class: "request", "aria-label": "The request as code" },
-    h(
-      "div",
-      { class: "tabs" },
-      h("div", { role: "tablist", "aria-label": "Form of the request" }, tabs),
-      copyButton(() => shown[now], "Request"),
-    ),
-    code,
-  );
-  let given = [{}, {}];
-
-  function choose(name) {
-    now = name;
-    sessionStorage.setItem("code", name);
-    draw();
-  }
-
-  function byArrow(event) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length];
-    choose(next.textContent);
-    next.focus();
-  }
-
-  function draw() {
-    const request = requestOf(entry, ...given);
-    shown.Python = asPython(entry, ...given);
-    shown.curl = asCurl(request.path, request.body);
-    shown.JSON = JSON.stringify(asJson(request.body), null, 2);
-    for (const tab of tabs) {
-      tab.setAttribute("aria-selected", String(tab.textContent === now));
-      tab.tabIndex = tab.textContent === now ? 0 : -1;
-    }
-    code.replaceChildren(
-      now === "JSON" ? json(asJson(request.body)) : h("pre", { class: "json", tabindex: "0" }, shown[now]),
-    );
-  }
-
-  return {
-    element,
-    show: (...values) => {
-      given = values;
-      draw();
-    },
-  };
 }

@@ -1,4 +1,4 @@
-// The inputs of the tasks submitted in this tab, because the sandbox deletes an input when its task ends.
+// The inputs of the tasks that this tab has submitted or shown.
 
 const MOST = 50;
 const kept = new Map();

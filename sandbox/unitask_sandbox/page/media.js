@@ -44,25 +44,68 @@ export function inValue(value) {
   return null;
 }
 
-export function figure(source, kind, caption, note) {
+// The file in a data URI, or in the base64 of a picture; null for any other value.
+export function fileIn(value) {
+  const inside = typeof value === "string" && !/^https?:/i.test(value) && inValue(value);
+  const [, type, content] = /^data:([\w/+.-]+);base64,(.*)$/is.exec(inside?.source ?? "") ?? [];
+  if (!content) return null;
+  try {
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    return new File([bytes], `${inside.kind}.${type.split("/")[1]}`, { type });
+  } catch {
+    return null; // it is not base64
+  }
+}
+
+export const isShown = (source) => /^(blob|data):/i.test(source) || isOurs(source);
+
+// Two pictures of one shape, one over the other, with a slider. When the shapes differ, only the second one is shown.
+export function compare(before, after, caption) {
+  const slider = h("input", {
+    type: "range",
+    value: 50,
+    "aria-label": "Before and after",
+    "aria-valuetext": "50 % before",
+    oninput: () => {
+      both.style.setProperty("--cut", `${slider.value}%`);
+      slider.setAttribute("aria-valuetext", `${slider.value} % before`);
+    },
+  });
+  const first = h("img", { class: "before", src: before, alt: "Before" });
+  const second = h("img", { src: after, alt: `After: ${caption}` });
+  const sides = [h("span", { class: "side-before" }, "Before"), h("span", { class: "side-after" }, "After")];
+  const both = h("div", { class: "compare" }, second, first, sides, slider);
+  const shape = (image) => image.naturalWidth / image.naturalHeight;
+  Promise.all([first.decode(), second.decode()])
+    .then(() => Math.abs(shape(first) / shape(second) - 1) < 0.02)
+    .catch(() => false)
+    .then((fits) => fits || both.replaceWith(player(after, "image", caption)));
+  return both;
+}
+
+export function figure(source, kind, caption, { note, before } = {}) {
   const name = note ?? source.slice(source.lastIndexOf("/") + 1);
-  const shown = source.startsWith("blob:") || source.startsWith("data:") || isOurs(source);
   const link = /^https?:/i.test(source) && isSafe(source);
   const label = [
     h("span", { class: "field" }, caption),
     link ? h("a", { href: source, target: "_blank", rel: "noreferrer", title: source }, name) : h("span", {}, name),
   ];
-  const element = h(
+  return h(
     "figure",
     { class: `medium ${kind}` },
     h(
       "div",
       { class: "frame" },
-      shown ? player(source, kind, caption) : h("p", { class: "hint" }, "Elsewhere: not loaded here."),
+      !isShown(source) && h("p", { class: "hint" }, "On another server: not loaded here."),
+      isShown(source) && (before ? compare(before, source, caption) : player(source, kind, caption)),
     ),
-    h("figcaption", {}, label),
+    h(
+      "figcaption",
+      {},
+      h("div", {}, label),
+      link && isOurs(source) && h("a", { class: "button quiet", href: source, download: name }, "Download"),
+    ),
   );
-  return element;
 }
 
 function player(source, kind, caption) {
@@ -78,5 +121,5 @@ function player(source, kind, caption) {
     return h("video", { src: source, controls: true, preload: "metadata", "aria-label": caption, onerror: instead });
   if (kind === "audio")
     return h("audio", { src: source, controls: true, preload: "metadata", "aria-label": caption, onerror: instead });
-  return h("a", { class: "file", href: source, download: "" }, kind === "model" ? "3-D model" : "File");
+  return h("p", { class: "hint" }, kind === "model" ? "3-D model" : "File");
 }

@@ -23,6 +23,20 @@ for (const tag of shown.tags) {
   }
 }
 
+// The logo in Redoc's footer is on another host, and the policy of this page blocks it: no picture gets such a source.
+const image = HTMLImageElement.prototype;
+const source = Object.getOwnPropertyDescriptor(image, "src");
+const isOurs = (value) => new URL(value, location).origin === location.origin;
+Object.defineProperty(image, "src", {
+  ...source,
+  set(value) {
+    if (isOurs(value)) source.set.call(this, value);
+  },
+});
+image.setAttribute = function (name, value) {
+  if (name !== "src" || isOurs(value)) Element.prototype.setAttribute.call(this, name, value);
+};
+
 window.Redoc.init(
   shown,
   { schemasExpansionLevel: 2, requiredPropsFirst: true },

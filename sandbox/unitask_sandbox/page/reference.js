@@ -1,7 +1,7 @@
 // The reference of the API from the spec: operations with parameters, responses, examples and sources.
 
 import { key } from "./api.js";
-import { copyButton, h, json, uniqueId } from "./dom.js";
+import { arrows, copyButton, h, json, uniqueId } from "./dom.js";
 import { address, asked, limits, operation, operations, resolved, sources, spec } from "./spec.js";
 
 const DEEPEST = 4;
@@ -40,11 +40,13 @@ export function showReference(main) {
     h("summary", {}, "Operations"),
     h("nav", { "aria-label": "Operations" }, h("div", { class: "families" }, groups)),
   );
+  const stops = arrows(picker);
   main.replaceChildren(h("div", { class: "new" }, picker, place));
   return {
     open(name) {
       for (const [other, link] of links)
         other === name ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+      stops.update();
       const found = name && operation(name);
       place.replaceChildren(...(found ? describe(found) : overview(name)));
       if (found && !matchMedia("(min-width: 60rem)").matches) picker.open = false;
@@ -63,7 +65,7 @@ function overview(name) {
     h(
       "dl",
       { class: "facts" },
-      h("div", {}, h("dt", {}, "Address"), h("dd", {}, h("code", {}, address()))),
+      h("div", {}, h("dt", {}, "URL"), h("dd", {}, h("code", {}, address()))),
       h(
         "div",
         {},
@@ -161,7 +163,7 @@ function describe(one) {
       schemaOf(content.schema),
       examples(content.examples),
     ]),
-    h("h2", {}, "Answers"),
+    h("h2", {}, "Responses"),
     Object.entries(one.responses).map(([status, answer]) => response(status, resolved(answer))),
   ]
     .flat(4)

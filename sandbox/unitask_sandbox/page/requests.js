@@ -1,7 +1,7 @@
 // The log of requests to the API, of all keys, with bodies.
 
-import { watch } from "./api.js";
-import { h, json } from "./dom.js";
+import { fetchState, poke, watch } from "./api.js";
+import { copyButton, h, json } from "./dom.js";
 import { bytes, moment } from "./words.js";
 
 const SHOWN = 100;
@@ -14,13 +14,14 @@ export function showRequests(main, onOverview) {
     "aria-label": "Filter requests",
     oninput: filter,
   });
+  const clear = h("button", { type: "button", onclick: () => fetchState("arrivals", "DELETE").finally(poke) }, "Clear");
   const list = h("ol", { class: "requests", "aria-label": "Requests" });
-  const empty = h("p", { class: "foot hint" }, "No requests yet. Requests of all keys to the API appear here.");
+  const empty = h("p", { class: "foot hint" }, `No requests yet. The newest ${SHOWN} requests to the API, of all keys, appear here.`);
   main.replaceChildren(
     h(
       "section",
       { class: "list", "aria-label": "List of requests" },
-      h("div", { class: "tools" }, h("h1", {}, "Requests"), search),
+      h("div", { class: "tools" }, h("h1", {}, "Requests"), search, clear),
       list,
       empty,
     ),
@@ -43,6 +44,7 @@ export function showRequests(main, onOverview) {
       if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
     });
     empty.hidden = order.length > 0;
+    clear.hidden = order.length === 0;
     filter();
   }
 
@@ -83,7 +85,7 @@ function makeRow() {
         h("span", { class: "created" }, moment(time)),
         h("span", { class: `method ${method}` }, method),
         h("code", { class: "path" }, path),
-        h("span", { class: "sub" }, operation ?? "not in the spec"),
+        h("span", { class: "sub" }, operation ?? "not in the API"),
         h("span", { class: "badge", dataset: { status: refused ? "failed" : "completed" } }, status ?? "no answer"),
       );
       fill();
@@ -92,6 +94,7 @@ function makeRow() {
 }
 
 function parts({ key, query, headers, request, response }) {
+  const task = response?.json?.data?.task_id;
   const lines = [...Object.entries(query).map(([name, value]) => [`?${name}`, value]), ...Object.entries(headers)];
   return [
     h(
@@ -99,15 +102,21 @@ function parts({ key, query, headers, request, response }) {
       { class: "facts" },
       [["account", key ?? "no key"], ...lines].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
     ),
+    typeof task === "string" && h("p", {}, h("a", { href: `#/task/${encodeURIComponent(task)}` }, `Task ${task}`)),
     ...content("Request", request),
     ...content("Response", response),
-  ];
+  ].filter(Boolean);
 }
 
 function content(name, body) {
   const size = body ? [body.kind, bytes(body.size)].filter(Boolean).join(", ") : "no body, or it is not kept";
   return [
-    h("h3", {}, name, " ", h("small", {}, size)),
+    h(
+      "div",
+      { class: "titled" },
+      h("h2", {}, name, " ", h("small", {}, size)),
+      body?.json !== undefined && copyButton(() => JSON.stringify(body.json, null, 2), name),
+    ),
     body && (body.json === undefined ? h("p", { class: "hint" }, `SHA-256 ${body.sha256}`) : json(body.json)),
   ].filter(Boolean);
 }

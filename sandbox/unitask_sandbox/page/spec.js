@@ -46,6 +46,13 @@ export function nameOf({ model, task_type }) {
   return (named.find((entry) => !entry.match) ?? named[0])?.name ?? task_type;
 }
 
+// The task type of a task by its input, too.
+export function entryOf({ model, task_type }, input) {
+  const named = taskTypes().filter((entry) => entry.model === model && entry.task_type === task_type);
+  const fits = (match) => Object.entries(match).every(([name, value]) => input[name] === value);
+  return named.find(({ match }) => match && fits(match)) ?? named.find(({ match }) => !match);
+}
+
 export const isReal = (entry) =>
   about.engines.some((engine) => engine.model === entry.model && engine.task_type === entry.task_type);
 
@@ -74,7 +81,7 @@ export function sources(ids = []) {
 // The price of a task type as lines.
 export function prices(entry) {
   const price = entry.price;
-  if (!price) return ["No page says what it costs."];
+  if (!price) return ["not documented"];
   const unit = price.per ? ` per ${price.per}` : "";
   return [price, ...(price.more ?? [])].map((rate) => {
     const when = Object.entries(rate.when ?? {}).map(([name, value]) => `${name} is ${wanted(value)}`);
@@ -85,15 +92,14 @@ export function prices(entry) {
 const wanted = (value) =>
   Array.isArray(value) ? value.join(" or ") : value?.at_most !== undefined ? `at most ${value.at_most}` : String(value);
 
-export const hasFlatPrice = ({ price }) =>
-  Boolean(price) && !["when", "more", "count", "unless", "absent"].some((part) => part in price);
-
 export function media(schema) {
   const rule = asked(schema);
   const many = rule.type === "array";
   const found = many ? asked(rule.items ?? {}) : rule;
   return found["x-media"] ? { ...found["x-media"], many } : null;
 }
+
+const entries = (number) => (number === 1 ? "1 entry" : `${number} entries`);
 
 // The limits of a value in words.
 export function limits(schema) {
@@ -104,8 +110,8 @@ export function limits(schema) {
     part.maximum !== undefined && `${soft}at most ${part.maximum}`,
     part.exclusiveMaximum !== undefined && `${soft}below ${part.exclusiveMaximum}`,
     part.maxLength !== undefined && `${soft}at most ${part.maxLength} characters`,
-    part.minItems !== undefined && `${soft}at least ${part.minItems}`,
-    part.maxItems !== undefined && `${soft}at most ${part.maxItems}`,
+    part.minItems !== undefined && `${soft}at least ${entries(part.minItems)}`,
+    part.maxItems !== undefined && `${soft}at most ${entries(part.maxItems)}`,
   ];
   const picture = media(schema);
   return [

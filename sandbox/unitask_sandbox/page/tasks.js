@@ -2,7 +2,7 @@
 
 import { key, watch } from "./api.js";
 import { showTask } from "./detail.js";
-import { badge, h, isOurs, say } from "./dom.js";
+import { arrows, badge, h, isOurs, say } from "./dom.js";
 import { addresses, kindOf } from "./media.js";
 import { nameOf } from "./spec.js";
 import { duration, moment, took, usd } from "./words.js";
@@ -43,7 +43,7 @@ export function showTasks(main, onOverview) {
     side,
   );
   main.replaceChildren(split);
-  list.addEventListener("keydown", byArrow);
+  const stops = arrows(list);
   const ticking = setInterval(tick, 1000);
   restart();
 
@@ -119,22 +119,16 @@ export function showTasks(main, onOverview) {
       : "";
     empty.replaceChildren(...(all ? [] : welcome()));
     split.classList.toggle("none", !all);
+    stops.update();
   }
 
   function tick() {
     for (const task of known?.tasks ?? []) if (task.ended_at === null) rows.get(task.task_id)?.tick(task);
   }
 
-  function byArrow(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    const links = [...list.querySelectorAll("li:not([hidden]) > a")];
-    links[links.indexOf(document.activeElement) + step]?.focus();
-    event.preventDefault();
-  }
-
   function mark() {
     for (const [id, row] of rows) row.choose(id === chosen);
+    stops.update();
   }
 
   return {

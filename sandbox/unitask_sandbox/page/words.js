@@ -38,3 +38,10 @@ export function bytes(size) {
   if (size < 1024 ** 2) return `${Math.round(size / 1024)} kB`;
   return `${(size / 1024 ** 2).toFixed(1)} MB`;
 }
+
+// The name of a field in words: target_image is "Target image", imageUrl is "Image URL".
+export function labelOf(name) {
+  const words = name.replace(/([a-z])([A-Z])/g, "$1 $2").replaceAll("_", " ").toLowerCase();
+  const spelt = words.replace(/\burl(s?)\b/g, "URL$1").replace(/\b(id|cfg|tts)\b/g, (word) => word.toUpperCase());
+  return spelt[0].toUpperCase() + spelt.slice(1);
+}

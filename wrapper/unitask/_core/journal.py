@@ -81,7 +81,7 @@ class Journal(Protocol):
     def begin(self, job: Job) -> None:
         """Bind a new journal to a job; raise InvalidInput if it belongs to another account. Call it before `intent`.
 
-        A limit that is given replaces the one of the journal.
+        A limit that is given replaces the one of the journal, as does its absence in a job that has a kind.
         """
 
     def rows(self) -> Iterable[Row]:

@@ -18,7 +18,7 @@ from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
 from . import envelope, requests
 from .effects import Flow, Response, SendRequest, Sleep, Write
 from .journal import Journal, Row, RowState, Verdict
-from .recovery import Submission, adopt
+from .recovery import Submission, adopt, latest
 
 
 class Found(NamedTuple):
@@ -137,7 +137,7 @@ class Ledger:
                 elif recovery.outcome is Outcome.ABSENT:
                     yield from self._withdraw(index)
                 else:
-                    yield from self._park(index, recovery.reason)
+                    yield from self._park(index, error, recovery.reason)
             if not left:
                 break
         return results
@@ -171,8 +171,8 @@ class Ledger:
     def _withdraw(self, index: int) -> Flow[None]:
         yield from self._write(lambda: self.journal.withdrawn(index))
 
-    def _park(self, index: int, reason: str) -> Flow[None]:
-        outcome = json.dumps({"reason": reason})
+    def _park(self, index: int, error: errors.SubmissionUncertain, reason: str) -> Flow[None]:
+        outcome = json.dumps({"reason": reason, "sent_before": latest(error)})
         yield from self._write(lambda: self.journal.ended(index, RowState.UNKNOWN, outcome, 0))
 
     def _write(self, write: Callable[[], Future[None]], task_id: str | None = None) -> Flow[None]:

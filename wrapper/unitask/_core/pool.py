@@ -375,7 +375,7 @@ class Pool(Generic[InputT]):
         job, task, error, self._unfinished = turn.job, turn.task, turn.error, self._unfinished - 1
         if job.waiting is not None:
             self.waiting.pop(job.waiting.task_id, None)
-        elif isinstance(error, _ENDING_ERRORS):
+        elif isinstance(error, _ENDING_ERRORS) and getattr(error, "estimate_usd", 0.0) is not None:  # of a known cost
             self._stop(error)
         if error is None and task is not None:
             self.counts.done, self.counts.spent_usd = self.counts.done + 1, self.counts.spent_usd + (task.cost_usd or 0)

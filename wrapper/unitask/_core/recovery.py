@@ -9,7 +9,7 @@ anything between: the first stops while a computer sleeps, the second may be set
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -82,23 +82,40 @@ class Submission:
 
 
 def from_json(
-    text: str, body: dict[str, Any], at: Timestamp, dated: Dated | None, process: str
+    text: str,
+    body: dict[str, Any],
+    at: Timestamp,
+    dated: Dated | None,
+    process: str,
+    sent_before: tuple[float, float] | None = None,
 ) -> errors.SubmissionUncertain:
     """Return the error of a submission that a process, which has ended before `at`, may have sent.
 
-    `body` is made from its input again; `dated` is the last time that the provider has reported to this process.
+    `body` is made from its input again; `dated` is the last time that the provider has reported to this process;
+    `sent_before` is what an earlier search has returned as `latest`.
     """
     try:
         token, mark, unix, earliest, account, fields = json.loads(text)
         start = Timestamp(0.0, float(unix))
         latest = LATEST if dated is None else _placed(dated, SubmissionTime(at, at))[1]
+        until, latest = sent_before or (at.unix, latest)
         span = None if earliest is None else (float(earliest), latest)
     except (TypeError, ValueError) as error:
         raise errors.JournalError(f"the journal has an intent that cannot be read: {text!r:.80}") from error
     # of the clocks of this process it is known that the submission was sent before `at`
     sent = SubmissionTime(Timestamp(-LATEST, -LATEST), at, "a former one" if span is None else process, span)
     identity = _fingerprint(body, mark, token, sent, account, fields)
-    return errors.SubmissionUncertain("its process ended", identity=identity, sent_between=(start.utc, at.utc))
+    return errors.SubmissionUncertain(
+        "its process ended", identity=identity, sent_between=(start.utc, Timestamp(0.0, until).utc)
+    )
+
+
+def latest(uncertain: errors.SubmissionUncertain) -> tuple[float, float] | None:
+    """Return when a submission was sent at the latest, on our clock and on the provider's; None before a search."""
+    sent = uncertain.identity.sent
+    if sent is None or sent.on_provider is None:
+        return None
+    return uncertain.sent_between[1].timestamp(), sent.on_provider[1]
 
 
 def _fingerprint(
@@ -162,6 +179,8 @@ def find_many(
         wait = max((one.wait for one in wanted if one.is_open), default=0.0)
         # without a limit of the caller's, the last reading begins after that time, however long the others took
         if wait <= 0 or (left <= 0 and (limits.timeout is not None or began >= begun.monotonic + patience)):
+            for one in wanted:
+                one.keep_window()
             return [one.recovery for one in wanted]
         yield Sleep(max(0.0, min(PAUSE, left, max(1.0, wait))))
 
@@ -227,6 +246,12 @@ class _Wanted:
         self.window = min(start, before[0]), max(end, before[1])
         self.wait = SETTLED - (dates[0][0] - self.window[1])
         return ""
+
+    def keep_window(self) -> None:
+        """Let the error say when its submission was sent, so that later searches do not search more time."""
+        sent = self.identity.sent
+        if sent is not None and self.window is not None:
+            self.uncertain.identity = replace(self.identity, sent=sent._replace(on_provider=self.window))
 
     def is_other_kind(self, row: HistoryRow) -> bool:
         """Whether the row names another model or task type; such a row is polled last."""

@@ -2,18 +2,19 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
 
-from unitask_api.output_files import OutputFile
+from unitask_api.output_files import OutputFile, text_of
 from unitask_api.outputs import output_type
 from unitask_api.reader import Output, parse_time
 from unitask_api.states import ENDED, State, state_of
 
 from ..errors import ProviderBroken
-from . import task_token
+from . import card, task_token
 from ._json import as_object, broken_field
 
 __all__ = ["Outcome", "Output", "OutputFile", "Recovery", "State", "Task"]
@@ -149,6 +150,34 @@ class Task(Generic[OutputT_co]):
 
     def __repr__(self) -> str:
         return f"Task({self.raw.get('task_id')!r}, {self.model!r}, {self.task_type!r}, status={self.status!r})"
+
+    def to_html(self, contents: Mapping[str, bytes | int] | None = None) -> str:
+        """Return the task as HTML: status, cost, links, and the files whose bytes are at hand.
+
+        What the provider wrote is escaped; the HTML has no script and loads nothing. A notebook shows a task so.
+
+        Args:
+            contents: By the URL of an output file, its bytes, or only their number. At most 8 MB are shown.
+
+        Example:
+            file = task.output.files[0]
+            page = task.to_html({file.url: Path("out/swapped.png").read_bytes()})
+        """
+        cost = None if self.cost_usd is None else f"${self.cost_usd:.7f}".rstrip("0").rstrip(".")
+        seconds = (self.ended_at - self.started_at).total_seconds() if self.ended_at and self.started_at else None
+        facts = [str(self.raw.get("task_id")), str(self.status)]
+        facts += [fact for fact in (cost, None if seconds is None else f"{seconds:.1f} s") if fact]
+        files, text = list[OutputFile](), self.failure
+        try:
+            output = self.output
+        except ProviderBroken as error:
+            text = text or str(error)
+        else:
+            files, text = output.files, text or text_of(output.raw, type(output).__name__)
+        return card.html(f"{self.model} {self.task_type}", facts, files, contents or {}, text=text)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002
+        return {"text/plain": f"{self!r:.500}", "text/html": self.to_html()}
 
     def _text(self, key: str) -> str:
         value = self.raw.get(key)

@@ -1,6 +1,6 @@
 """`unitask bulk`: the tasks of a file, with a journal, so that an interrupted job goes on.
 
-Exit codes: 0 all done, 1 some failed or the job stopped, 2 wrong use, 130 interrupted.
+Exit codes: 0 all done, 1 some failed or the job stopped, 2 wrong use, 130 Ctrl-C, 143 SIGTERM.
 
 Rules of this file: results go to stdout, everything else to stderr. The journal keeps what the command was given. A
 message about an end has the command that goes on.
@@ -12,54 +12,41 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import shlex
 import signal
-import sys
-import time
 import warnings
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import httpx
 
 from .. import errors
-from .._core.journal import Job, Row, RowState, Totals
+from .._core.journal import Job, Row, RowState
 from .._core.ledger import read_outcome
 from .._core.pricing import CREDITS_PER_USD
-from .._terminal import dollars, put, say
+from .._terminal import dollars, put, reason, say
 from ..async_client import AsyncClient
+from ..client import Client
 from ..download import check_destination
 from ..inputs import AdvisoryWarning, TaskInput, request_body, with_absolute_paths
-from ..mapping import MapProgress, MapResult
+from ..mapping import MapResult
 from ..media import from_home
 from .input_file import InputFile, WrongLine
 from .journal import Journal, JournalReader
+from .report import NOT_SENT, Line, Report, counts, money
 
-LIVE, LOGGED = 0.2, 10.0  # seconds between two lines of the progress: on a terminal, and elsewhere
-SHOWN = 10  # failures that the summary lists
-UNSAVED = 10  # results in a row whose files could not be saved; after that no more tasks are paid for
+MORE = """\
+Examples:
+  unitask bulk swaps.csv --task face-swap --to out/ --max-usd 5
+  unitask bulk resume swaps.db
+  unitask bulk export swaps.db --json
+
+`unitask bulk run --help` lists the options of a run."""
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
-NOT_SENT = "not sent"
-ENDING = errors.AuthenticationFailed, errors.InsufficientCredit, errors.PermissionDenied, errors.BudgetExceeded
-
-
-class Line(NamedTuple):
-    """What became of a line of the file."""
-
-    line: int
-    task_id: str | None
-    state: str  # of its row in the journal, or "not sent"
-    cost_usd: float | None
-    files: tuple[str, ...]
-    error: str | None
-
-    @property
-    def json(self) -> str:
-        """An object of one line."""
-        return json.dumps(self._asdict())
 
 
 def main(arguments: list[str]) -> int:
@@ -70,7 +57,7 @@ def main(arguments: list[str]) -> int:
     try:
         return int(command(options))
     except errors.UnitaskError as error:
-        say(f"unitask: {_reason(error)}")
+        say(f"unitask: {reason(error)}")
         return 2 if isinstance(error, errors.InvalidInput) else 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("unitask: interrupted")
@@ -79,15 +66,23 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> tuple[argparse.ArgumentParser, set[str]]:
     usage = "unitask bulk FILE --to DIR [OPTIONS]\n       unitask bulk COMMAND ..."
-    about, more = "Run the tasks of a file.", "`unitask bulk run --help` lists the options of a run."
-    parser = argparse.ArgumentParser(prog="unitask bulk", description=about, usage=usage, epilog=more)
+    parser = argparse.ArgumentParser(
+        prog="unitask bulk",
+        description="Run the tasks of a file.",
+        usage=usage,
+        epilog=MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", prog="unitask bulk")
 
     def add(name: str, command: Callable[[Any], int], about: str, *, on: bool = False) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=about, description=about)
         added.set_defaults(command=command)
         if on:
-            added.add_argument("--on", required=name != "status", metavar="URL", help="the database, postgresql://...")
+            may_be_file = name in ("status", "export", "settle")
+            added.add_argument("--on", required=not may_be_file, metavar="URL", help="the database, postgresql://...")
+            if may_be_file:
+                added.add_argument("job", metavar="FILE.db|JOB", help="the journal, or with --on the number of the job")
         return added
 
     run = add("run", _run, "run the tasks of a file; this word may be left out, and the same command again goes on")
@@ -97,20 +92,25 @@ def _parser() -> tuple[argparse.ArgumentParser, set[str]]:
         command.add_argument("--task", metavar="CLASS", help="the class of all tasks, such as FaceSwap")
         command.add_argument("--concurrency", type=int, metavar="N", help="tasks that go on at once (default: 1000)")
         command.add_argument("--per-second", type=float, metavar="N", help="the most submissions a second")
-        command.add_argument("--max-usd", type=float, metavar="USD", help="what the tasks may cost in all")
+        command.add_argument("--max-usd", type=_limit, metavar="USD", help="what the tasks may cost in all, or none")
         command.add_argument("--webhook-url", metavar="URL", help="where the provider reports the ends of the tasks")
         command.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait for each task")
     run.add_argument("--journal", type=_path, metavar="FILE.db", help="what was done (default: FILE.db beside FILE)")
     resume = add("resume", _resume, "go on with the job of a journal")
     resume.add_argument("journal", type=_path, metavar="FILE.db")
-    resume.add_argument("--max-usd", type=float, metavar="USD", help="another limit")
+    resume.add_argument("--max-usd", type=_limit, metavar="USD", help="another limit; none removes it")
     for command in (run, resume):
         command.add_argument("--json", action="store_true", help="print an object a result, not the names of files")
         command.add_argument("--quiet", action="store_true", help="report only the end")
-    status = add("status", _status, "print how far a job is; it may go on meanwhile", on=True)
-    status.add_argument("job", metavar="FILE.db|JOB", help="the journal, or with --on the number of the job")
-    export = add("export", _export, "print what became of each line")
-    export.add_argument("journal", type=_path, metavar="FILE.db")
+    add("status", _status, "print how far a job is; it may go on meanwhile", on=True)
+    export = add("export", _export, "print what became of each line", on=True)
+    settle = add("settle", _settle, "decide about a line that is unknown: whether its task was accepted", on=True)
+    settle.add_argument("line", type=int, metavar="LINE")
+    fate = settle.add_mutually_exclusive_group(required=True)
+    fate.add_argument("--task-id", metavar="ID", help="it was accepted: this is its task, which the next run waits for")
+    fate.add_argument(
+        "--not-sent", action="store_true", help="it was not; the next run sends it, which may pay it twice"
+    )
     form = export.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="as CSV (default)")
     form.add_argument("--json", action="store_true", help="as an object a line")
@@ -128,10 +128,30 @@ def _path(text: str) -> Path:
     return Path(from_home(text))
 
 
+def _limit(text: str) -> float:
+    """Read an amount of money; `none` is infinity."""
+    try:
+        return math.inf if text == "none" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is neither an amount in USD nor none") from None
+
+
+def _check_limits(options: argparse.Namespace) -> None:
+    least = {"concurrency": 1, "per_second": math.ulp(0.0), "max_usd": 0, "timeout": 0}
+    for name, value in _given(options, *least).items():
+        if not value >= least[name]:
+            above = "above 0" if least[name] < 1 and least[name] else f"of {least[name]} or more"
+            raise errors.InvalidInput(f"--{name.replace('_', '-')} is {value:g}: give a number {above}")
+    webhook = options.webhook_url
+    if webhook is not None and not webhook.startswith(("http://", "https://")):
+        raise errors.InvalidInput(f"--webhook-url is {webhook!r:.80}: give a URL of http:// or https://")
+
+
 def _run(options: argparse.Namespace) -> int:
     """Run the job of a file; `options.journal` is None for the one beside the file."""
     if not options.to:
         raise errors.InvalidInput("--to is empty: give a folder")
+    _check_limits(options)
     options.to = os.path.join(os.path.abspath(options.to), "")  # noqa: PTH100, PTH118 - the slash says: a folder
     file: Path = options.file.absolute()
     options.file, place = file, options.journal or Path(os.path.relpath(file.with_suffix(".db")))
@@ -139,18 +159,16 @@ def _run(options: argparse.Namespace) -> int:
     try:
         check_destination(options.to)
     except errors.InvalidInput as error:  # a full disk, too
-        say(f"unitask: {_reason(error)}")
+        say(f"unitask: {reason(error)}")
         if place.exists():
             say(f"unitask: then `{_resuming(place, options)}` goes on")
         return 1
     with contextlib.closing(Journal(place)) as journal, _advice_reported(), contextlib.chdir(source.path.parent):
-        return asyncio.run(
-            _work(source, journal, options, _Report(source, journal, options, _resuming(place, options)))
-        )
+        return asyncio.run(_work(source, journal, options, Report(source, journal, options, _resuming(place, options))))
 
 
 def _resume(options: argparse.Namespace) -> int:
-    kept = _kept(JournalReader(options.journal))
+    kept = _kept(_reader(options.journal))
     if not kept:
         raise errors.InvalidInput(f"{options.journal} is not the journal of `unitask bulk`: it does not say which file")
     kept |= {name: value for name, value in vars(options).items() if value is not None}
@@ -158,8 +176,15 @@ def _resume(options: argparse.Namespace) -> int:
     return _run(argparse.Namespace(**kept))
 
 
+def _reader(path: Path) -> JournalReader:
+    """Open a journal; raise InvalidInput if the file of the tasks is given instead."""
+    if path.suffix.lower() in (".jsonl", ".csv"):
+        raise errors.InvalidInput(f"{path} has the tasks: give its journal, {path.with_suffix('.db')}")
+    return JournalReader(path)
+
+
 def _resuming(place: Path, options: argparse.Namespace) -> str:
-    return shlex.join(["unitask", "bulk", "resume", str(place), *(["--json"] if options.json else [])])
+    return shlex.join(["unitask", "bulk", "resume", str(place), *(["--json"] if getattr(options, "json", 0) else [])])
 
 
 def _kept(journal: JournalReader) -> dict[str, Any]:
@@ -168,13 +193,13 @@ def _kept(journal: JournalReader) -> dict[str, Any]:
     return json.loads(job.kind) if job is not None and job.kind else {}
 
 
-async def _work(source: InputFile, journal: Journal, options: argparse.Namespace, report: "_Report") -> int:
+async def _work(source: InputFile, journal: Journal, options: argparse.Namespace, report: Report) -> int:
     async with AsyncClient(base_url=options.base_url, transport=_transport()) as client:
         _bind(journal, client, options)
         results = client.map(
             source, to=options.to, journal=journal, on_progress=report.progress, **_given(options, *LIMITS)
         )
-        with _interruptible(report) as interrupted:
+        with _interruptible(f"`{report.again}` goes on") as interrupted:
             try:
                 async with contextlib.aclosing(cast("AsyncGenerator[MapResult[Any]]", results)) as results:
                     async for result in results:
@@ -183,20 +208,19 @@ async def _work(source: InputFile, journal: Journal, options: argparse.Namespace
                 if not interrupted:
                     raise
                 report.end("interrupted: tasks that were accepted go on")
-                return 130
+                return 128 + interrupted[0]
             except errors.InvalidInput as error:
-                report.end(f"line {source.line} of {source.path}: {_reason(error)}", first="correct the file, then ")
+                report.end(f"line {source.line} of {source.path}: {reason(error)}", first="correct the file, then ")
                 return 2
             except (errors.JournalError, BrokenPipeError):
                 report.end()  # `main` reports the error, since closing the journal may raise it, too
                 raise
             except errors.BudgetExceeded as error:
-                reason = str(error).removeprefix("nothing was sent: ")
-                more = "" if error.estimate_usd is None else " --max-usd USD"
-                report.end(f"no more tasks are sent: {reason}", more=more)
+                why = reason(error).removeprefix("nothing was sent: ")
+                report.end(f"no more tasks are sent: {why}", more=" --max-usd USD")
                 return 1
             except errors.UnitaskError as error:
-                report.end(_reason(error))
+                report.end(reason(error))
                 return 1
     report.end()
     return 0 if report.done == len(source) else 1
@@ -224,7 +248,10 @@ def _bind(journal: Journal, client: AsyncClient, options: argparse.Namespace) ->
     if file is not None and Path(file).name != options.file.name:
         wrong = f"{journal.path} is the journal of {file}: `unitask bulk resume {journal.path}` goes on with it"
         raise errors.InvalidInput(f"{wrong}. For {options.file}, give another one with --journal FILE.db")
-    limit = None if options.max_usd is None else round(options.max_usd * CREDITS_PER_USD)
+    limit = job.limit if job is not None else None  # another one replaces it
+    if options.max_usd is not None:
+        limit = None if options.max_usd == math.inf else round(options.max_usd * CREDITS_PER_USD)
+    options.max_usd = None if limit is None else limit / CREDITS_PER_USD
     kept = {"file": str(options.file), "task": options.task, "to": options.to, "base_url": client.base_url}
     kept |= {name: getattr(options, name) for name in LIMITS}
     journal.begin(Job(account, client.base_url, limit, json.dumps(kept)))
@@ -235,125 +262,25 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _interruptible(report: "_Report") -> Generator[list[int]]:
-    """Cancel this task at the first Ctrl-C, and end the process at the second; yield the list of signals."""
+def _interruptible(then: str) -> Generator[list[int]]:
+    """Cancel this task at the first Ctrl-C or SIGTERM, and end the process at the second; yield the list of signals."""
     loop, task, signals = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
 
     def interrupt(number: int, _: FrameType | None) -> None:
         signals.append(number)
         if len(signals) > 1:  # the journal is right at any moment
-            os.write(2, f"\nunitask: ended: `{report.again}` goes on\n".encode())
-            os._exit(130)
-        os.write(2, b"\nunitask: waiting for the answers to submissions; Ctrl-C again ends at once\n")
+            os.write(2, f"\nunitask: ended: {then}\n".encode())
+            os._exit(128 + number)
+        name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        os.write(2, f"\nunitask: waiting for the answers to submissions; {name} again ends at once\n".encode())
         loop.call_soon_threadsafe(cast("asyncio.Task[Any]", task).cancel)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield signals
     finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class _Report:
-    """What the command writes while a job runs, and at its end."""
-
-    def __init__(self, source: InputFile, journal: Journal, options: argparse.Namespace, again: str) -> None:
-        self.done, self.again, self._is_wrong = 0, again, False
-        self._source, self._journal, self._as_json, self._is_quiet = source, journal, options.json, options.quiet
-        self._is_live = sys.stderr is not None and sys.stderr.isatty() and not options.quiet
-        self._due, self._failures, self._failed, self._unsaved = time.monotonic(), list[Line](), 0, 0
-
-    def progress(self, at: MapProgress) -> None:
-        """Write a line about the progress, if one is due."""
-        now = time.monotonic()
-        if self._is_quiet or now < self._due:
-            return
-        self._due = now + (LIVE if self._is_live else LOGGED)
-        spent = dollars(at.spent_usd)
-        text = f"{at.done} done, {at.running} running, {at.failed} failed, {spent} spent, {at.rest} left"
-        if self._is_live:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
-        else:
-            say(f"unitask: {text}")
-
-    def result(self, result: MapResult[Any]) -> None:
-        """Write a result; raise UnitaskError if the files of many could not be saved."""
-        line = _line_of(result, self._source.line_of(result.index))
-        self._clear()
-        if self._as_json:
-            put(line.json)
-        elif line.files:
-            put(*line.files)
-        if line.error is None:
-            self.done, self._unsaved = self.done + 1, 0
-            return
-        if line.state == NOT_SENT and isinstance(result.error, ENDING):  # the end says so
-            return
-        self._is_wrong |= isinstance(result.error, errors.InvalidInput)
-        self._failed += 1
-        self._failures += [line] if len(self._failures) < SHOWN else []
-        self._unsaved = self._unsaved + 1 if line.state == RowState.DONE else 0
-        if self._unsaved == UNSAVED:
-            raise errors.UnitaskError(
-                f"the files of {UNSAVED} tasks, one after another, could not be saved: {line.error}"
-            )
-
-    def end(self, problem: str | None = None, *, first: str = "", more: str = "") -> None:
-        """Write the summary, and the command that goes on: what to do before it, and what to add to it."""
-        self._clear()
-        rest, failed, unknown = len(self._source) - self.done, 0, 0
-        export = shlex.join(["unitask", "bulk", "export", str(self._journal.path)])
-        with contextlib.suppress(errors.JournalError):  # which is reported
-            totals = self._journal.totals()
-            failed, unknown = (totals.counts.get(state, 0) for state in (RowState.FAILED, RowState.UNKNOWN))
-            say(f"unitask: {_counts(totals, len(self._source))}; {_money(totals, None)}")
-        say(*(f"unitask: line {line.line}: {line.state}: {line.error}" for line in self._failures))
-        if self._failed > SHOWN:
-            say(f"unitask: {self._failed - SHOWN} more lines failed: `{export}` lists all lines")
-        if problem:
-            say(f"unitask: {problem}")
-        if rest and rest == failed + unknown:
-            if failed:
-                say(
-                    f"unitask: failed tasks are not sent again: give their lines as another file; `{export}` lists them"
-                )
-            if unknown:
-                say(f"unitask: `{self.again}` searches the unknown ones again; they may have been paid")
-        elif rest:
-            first = first or ("correct the wrong lines, then " if self._is_wrong else "")
-            say(f"unitask: {first}`{self.again}{more}` goes on; nothing that was sent is sent again")
-
-    def _clear(self) -> None:
-        if self._is_live:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-def _line_of(result: MapResult[Any], line: int) -> Line:
-    error, task = result.error, result.task
-    if task is not None:
-        state: str = RowState.DONE
-    elif isinstance(error, errors.TaskFailed):
-        state, task = RowState.FAILED, cast("Any", error.task)
-    elif isinstance(error, errors.SubmissionUncertain):
-        state = RowState.UNKNOWN
-    else:
-        state = RowState.SENT if error is not None and error.task_id else NOT_SENT
-    task_id = task.id if task is not None else error.task_id if error is not None else None
-    cost = task.cost_usd if task is not None and state == RowState.DONE else 0.0 if state == RowState.FAILED else None
-    reason = None if error is None else _reason(error)
-    return Line(line, task_id, state, cost, tuple(map(str, result.files)), reason)
-
-
-def _reason(error: Exception) -> str:
-    return "; ".join(error.problems) if isinstance(error, errors.InvalidInput) else str(error)
-
-
-def _money(totals: Totals, limit: int | None) -> str:
-    spent, held = totals.spent / CREDITS_PER_USD, totals.held / CREDITS_PER_USD
-    text = f"spent {dollars(spent)}" + (f", held {dollars(held)}" if held else "")
-    return text + (f" of {dollars(limit / CREDITS_PER_USD)}" if limit is not None else "")
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -372,22 +299,15 @@ def _advice_reported() -> Generator[None]:
 def _status(options: argparse.Namespace) -> int:
     if options.on:
         found = _workers().status(options.on, _number(options.job))
-        put(f"job {found.job}: {_counts(found.totals, found.inputs)}; {_money(found.totals, found.limit)}")
+        put(f"job {found.job}: {counts(found.totals, found.inputs)}; {money(found.totals, found.limit)}")
         put(f"{found.shards_done} of {found.shards} shards done, {found.workers} workers")
         return 0
-    journal = JournalReader(_path(options.job))
+    journal = _reader(_path(options.job))
     source, totals = _source(journal), journal.totals()
     limit = journal.job.limit if journal.job is not None else None
-    counts = _counts(totals, len(source) if source is not None else None)
-    put(f"{source.path if source else journal.path}: {counts}; {_money(totals, limit)}")
+    what = counts(totals, len(source) if source is not None else None)
+    put(f"{source.path if source else journal.path}: {what}; {money(totals, limit)}")
     return 0
-
-
-def _counts(totals: Totals, inputs: int | None) -> str:
-    counts = [f"{number} {state.value}" for state, number in totals.counts.items() if number]
-    if inputs is not None:
-        counts.append(f"{inputs - sum(totals.counts.values())} {NOT_SENT}, of {inputs}")
-    return ", ".join(counts) or "nothing was sent"
 
 
 def _source(journal: JournalReader) -> InputFile | None:
@@ -399,12 +319,17 @@ def _source(journal: JournalReader) -> InputFile | None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    journal = JournalReader(options.journal)
+    lines = _shared_lines(options) if options.on else _lines(_reader(_path(options.job)))
     if not options.json:
         put(_csv(Line._fields))
-    for line in _lines(journal):
+    for line in lines:
         put(line.json if options.json else _csv(line._replace(files=cast("Any", ";".join(line.files)))))
     return 0
+
+
+def _shared_lines(options: argparse.Namespace) -> Iterator[Line]:
+    for row in _workers().results(options.on, _number(options.job)):
+        yield _line_of_row(row, row.key + 1)
 
 
 def _lines(journal: JournalReader) -> Iterator[Line]:
@@ -429,18 +354,17 @@ def _problem(given: TaskInput[Any], folder: Path) -> str | None:
         with contextlib.chdir(folder):  # where its paths begin
             request_body(given, uploads=True)
     except errors.InvalidInput as error:
-        return _reason(error)
+        return reason(error)
     return None
 
 
 def _line_of_row(row: Row, line: int) -> Line:
-    reason = None
-    if row.state is RowState.FAILED:
-        reason = str(read_outcome(row))
-    elif row.state is RowState.UNKNOWN:
-        reason = json.loads(row.outcome or "{}").get("reason")
+    said: dict[str, str] = json.loads(row.outcome or "{}")
+    why = said.get("reason") if row.state is RowState.UNKNOWN else None
+    if row.state is RowState.FAILED:  # a worker writes why an input was not sent
+        why = said["message"] if row.task_id is None else str(read_outcome(row))
     cost = row.spent / CREDITS_PER_USD if row.state in (RowState.DONE, RowState.FAILED) else None
-    return Line(line, row.task_id, row.state, cost, row.files, reason)
+    return Line(line, row.task_id, row.state, cost, row.files, why)
 
 
 def _csv(cells: Any) -> str:
@@ -449,8 +373,48 @@ def _csv(cells: Any) -> str:
     return text.getvalue()
 
 
+def _settle(options: argparse.Namespace) -> int:
+    line, task_id, path = options.line, options.task_id, _path(options.job)
+    kept = {} if options.on else _kept(_reader(path))
+    if task_id is not None:
+        with Client(base_url=kept.get("base_url")) as client:
+            client.get(task_id)  # raises an error if this account has no such task
+    if options.on:
+        freed, then = _workers().settle(options.on, _number(options.job), line - 1, task_id), "the next worker"
+    else:
+        freed, then = _settled(path, line, task_id), f"`{_resuming(path, options)}`"
+    if task_id is None:
+        put(
+            f"line {line} counts as not sent, and {dollars(freed / CREDITS_PER_USD)} is no longer held: {then} sends it"
+        )
+        say(f"unitask: if it was accepted after all, line {line} is paid twice")
+    else:
+        put(f"line {line} has task {task_id}: {then} waits for it, and fetches its files")
+    return 0
+
+
+def _settled(path: Path, line: int, task_id: str | None) -> int:
+    """Settle a line of a journal; return the credits that are no longer held."""
+    with contextlib.closing(Journal(path)) as journal:
+        source = _source(journal)
+        first = source.line_of(0) if source is not None else 1
+        row = next((row for row in journal.rows() if row.key == line - first), None)
+        if row is None or row.state is not RowState.UNKNOWN:
+            state = NOT_SENT if row is None else row.state.value
+            raise errors.InvalidInput(f"line {line} is {state}: only a line that is unknown can be settled")
+        if task_id is None:
+            journal.withdrawn(row.key).result()
+            return row.held
+        if taken := next((other for other in journal.rows() if other.task_id == task_id), None):
+            raise errors.InvalidInput(f"task {task_id!r:.80} is that of line {taken.key + first}")
+        journal.accepted(row.key, task_id).result()
+        return 0
+
+
 def _submit(options: argparse.Namespace) -> int:
+    _check_limits(options)
     workers, source = _workers(), InputFile(options.file.absolute(), options.task)
+    options.max_usd = None if options.max_usd == math.inf else options.max_usd
 
     def inputs() -> Iterator[TaskInput[Any]]:
         for task in source:
@@ -467,13 +431,25 @@ def _submit(options: argparse.Namespace) -> int:
 def _worker(options: argparse.Namespace) -> int:
     workers, to = _workers(), os.path.join(os.path.abspath(options.to), "")  # noqa: PTH100, PTH118
 
-    async def work() -> None:
+    async def work() -> int:
         async with AsyncClient(base_url=options.base_url, transport=_transport()) as client:
-            await workers.work(options.on, client, job=options.job, forever=options.forever, to=to)
+            with _interruptible("other workers go on") as interrupted:
+                try:
+                    await workers.work(options.on, client, job=options.job, forever=options.forever, to=to)
+                except asyncio.CancelledError:
+                    if not interrupted:
+                        raise
+                    say("unitask: interrupted: other workers go on with the shards of this one")
+                    return 128 + interrupted[0]
+                except errors.BudgetExceeded as error:
+                    say(f"unitask: no more tasks are sent: {reason(error).removeprefix('nothing was sent: ')}")
+                    say(f"unitask: to go on, raise the limit (1 USD is {CREDITS_PER_USD}) and start the worker again:")
+                    say("UPDATE unitask.job SET money_limit = CREDITS WHERE id = JOB")
+                    return 1
+        return 0
 
     with _advice_reported():
-        asyncio.run(work())
-    return 0
+        return asyncio.run(work())
 
 
 def _workers() -> ModuleType:

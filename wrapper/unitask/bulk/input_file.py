@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 from unitask_api.json_types import is_object
 
 from .._model.task import Output
-from .._terminal import task_of, task_type
+from .._task_words import task_of
+from .._terminal import task_type
 from ..errors import InvalidInput
 from ..inputs import TaskInput
 

@@ -9,11 +9,11 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, cast
 
 from .. import tasks
-from .._core.journal import Row, Totals
+from .._core.journal import Row, RowState, Totals
 from .._core.pricing import CREDITS_PER_USD
 from ..errors import InvalidInput
 from ..inputs import Raw, TaskInput
-from .postgres import SCHEMA, Cursor, Database, Shard, read_rows, read_totals
+from .postgres import SCHEMA, Cursor, Database, Shard, read_rows, read_totals, store_rows
 
 try:
     from procrastinate import App, SyncPsycopgConnector
@@ -33,6 +33,8 @@ NEW_JOB: Final = (
     "INSERT INTO job (account, base_url, options, inputs, shard_size, money_limit, concurrency, per_second)"
     " VALUES (%s, %s, %s, 0, %s, %s, %s, %s) RETURNING id"
 )
+FORGET_REFUSED: Final = "DELETE FROM task WHERE job = %s AND key >= %s AND key < %s AND digest = ''"
+OWNER: Final = "SELECT key FROM task WHERE job = %s AND task_id = %s"
 NEW_SHARDS: Final = "INSERT INTO shard (job, number) SELECT %s, generate_series(0, %s - 1)"
 
 
@@ -124,6 +126,50 @@ def results(url: str, job: int) -> list[Row]:
     """Return the rows of a job: its tasks that were sent, in the order of the inputs."""
     with contextlib.closing(Database(url)) as database:
         return database.run(lambda at: read_rows(at, job))
+
+
+def settle(url: str, job: int, index: int, task_id: str | None) -> int:
+    """Decide about a task that is UNKNOWN: `task_id`, or None if it was not accepted; the workers go on with it.
+
+    Args:
+        url: The database of `submit`.
+        job: The number of the job.
+        index: The number of the input, from 0.
+        task_id: Its task, which you have found in the task history. None frees its money and sends it again: if it was
+            accepted after all, it is paid twice.
+
+    Returns:
+        The money that is no longer held, in credits of 1e-7 USD.
+
+    Raises:
+        InvalidInput: The task is not UNKNOWN, a worker has its shard, or another input has this task.
+        JournalError: The database cannot be reached.
+    """
+    queue = App(connector=SyncPsycopgConnector()).job_manager
+
+    def change(at: Cursor) -> int:
+        (size,) = at.execute("SELECT shard_size FROM job WHERE id = %s FOR UPDATE", (job,)).fetchone() or (1,)
+        number = index // size
+        query: LiteralString = "SELECT done, lease > clock_timestamp() FROM shard WHERE job = %s AND number = %s"
+        done, is_taken = at.execute(query + " FOR UPDATE", (job, number)).fetchone() or (False, False)
+        row = next(iter(read_rows(at, job, index, index + 1)), None)
+        if row is None or row.state is not RowState.UNKNOWN:
+            state = "not sent" if row is None else row.state.value
+            raise InvalidInput(f"input {index} of job {job} is {state}: only one that is unknown can be settled")
+        if is_taken:
+            raise InvalidInput(f"a worker has shard {number} of job {job} now: settle it when the worker has ended")
+        if task_id is not None and at.execute(OWNER, (job, task_id)).fetchone() is not None:
+            raise InvalidInput(f"task {task_id!r:.80} is that of another input of job {job}")
+        sent = None if task_id is None else row._replace(state=RowState.SENT, task_id=task_id, outcome=None)
+        store_rows(at, job, {index: row}, {index: sent})
+        if done:  # inputs that were refused before they were sent are tried again, too
+            at.execute(FORGET_REFUSED, (job, number * size, (number + 1) * size))
+            at.execute("UPDATE shard SET done = false WHERE job = %s AND number = %s", (job, number))
+            queue.batch_defer_jobs([_entry(job, number)], connection=at.connection)
+        return row.held if sent is None else 0
+
+    with contextlib.closing(Database(url)) as database:
+        return database.run(change)
 
 
 def make_tables(at: Cursor) -> None:

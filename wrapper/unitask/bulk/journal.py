@@ -175,7 +175,7 @@ class Journal(JournalReader):
     def begin(self, job: Job) -> None:
         """Bind a new journal to a job; raise InvalidInput if it belongs to another account.
 
-        A limit that is given replaces the one of the journal.
+        A limit that is given replaces the one of the journal, as does its absence in a job that has a kind.
         """
         known = self.job
         if known is not None and known.account != job.account:
@@ -184,7 +184,8 @@ class Journal(JournalReader):
                 f"{job.base_url}: use the key and base_url of that job, or another file",
                 undone="nothing was sent",
             )
-        limit = known.limit if known is not None and job.limit is None else job.limit
+        keeps = known is not None and job.limit is None and not job.kind
+        limit = known.limit if known is not None and keeps else job.limit
         kind = known.kind if known is not None and not job.kind else job.kind
         self._put(BEGUN, job.account, job.base_url, limit, kind).result()
         self._limit = limit

@@ -386,7 +386,7 @@ class PostgresJournal:
             room = None if room is None else room - cost
             after[write.key] = None if new is None else new._replace(key=write.key)
             results.append(Verdict.GO if write.is_submission else None)
-        _store(at, shard.job, before, after)
+        store_rows(at, shard.job, before, after)
         return results
 
 
@@ -403,7 +403,7 @@ def read_totals(at: Cursor, job: int) -> Totals:
     return Totals(held, spent, dict.fromkeys(RowState, 0) | {RowState(state): tasks for state, tasks in counts})
 
 
-def _store(at: Cursor, job: int, before: Mapping[int, Row | None], after: Mapping[int, Row | None]) -> None:
+def store_rows(at: Cursor, job: int, before: Mapping[int, Row | None], after: Mapping[int, Row | None]) -> None:
     """Write the rows that differ, and the difference of their money."""
     changed = {key: row for key, row in after.items() if row != before.get(key)}
     present = [row for row in changed.values() if row is not None]

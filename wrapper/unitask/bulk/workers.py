@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..errors import JournalError
-from .jobs import JobStatus, inputs_of, make_tables, place_of, queue_of, results, status, submit
+from ..errors import BudgetExceeded, JournalError
+from .jobs import JobStatus, inputs_of, make_tables, place_of, queue_of, results, settle, status, submit
 from .postgres import (
     CONNECTION,
     LOST,
@@ -42,7 +42,7 @@ except ImportError:
 if TYPE_CHECKING:
     from ..async_client import AsyncClient
 
-__all__ = ["JobStatus", "results", "run_shard", "status", "submit", "work"]
+__all__ = ["JobStatus", "results", "run_shard", "settle", "status", "submit", "work"]
 
 T = TypeVar("T")
 _log = logging.getLogger("unitask")
@@ -69,6 +69,7 @@ OPEN_TASKS: Final = (
     "SELECT number, count(*) FROM task JOIN shard ON shard.job = task.job AND number = key / %s"
     " WHERE task.job = %s AND state IN ('sending', 'sent') AND NOT done GROUP BY number"
 )
+HAS_OPEN_TASKS: Final = "SELECT 1 FROM task WHERE job = %(job)s AND state IN ('sending', 'sent') LIMIT 1"
 LIVE_SHARDS: Final = (
     "SELECT number, places, rate FROM shard WHERE job = %s AND NOT done AND lease > clock_timestamp() ORDER BY number"
 )
@@ -103,7 +104,8 @@ async def work(
     Raises:
         JournalError: The database could not be reached for 10 minutes.
         InvalidInput, AuthenticationFailed, InsufficientCredit, BudgetExceeded: What concerns the whole job, see
-            `AsyncClient.map`. The shards of this worker are free again: correct the cause, and start it again.
+            `AsyncClient.map`; BudgetExceeded only when no other task goes on, whose end may free money. The shards of
+            this worker are free again: correct the cause, and start it again.
     """
     with contextlib.closing(_Holder(url, client, lease, options)) as holder:
         await _Worker(holder, job, shards).run(forever=forever)
@@ -304,15 +306,21 @@ class _Worker:
             await self._put_back(entry, seconds=self._holder.lease / 2)
 
     async def _run(self, entry: Entry, shard: Shard) -> None:
-        is_done = False
+        is_done, pause = False, 0.0
         try:
             is_done = await self._holder.run(shard)
+        except BudgetExceeded:
+            values = {"job": shard.job}
+            if not (await self._holder.do(lambda at: at.execute(HAS_OPEN_TASKS, values).fetchone())):
+                raise
+            _log.info("shard %d of job %d waits for money that is held for other tasks", shard.number, shard.job)
+            pause = self._holder.lease / 2
         finally:
             if is_done:
                 with _outages_logged():
                     await self._queue.finish_job(entry, EntryStatus.SUCCEEDED, delete_job=True)
             else:
-                await self._put_back(entry)
+                await self._put_back(entry, seconds=pause)
 
     def _unfinished(self, at: Cursor) -> list[int]:
         """Return the jobs that this worker may work on."""

@@ -1,0 +1,158 @@
+"""`unitask find`: what became of the submissions of the command line, from the records on the disk."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unitask import Client, errors, tasks
+from unitask.cli import main
+from unitask.testing import UnitaskProvider
+
+Captured = pytest.CaptureFixture[str]
+RUN = ["run", "face-swap", "target_image=https://me.test/secret.jpg", "swap_image=https://me.test/b.jpg"]
+MARKED = ["--webhook-url", "https://me.test/hook"]
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the records."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "unitask" / "submissions.jsonl"
+
+
+def found(capsys: Captured, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    capsys.readouterr()
+    code = main(["find", *arguments])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_lost_answer_is_found_with_the_command_that_continues(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured, tmp_path: Path
+) -> None:
+    unitask_provider.loses_the_answer(times=1)
+    assert main([*RUN, *MARKED]) == 9
+    assert "`unitask find`" in capsys.readouterr().err
+
+    code, (fate,) = found(capsys)
+    assert (code, fate["task"], fate["outcome"]) == (0, "face-swap", "found")
+    assert main([*shlex.split(fate["next"])[1:], "--to", f"{tmp_path}/"]) == 0
+    assert len(unitask_provider.tasks) == 1
+    assert found(capsys) == (0, [])  # it is known
+
+
+def test_task_whose_command_did_not_end_is_found_without_a_request(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.completes(statuses=["pending", KeyboardInterrupt(), "completed"])  # type: ignore[list-item]
+    assert main(RUN) == 130
+    before = len(unitask_provider.requests)
+    code, (fate,) = found(capsys)
+    assert (code, fate["outcome"], fate["task_id"]) == (0, "found", unitask_provider.tasks[0].id)
+    assert len(unitask_provider.requests) == before
+    assert main(shlex.split(fate["next"])[1:]) == 0
+    assert found(capsys) == (0, [])
+
+
+@pytest.mark.parametrize("command", [RUN, ["submit", *RUN[1:]], [*RUN, "--no-wait"]], ids=str)
+def test_task_of_a_command_that_ended_is_not_listed(
+    command: list[str], unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    assert main(command) == 0
+    unitask_provider.fails("no face found")
+    assert main(RUN) == 3
+    assert found(capsys) == (0, [])
+
+
+def test_submission_that_did_not_arrive_is_absent_once(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.loses_the_answer(accepted=False, times=1)
+    assert main(RUN) == 9
+    code, (fate,) = found(capsys)
+    assert (code, fate["outcome"], fate["next"]) == (0, "absent", None)
+    assert found(capsys) == (0, [])
+
+
+def test_task_with_the_same_input_of_unknown_origin_is_a_candidate(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.loses_the_answer(times=1)
+    assert main(RUN) == 9
+    code, (fate,) = found(capsys)
+    (task,) = unitask_provider.tasks
+    assert (code, fate["outcome"], fate["candidates"]) == (9, "unclear", [task.id])
+    assert fate["next"] == f"unitask wait {task.id}"
+    assert len(found(capsys)[1]) == 1  # it stays open
+
+
+def test_task_of_another_submission_of_the_command_line_is_not_a_candidate(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.loses_the_answer(accepted=False, times=1)
+    assert main(RUN) == 9
+    assert main(RUN) == 0
+    code, (fate,) = found(capsys)
+    assert (code, fate["outcome"]) == (0, "absent")
+
+
+def test_history_that_cannot_be_read_leaves_it_unclear(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.loses_the_answer(times=1)
+    main(RUN)
+    unitask_provider.down = True
+    code, (fate,) = found(capsys)
+    assert (code, fate["outcome"], fate["next"]) == (9, "unclear", "unitask find")
+
+
+def test_token_of_another_program_is_searched(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.loses_the_answer(times=1)
+    swap = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.jpg")
+    with Client() as client, pytest.raises(errors.SubmissionUncertain) as caught:
+        client.submit(swap, webhook_url="https://me.test/hook")
+    code, (fate,) = found(capsys, caught.value.token)
+    assert (code, fate["outcome"]) == (0, "found")
+    assert main(["find", "nonsense"]) == 2
+
+
+def test_killed_command_is_found_from_the_disk(
+    unitask_sandbox: str, record: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import os, httpx, unitask._sync_runner as runner\n"
+        "send = runner.SyncRunner._send\n"
+        "def killed(self, step):\n"
+        "    reply = send(self, step)\n"
+        "    if step.submission: os.kill(os.getpid(), 9)\n"
+        "    return reply\n"
+        "runner.SyncRunner._send = killed\n"
+        f"from unitask.cli import main; main({[*RUN, *MARKED]!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, env=dict(os.environ))
+    assert done.returncode == -9
+    assert (record.stat().st_mode & 0o777, "secret" in record.read_text()) == (0o600, False)
+    code_, (fate,) = found(capsys, "--timeout", "30")
+    assert (code_, fate["outcome"]) == (0, "found")
+
+
+def test_fate_is_a_sentence_on_a_terminal(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unitask.cli.account.is_terminal", lambda _: True)
+    unitask_provider.loses_the_answer(times=1)
+    main([*RUN, *MARKED])
+    capsys.readouterr()
+    assert main(["find"]) == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(r"face-swap of \S+: found: task .* `unitask wait \S+` is the next step\n", out)
+    assert main(["wait", unitask_provider.tasks[0].id]) == 0
+    assert main(["find"]) == 0
+    assert "each submission of the command line has its result" in capsys.readouterr().out

@@ -1,0 +1,64 @@
+"""The command line: results go to stdout, everything else to stderr. docs/command-line.md is its manual.
+
+Rules of this package: text of a provider is escaped; once a task was accepted, every message about an end names the id,
+the cost, and the command that continues with it.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from .. import errors
+from .._terminal import give_up, put, say, take_every_character
+
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
+MISSING = "the command line is not installed: pip install 'unitask[cli]'"
+_NO_LOG = logging.NullHandler()  # the command line reports these events itself
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    take_every_character()
+    logging.getLogger("unitask").addHandler(_NO_LOG)
+    try:
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            put()  # flush what was written by other means
+    except BrokenPipeError:  # as of `| head`, when it has enough
+        give_up(sys.stdout)
+        return CLOSED_PIPE
+    except errors.UnitaskError as error:  # of the flush
+        say(f"unitask: {error}")
+        return 10
+
+
+def _main(arguments: list[str]) -> int:
+    if delegated := _DELEGATED.get("".join(arguments[:1])):
+        return delegated(arguments[1:])
+    try:
+        from .app import run  # typer is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "typer":
+            raise
+        say(f"unitask: {MISSING}")
+        return 1
+    return run(arguments)
+
+
+def _bulk(arguments: list[str]) -> int:
+    from ..bulk import command  # lazy: it imports httpx
+
+    return command.main(arguments)
+
+
+def _contract(arguments: list[str]) -> int:
+    try:
+        from unitask_contract import command  # an extra
+    except ImportError as error:
+        say(f"unitask: the contract checks are not installed: pip install 'unitask[testing]' ({error})")
+        return 2
+    return command.main(arguments)
+
+
+_DELEGATED: dict[str, Callable[[list[str]], int]] = {"bulk": _bulk, "contract": _contract}  # with parsers of their own

@@ -1,0 +1,42 @@
+"""The client of the commands: its key, its base URL, and a record of each submission."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from .. import errors
+from . import _config
+from ._report import NoKey
+from ._state import RecordingClient, settle
+
+
+@contextmanager
+def connect(base_url: str | None, **settings: Any) -> Generator[RecordingClient]:
+    """Open a client with the key and the base URL that are in force.
+
+    Raises:
+        InvalidInput: There is no key, or the base URL cannot be used.
+        Unreachable: No answer came; a note says what to do.
+    """
+    url = _config.base_url(base_url).value
+    key = _config.api_key(url)
+    if key is None:
+        raise NoKey(url, base_url)
+    with RecordingClient(key.value, url, **settings) as client:
+        try:
+            yield client
+        except errors.TaskFailed as error:
+            settle(error.task.id)
+            raise
+        except errors.Unreachable as error:
+            error.add_note(f"unitask: {unreachable(url)}")
+            raise
+
+
+def unreachable(url: str) -> str:
+    """Return what to do when an address does not answer."""
+    host = urlsplit(url).hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return f"{url} does not answer: start the local provider with `unitask sandbox`, or set another base URL"
+    return f"{url} does not answer: `unitask doctor` checks the connection"

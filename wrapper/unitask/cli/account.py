@@ -1,0 +1,179 @@
+"""`unitask account`, `list` (also `history`), `estimate` and `find`: money, past tasks, and lost answers."""
+
+import re
+import shlex
+import sys
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Annotated, Any
+
+from typer import Argument, BadParameter, Option
+from unitask_api import contract
+from unitask_api.json_types import printable
+from unitask_api.states import State
+
+from .._model.account import HistoryRow
+from .._model.task import Outcome, Recovery
+from .._terminal import dollars, is_terminal, kebab, put, say, task_type
+from . import _config
+from ._client import connect
+from ._fields import task_from
+from ._output import put_json
+from ._report import ExitCode
+from ._state import ACCEPTED, OPEN, Submitted, handle, submissions
+from .catalogue import Fields, TaskName, price_words
+
+RETRIES = 2  # of requests whose answer a person waits for
+ROWS = 20  # of a list, without --limit
+SHOWN = 5  # candidates of a submission
+BaseUrl = Annotated[str | None, Option("--base-url", help="The provider, instead of the one in force.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON, as when stdout is not a terminal.")]
+_TIMES = "From this time on: 30m, 12h or 7d ago, or 2026-11-28, or 2026-11-28T12:30 (local time)."
+_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds
+
+
+def _time(text: str) -> datetime:
+    """Read how long ago, or a date, or a date with a time."""
+    if found := re.fullmatch(r"(\d{1,6})([smhdw])", text, re.ASCII):
+        return datetime.now(UTC) - timedelta(seconds=int(found[1]) * _SPANS[found[2]])
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise BadParameter(f"{text!r:.40} is not a time, such as 30m, 12h, 7d or 2026-11-28T12:30") from None
+
+
+def account(base_url: BaseUrl = None, json_output: AsJson = False) -> None:
+    """Print the balance, the plan and the limits of the account."""
+    with connect(base_url, max_retries=RETRIES) as caller:
+        found = caller.account()
+    if json_output or not is_terminal(sys.stdout):
+        put_json(found.raw)
+        return
+    facts = {"account": found.name, "plan": found.plan, "balance": dollars(found.balance_usd) or "unknown"}
+    limits = {name.removeprefix("max_").replace("_", " "): value for name, value in found.raw.items() if value}
+    facts |= {name: value for name, value in limits.items() if re.search("concurren", name)}
+    put(*(f"{name:<28} {printable(str(value))}" for name, value in facts.items() if value is not None))
+
+
+def estimate(
+    task: TaskName,
+    fields: Fields = None,
+    json_output: AsJson = False,
+) -> None:
+    """Estimate what a task costs, by the published prices. Nothing is sent."""
+    wanted = task_from(task, fields or ())
+    usd = wanted.estimate_usd()
+    published = price_words(task_type(task))
+    if json_output or not is_terminal(sys.stdout):
+        put_json({"task": kebab(type(wanted).__name__), "usd": usd, "published": published})
+    elif usd is None:
+        put(f"unknown; {published}")
+    else:
+        put(f"{dollars(usd)} ({published})")
+
+
+def history(
+    state: Annotated[list[State] | None, Option("--state", help="Only tasks in this state; repeat it.")] = None,
+    task: Annotated[str | None, Option("--task", help="Only tasks of this type, such as face-swap.")] = None,
+    group: Annotated[
+        str | None, Option("--group", help="Only this group of models, such as kling; the provider filters.")
+    ] = None,
+    since: Annotated[datetime | None, Option("--since", parser=_time, metavar="TIME", help=_TIMES)] = None,
+    until: Annotated[datetime | None, Option("--until", parser=_time, metavar="TIME", help="As --since.")] = None,
+    limit: Annotated[int, Option("--limit", min=0, help="How many tasks to list; 0 for all.")] = ROWS,
+    base_url: BaseUrl = None,
+    json_output: AsJson = False,
+) -> None:
+    """List past tasks, the newest first."""
+    entry = task_type(task) if task else None
+    with connect(base_url, max_retries=RETRIES) as caller:
+        rows = caller.history(group=group, start=since, end=until)
+        wanted = (row for row in rows if (not state or row.state in state) and (not entry or _is_of(row, entry)))
+        found = list(islice(wanted, limit + 1 if limit else None))
+    shown = found[:limit] if limit else found
+    if json_output or not is_terminal(sys.stdout):
+        put_json([row.raw for row in shown])
+    else:
+        put(*map(_line, shown))
+        if not shown:
+            say("no task of the history fits")
+    if len(found) > len(shown):
+        say(f"there are more than these {limit}: --limit N lists more, --limit 0 all")
+
+
+def _is_of(row: HistoryRow, entry: contract.TaskType) -> bool:
+    return (row.model, row.task_type) == (entry.model, entry.task_type)
+
+
+def _line(row: HistoryRow) -> str:
+    named = contract.named(row.model, row.task_type)
+    words = [row.model or row.group or "", row.task_type or ""]
+    kind = kebab(named[0].name) if len(named) == 1 else " ".join(filter(None, words))
+    created = f"{row.created_at.astimezone():%Y-%m-%d %H:%M:%S}" if row.created_at else "unknown"
+    return printable(f"{created:<19}  {row.state:<10}  {row.task_id or 'unknown':<36}  {kind}")
+
+
+def find(
+    token: Annotated[
+        str | None, Argument(metavar="[TOKEN]", help="The token of a submission of a Python program, from its log.")
+    ] = None,
+    timeout: Annotated[
+        float | None, Option("--timeout", metavar="SECONDS", help="Stop after this time (default: about a minute).")
+    ] = None,
+    base_url: BaseUrl = None,
+    json_output: AsJson = False,
+) -> int:
+    """Find out what became of submissions whose answer was lost."""
+    found: list[dict[str, Any]] = []
+    if token:
+        with connect(base_url, max_retries=RETRIES) as caller:
+            found.append(_fate(caller.find(token, timeout=timeout), base_url))
+    else:
+        wanted = None if base_url is None else _config.base_url(base_url).value
+        rows = [row for row in submissions() if row.outcome in OPEN and wanted in (None, row.base_url)]
+        if any(row.outcome != ACCEPTED for row in rows):
+            say("searching the task history; this may take a minute")
+        found += [_search(row, timeout) for row in rows]
+    if json_output or not is_terminal(sys.stdout):
+        put_json(found)
+    else:
+        put(*map(_sentence, found) if found else ("each submission of the command line has its result",))
+    return ExitCode.UNCERTAIN if any(each["outcome"] == Outcome.UNCLEAR for each in found) else ExitCode.DONE
+
+
+def _search(row: Submitted, timeout: float | None) -> dict[str, Any]:
+    """Return what became of a submission of an earlier command."""
+    base_url = None if row.base_url == _config.base_url().value else row.base_url
+    about = {
+        "task": kebab(row.name),
+        "sent_at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="seconds"),
+    }
+    if row.outcome == ACCEPTED:
+        fate = _fate(Recovery(Outcome.FOUND, "it was accepted, and its command did not end"), base_url, row.handle)
+        return about | fate | {"task_id": row.task_id}
+    with connect(base_url, max_retries=RETRIES) as caller:
+        return about | _fate(caller.search(row, timeout), base_url)
+
+
+def _fate(recovery: Recovery, base_url: str | None, name: str | None = None) -> dict[str, Any]:
+    """Return what became of a submission, with the next command; `name` is what `unitask wait` takes, if known."""
+    fitting = recovery.candidates[: recovery.fitting]
+    task = recovery.task or (fitting[0] if len(fitting) == 1 else None)
+    name = name or (handle(task) if task else None)
+    then = ["wait", name, *(["--base-url", base_url] if base_url else [])] if name else ["find"]  # again, later
+    return {
+        "outcome": str(recovery.outcome),
+        "reason": recovery.reason,
+        "task_id": recovery.task.id if recovery.task else None,
+        "candidates": [candidate.id for candidate in recovery.candidates],
+        "next": None if recovery.outcome is Outcome.ABSENT else shlex.join(["unitask", *then]),
+    }
+
+
+def _sentence(fate: dict[str, Any]) -> str:
+    name = f"{fate['task']} of {fate['sent_at']}" if "task" in fate else "the submission"
+    words = f"{name}: {fate['outcome']}: {fate['reason']}"
+    if fate["outcome"] == Outcome.UNCLEAR and fate["candidates"]:
+        words += f"; it may be one of {', '.join(fate['candidates'][:SHOWN])}"
+    then = f"`{fate['next']}` is the next step" if fate["next"] else "It was not paid, and can be submitted again"
+    return printable(f"{words}. {then}")

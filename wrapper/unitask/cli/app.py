@@ -1,0 +1,240 @@
+"""The commands: their names, what their help says, and where each is. A command is imported when it is called."""
+
+import re
+import sys
+import textwrap
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
+
+from .. import errors
+from .._terminal import give_up, is_terminal, put, say, task_type
+from .._version import __version__
+from . import catalogue
+from ._report import ExitCode, exit_code, reports
+
+# The extra [cli] allows the imports of typer.main here; rich draws help on a terminal, and plain text goes into a pipe.
+
+
+class Entry(NamedTuple):
+    """A command."""
+
+    where: str  # module:function, the module relative to this package
+    about: str
+    examples: tuple[str, ...] = ()
+
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry(
+        ".run:run",
+        "Run a task, and fetch its result. `unitask run TASK --help` describes a task.",
+        (
+            "unitask run face-swap target-image=group.jpg swap-image=me.png --to swapped.png",
+            "unitask run flux-dev-txt2img prompt=@prompt.txt width:=768 --to out/ --max-usd 0.05",
+            "unitask run image-upscale image=- --to - <small.png >large.png",
+        ),
+    ),
+    "submit": Entry(
+        ".run:submit",
+        "Submit a task without waiting for it, and print its id.",
+        ("unitask submit suno-music prompt='a sea shanty'",),
+    ),
+    "wait": Entry(
+        ".run:wait",
+        "Wait for a task, and fetch its result.",
+        ("unitask wait 90efd2db-bcfc-413f-a0be-c893850c9d68 --to out/",),
+    ),
+    "get": Entry(
+        ".run:get",
+        "Show a task as it is now.",
+        ("unitask get 90efd2db-bcfc-413f-a0be-c893850c9d68 --json",),
+    ),
+    "download": Entry(
+        ".run:download",
+        "Fetch the files of a task that is done.",
+        ("unitask download 90efd2db-bcfc-413f-a0be-c893850c9d68 --to out/",),
+    ),
+    "cancel": Entry(
+        ".run:cancel",
+        "Cancel a task that has not begun.",
+        ("unitask cancel 90efd2db-bcfc-413f-a0be-c893850c9d68",),
+    ),
+    "upload": Entry(".run:upload", "Upload a file for 24 hours, and print its URL.", ("unitask upload face.png",)),
+    "list": Entry(
+        ".account:history",
+        "List past tasks, the newest first. `history` is the same.",
+        ("unitask list --state failed --since 7d", "unitask list --task face-swap --limit 0 --json >tasks.json"),
+    ),
+    "history": Entry(".account:history", "The same as `list`.", ("unitask history --since 2026-11-28",)),
+    "account": Entry(".account:account", "Print balance, plan and limits of the account.", ("unitask account --json",)),
+    "find": Entry(
+        ".account:find",
+        "Find out what became of submissions whose answer was lost: after a crash, or a closed laptop.",
+        ("unitask find", "unitask find us1.WyJ4... --json"),
+    ),
+    "estimate": Entry(
+        ".account:estimate",
+        "Estimate what a task costs, by the published prices. Nothing is sent.",
+        ("unitask estimate kling-video prompt='a boat' duration=10 version=2.6 mode=pro",),
+    ),
+    "tasks": Entry(
+        ".catalogue:tasks",
+        "List the task types, with price and description.",
+        ("unitask tasks video face", "unitask tasks --family kling", "unitask tasks --json"),
+    ),
+    "show": Entry(
+        ".catalogue:show", "Show fields, limits and price of a task type, and an example.", ("unitask show face-swap",)
+    ),
+    "login": Entry(
+        ".settings:login",
+        "Store an API key, in the keyring of the system if there is one. It is read without echo, or from stdin.",
+        ("unitask login", "unitask login --base-url http://127.0.0.1:8042 <key.txt"),
+    ),
+    "logout": Entry(".settings:logout", "Remove the stored API key.", ("unitask logout",)),
+    "config": Entry(
+        ".settings:config",
+        "Show the settings that are in force and where they come from, or store the base URL.",
+        ("unitask config", "unitask config --base-url http://127.0.0.1:8042", "unitask config --base-url ''"),
+    ),
+    "doctor": Entry(
+        ".settings:doctor",
+        "Check key, base URL, proxy, provider, clock, balance and extras. Nothing is paid.",
+        ("unitask doctor", "unitask doctor --json"),
+    ),
+    "sandbox": Entry(".provider:sandbox", "Run the local provider.", ("unitask sandbox --speed real",)),
+    "demo": Entry(".provider:demo", "Swap two faces with the local provider.", ("unitask demo --out out/demo",)),
+    "mcp": Entry(
+        "..mcp.command:serve",
+        "Serve tools for assistants over stdin and stdout, by the Model Context Protocol.",
+        ("unitask mcp --files pictures/ --max-usd 2",),
+    ),
+    "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
+    "bulk": Entry("", "Run the tasks of a JSONL or CSV file, with a journal."),
+}
+
+
+ABOUT_TASKS = ("run", "submit", "estimate")  # their first word is a task, which their help describes
+WORDS = "unitask.words"  # of a command, in the context of typer
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; return its exit code."""
+    try:
+        code: object = _application().main(arguments or ["--help"], prog_name="unitask", standalone_mode=False)
+    except errors.UnitaskError as error:  # of the help of a task that does not exist
+        say(*reports(error, None))
+        return exit_code(error)
+    except SystemExit as end:  # 1: typer's answer to a closed stdout; 0: the shell has its completions
+        return ExitCode.CLOSED if end.code else ExitCode.DONE
+    except TyperException as error:  # wrong use
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "unitask"
+        say(f"unitask: {error.format_message().rstrip('.')}", f"unitask: `{path} --help` shows how it is used")
+        return ExitCode.USAGE
+    return code if isinstance(code, int) else 0
+
+
+class Command(TyperCommand):
+    """A command whose errors are reported in the words of the command line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Carry out the command; return its exit code."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            give_up(sys.stdout)
+            if ctx.obj is not None and ctx.obj.task is not None:
+                say(*reports(error, ctx.obj))
+            return ExitCode.CLOSED
+        except (errors.UnitaskError, KeyboardInterrupt) as error:
+            say(*reports(error, ctx.obj))
+            return exit_code(error)
+        except (TyperException, typer.Exit):
+            raise
+        except Exception as error:
+            if ctx.obj is None:
+                raise
+            say(*reports(error, ctx.obj))
+            return ExitCode.UNEXPECTED
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words, since the help of `run` is about the task that they name."""
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, and examples, whose lines are not wrapped."""
+        task = next((word for word in ctx.meta.get(WORDS, ()) if not word.startswith("-")), None)
+        if self.name in ABOUT_TASKS and task is not None:
+            formatter.write(_about_task(task, formatter.width))
+            self.format_options(ctx, formatter)
+            return
+        super().format_help(ctx, formatter)
+        if examples := COMMANDS[self.name or ""].examples:
+            formatter.write("\nExamples:\n" + "".join(f"  {example}\n" for example in examples))
+
+
+class _Commands(TyperGroup):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        formatter.write("\nExit codes:\n" + "".join(f"  {code.value:<4} {code.about}\n" for code in ExitCode))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and _loaded(str(name)), rest
+
+
+def _about_task(name: str, width: int) -> str:
+    lines = [
+        textwrap.fill(line, width, subsequent_indent=" " * _indent(line), break_on_hyphens=False)
+        for line in catalogue.description(task_type(name))
+        if not line.startswith("  unitask ")
+    ]
+    return "\n".join([*lines, f"  {catalogue.example(task_type(name))}", ""])
+
+
+def _indent(line: str) -> int:
+    """Return where the text of a line begins, behind the name of a field."""
+    found = re.match(r" *(\S+ {2,})?", line)
+    return found.end() if found else 0
+
+
+def _application() -> Any:
+    application = _typer(cls=_Commands)
+    application.callback()(_unitask)
+    group: Any = typer.main.get_command(application)
+    for name, entry in COMMANDS.items():
+        group.add_command(TyperCommand(name, help=entry.about))
+    return group
+
+
+def _loaded(name: str) -> Any:
+    entry = COMMANDS[name]
+    module, _, function = entry.where.partition(":")
+    application = _typer(add_completion=False)
+    add = application.command(name, cls=Command, help=entry.about)
+    add(getattr(import_module(module, __package__), function))
+    return typer.main.get_command(application)
+
+
+def _typer(**given: Any) -> typer.Typer:
+    markup: Any = "rich" if is_terminal(sys.stdout) else None
+    settings = {"help_option_names": ["-h", "--help"]}
+    return typer.Typer(rich_markup_mode=markup, context_settings=settings, pretty_exceptions_enable=False, **given)
+
+
+def _version(given: bool) -> None:
+    if given:
+        put(f"unitask {__version__}")
+        raise typer.Exit
+
+
+def _unitask(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Client and local provider for the unified generation-task API (PiAPI, Qubico)."""

@@ -1,0 +1,1 @@
+"""The MCP server of `unitask mcp`: tools with which an assistant runs tasks. docs/mcp.md describes them."""
