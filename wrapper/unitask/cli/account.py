@@ -21,7 +21,7 @@ from ._fields import task_from
 from ._output import put_json
 from ._report import ExitCode
 from ._state import ACCEPTED, OPEN, Submitted, handle, submissions
-from .catalogue import Fields, TaskName, price_words
+from .catalogue import Fields, TaskName, price_words, tasks_like
 
 RETRIES = 2  # of requests whose answer a person waits for
 ROWS = 20  # of a list, without --limit
@@ -73,14 +73,18 @@ def estimate(
 
 
 def history(
-    state: Annotated[list[State] | None, Option("--state", help="Only tasks in this state; repeat it.")] = None,
-    task: Annotated[str | None, Option("--task", help="Only tasks of this type, such as face-swap.")] = None,
-    group: Annotated[
-        str | None, Option("--group", help="Only this group of models, such as kling; the provider filters.")
+    state: Annotated[
+        list[State] | None,
+        Option("--state", metavar="STATE", help=f"Only tasks in this state: {', '.join(State)}; repeat it."),
     ] = None,
+    task: Annotated[
+        str | None,
+        Option("--task", metavar="TASK", help="Only this type, such as face-swap.", autocompletion=tasks_like),
+    ] = None,
+    group: Annotated[str | None, Option("--group", metavar="GROUP", help="Only this group, such as kling.")] = None,
     since: Annotated[datetime | None, Option("--since", parser=_time, metavar="TIME", help=_TIMES)] = None,
     until: Annotated[datetime | None, Option("--until", parser=_time, metavar="TIME", help="As --since.")] = None,
-    limit: Annotated[int, Option("--limit", min=0, help="How many tasks to list; 0 for all.")] = ROWS,
+    limit: Annotated[int, Option("--limit", metavar="N", min=0, help="How many tasks to list; 0 for all.")] = ROWS,
     base_url: BaseUrl = None,
     json_output: AsJson = False,
 ) -> None:

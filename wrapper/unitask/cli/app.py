@@ -72,7 +72,7 @@ COMMANDS: dict[str, Entry] = {
     "account": Entry(".account:account", "Print balance, plan and limits of the account.", ("unitask account --json",)),
     "find": Entry(
         ".account:find",
-        "Find out what became of submissions whose answer was lost: after a crash, or a closed laptop.",
+        "Find out what became of submissions whose answer was lost. Also after a crash, or a closed laptop.",
         ("unitask find", "unitask find us1.WyJ4... --json"),
     ),
     "estimate": Entry(
@@ -96,7 +96,7 @@ COMMANDS: dict[str, Entry] = {
     "logout": Entry(".settings:logout", "Remove the stored API key.", ("unitask logout",)),
     "config": Entry(
         ".settings:config",
-        "Show the settings that are in force and where they come from, or store the base URL.",
+        "Show the settings and where they come from. Or store the base URL.",
         ("unitask config", "unitask config --base-url http://127.0.0.1:8042", "unitask config --base-url ''"),
     ),
     "doctor": Entry(
