@@ -9,6 +9,7 @@ import contextlib
 import csv
 import io
 import json
+import logging
 import math
 import os
 import shlex
@@ -38,6 +39,17 @@ from ..media import from_home
 from . import _config
 
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
+
+
+class _Reported(logging.Handler):
+    """Reports what workers log, such as a database that cannot be reached."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record to stderr."""
+        say(f"unitask: {record.getMessage()}")
+
+
+_REPORTED = _Reported()
 
 
 def _check_limits(options: SimpleNamespace) -> None:
@@ -352,6 +364,7 @@ def worker(options: SimpleNamespace) -> int:
                     return 1
         return 0
 
+    logging.getLogger("unitask.bulk").addHandler(_REPORTED)
     with _advice_reported():
         return asyncio.run(work())
 
