@@ -12,9 +12,10 @@ from unitask_api import contract
 from unitask_api.json_types import printable
 from unitask_api.states import State
 
+from .. import errors
 from .._model.account import HistoryRow
 from .._model.task import Outcome, Recovery
-from .._terminal import dollars, is_terminal, kebab, put, say, task_type
+from .._terminal import dollars, is_terminal, kebab, put, reason, say, task_type
 from . import _config
 from ._client import connect
 from ._fields import task_from
@@ -155,8 +156,11 @@ def _search(row: Submitted, timeout: float | None) -> dict[str, Any]:
     if row.outcome == ACCEPTED:
         fate = _fate(Recovery(Outcome.FOUND, "it was accepted, and its command did not end"), base_url, row.handle)
         return about | fate | {"task_id": row.task_id}
-    with connect(base_url, max_retries=RETRIES) as caller:
-        return about | _fate(caller.search(row, timeout), base_url)
+    try:
+        with connect(base_url, max_retries=RETRIES) as caller:
+            return about | _fate(caller.search(row, timeout), base_url)
+    except errors.UnitaskError as error:  # there is no key for its provider any more, for example
+        return about | _fate(Recovery(Outcome.UNCLEAR, reason(error)), base_url)
 
 
 def _fate(recovery: Recovery, base_url: str | None, name: str | None = None) -> dict[str, Any]:
