@@ -86,6 +86,7 @@ def test_task_type_is_shown_in_the_words_of_the_command_line(capsys: Captured) -
         "whole number; one of 5, 10",
         "advised: one of std, pro, turbo",
         "image: file or URL",
+        "JSON object: type, config",
         "unitask run kling-video prompt=",
     ):
         assert words in shown

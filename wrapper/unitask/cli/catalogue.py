@@ -157,6 +157,8 @@ def type_words(rule: dict[str, Any]) -> str:
     rule = contract.resolve(rule)
     if "anyOf" in rule:
         return " or ".join(dict.fromkeys(map(type_words, rule["anyOf"])))
+    if inner := rule.get("properties"):
+        return f"JSON object: {', '.join(inner)}"
     named = rule.get("type", "JSON")
     if named == "array":
         return f"{type_words(rule.get('items', {}))}; repeat the field for several"
