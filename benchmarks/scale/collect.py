@@ -44,7 +44,7 @@ JOB = "map, FastTransport, journal"
 WAITING = {100: (JOB, *PEERS), 1000: (JOB, "map", "run gathered, FastTransport"), 10_000: (JOB, "map, FastTransport")}
 COSTS = ("CPU ms a task", "x floor", "x a tenth of the tasks", "peak MB", "kB a waiting task", "s")
 DELAYS = ("delay p50 / p95, s", "of the plan", "p95 x plan", "polls", "x best possible")
-DELAYS = (*DELAYS, "CPU ms a request", "x floor", "kB a waiting task")
+DELAYS = (*DELAYS, "CPU ms a request", "x floor")
 Figures: TypeAlias = dict[str, Any]
 Found: TypeAlias = dict[tuple[str, int], Figures | str]  # by subject and tasks; text says why there are no figures
 BEGAN = time.monotonic()
@@ -92,12 +92,12 @@ def together(runs: list[Figures | str]) -> Figures | str:
 
 
 def unfit(costs: Found, name: str, tasks: int, limit: float) -> str:
-    """Return why a subject is not run with so many tasks: fewer of them took too long, or failed."""
+    """Return why a subject is not run with so many tasks: fewer of them failed, or took too long."""
     for (other, fewer), run in costs.items():
         if other == name and fewer < tasks and isinstance(run, str):
             return f"not run: {fewer:,} {run}"
-        if other == name and fewer < tasks and run["cpu_ms"] * tasks / 1000 > limit:
-            return f"not run: {fewer:,} took {run['seconds']:.0f} s"
+        if other == name and MANY // 10 <= fewer < tasks and cpu(costs, name, fewer) * tasks / 1000 > limit:
+            return f"not run: {fewer:,} took {cpu(costs, name, fewer) * fewer / 1000:.0f} s of CPU time"
     return ""
 
 
@@ -198,27 +198,28 @@ def delay_cells(costs: Found, place: tuple[str, int], run: Figures) -> list[str]
         ratio(run["polls"], run["fewest"], 2),
         f"{request:.3f}",
         ratio(request, cpu(costs, "floor", place[1]) / (1 + POLLS)),
-        f"{run['kb_a_task']:.1f}" if place[1] >= MANY else "",
     ]
 
 
 def targets(costs: Found, delays: Found) -> Iterator[str]:
-    """Yield the figures that have a limit."""
-    most, job = 10 * MANY, cpu(costs, JOB, 10 * MANY)
-    best = min((cpu(costs, *place) for place in costs if place[0] in PEERS and place[1] > 1), default=math.nan)
-    yield f"- {JOB}, {most:,} tasks: {ratio(job, cpu(costs, 'floor', most))} x floor (at most 4), "
-    yield f"  {ratio(job, best, 3)} x the best published client at any number above 1 (at most 0.1), "
-    yield f"  {ratio(job, cpu(costs, JOB, MANY), 2)} x the CPU time of {MANY:,} (at most 1.15)"
+    """Yield the figures that have a limit, those of a job with a journal."""
+    most, job, memory = 10 * MANY, cpu(costs, JOB, 10 * MANY), cpu(costs, JOB, 10 * MANY, "kb_a_task")
+    peers = [cpu(costs, *place) for place, run in costs.items() if place[0] in PEERS and place[1] > 1]
+    best = min((peer for peer in peers if peer == peer), default=math.nan)  # without NaN
+    yield f"- {most:,} tasks, CPU time x floor: {ratio(job, cpu(costs, 'floor', most))} (at most 4)"
+    yield f"- {most:,} tasks, CPU time x that of {MANY:,}: {ratio(job, cpu(costs, JOB, MANY), 2)} (at most 1.15)"
+    yield f"- {most:,} tasks, CPU time x the best published client: {ratio(job, best, 3)} (at most 0.1)"
+    yield f"- {most:,} tasks, kB a waiting task: {ratio(memory, 1)} (at most 1.5)"
     for (name, tasks), run in delays.items():
         if name == JOB and tasks >= MANY and not isinstance(run, str):
             late = ratio(run["delays"][1], run["plan"][1], 2)
-            yield f"- {tasks:,} tasks: {late} x the plan at p95 (at most 1.3), {run['kb_a_task']:.1f} kB (at most 1.5)"
+            yield f"- {tasks:,} tasks, p95 of the delay x that of the plan: {late} (at most 1.3)"
 
 
-def cpu(costs: Found, name: str, tasks: int) -> float:
-    """Return the CPU time of a task in ms; NaN if it was not measured."""
+def cpu(costs: Found, name: str, tasks: int, figure: str = "cpu_ms") -> float:
+    """Return the CPU time of a task in ms, or another figure; NaN if it was not measured."""
     run = costs.get((name, tasks))
-    return math.nan if run is None or isinstance(run, str) else float(run["cpu_ms"])
+    return math.nan if run is None or isinstance(run, str) else float(run[figure])
 
 
 def ratio(value: float, base: float, digits: int = 1) -> str:

@@ -28,7 +28,7 @@ class Meter:
     """What the tasks of a subject cost, and when it saw each end."""
 
     def __init__(self) -> None:
-        self._seen = dict[str, float]()
+        self._seen, self._full = dict[str, float](), 0
         self.start()
 
     def start(self) -> None:
@@ -36,7 +36,8 @@ class Meter:
         self._began, self._before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
 
     def end(self, task_id: str) -> None:
-        """Note that a task has ended."""
+        """Note that a task has ended; until the first end, all of them wait."""
+        self._full = self._full or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._seen[task_id] = time.monotonic()
 
     def figures(self, tasks: int) -> dict[str, Any]:
@@ -46,7 +47,7 @@ class Meter:
         return {
             "cpu_ms": cpu / tasks * 1000,
             "peak_mb": after.ru_maxrss / 1024,
-            "kb_a_task": (after.ru_maxrss - before.ru_maxrss) / tasks,
+            "kb_a_task": ((self._full or after.ru_maxrss) - before.ru_maxrss) / tasks,
             "seconds": time.monotonic() - self._began,
             "seen": self._seen,
         }

@@ -19,7 +19,7 @@ export function showTask(side, id) {
   );
   side.replaceChildren(panel);
   const parts = new Map();
-  let [asked, last] = [held(id)?.input ?? null, null]; // the input: null until it was requested, undefined when it is gone
+  let [asked, last, loading] = [held(id)?.input ?? null, null, false]; // the input: null until it was requested
 
   const stop = watch(`tasks/${encodeURIComponent(id)}`, ({ body: seen, error }) => {
     if (error?.status === 404) body.replaceChildren(h("p", { class: "problem" }, `This key has no task ${id}.`));
@@ -28,7 +28,7 @@ export function showTask(side, id) {
 
   function update(seen) {
     const { task, data, ledger, webhook } = seen;
-    if (asked === null) askInput(task);
+    if (asked === null && !loading) askInput(task);
     part("head", head, [task, Boolean(asked)], () => heading(task));
     if (body.firstElementChild?.tagName !== "SECTION")
       body.replaceChildren(
@@ -38,7 +38,7 @@ export function showTask(side, id) {
       );
     fill("error", [task.error, data.error], () => problem(data));
     fill("output", [task.status, task.output, task.simulated, Boolean(asked)], () => output(task, asked));
-    fill("input", [Boolean(asked)], () => input(asked));
+    if (!loading) fill("input", [Boolean(asked)], () => input(asked));
     body.classList.toggle(
       "beside",
       ["output", "input"].every((name) => body.querySelector(`[data-part=${name}] .medium`)),
@@ -61,15 +61,16 @@ export function showTask(side, id) {
   }
 
   async function askInput(task) {
-    asked = undefined;
+    loading = true;
     try {
       asked = (await fetchState(`tasks/${encodeURIComponent(id)}/input`)).input ?? undefined;
       const entry = asked && entryOf(task, asked);
       if (entry) hold(id, entry, asked);
-      update(last);
     } catch {
-      asked = null; // requested again at the next change; the task view shows the error
+      // requested again at the next change; the task view shows the error
     }
+    loading = false;
+    if (asked !== null) update(last);
   }
 
   return { close: stop };

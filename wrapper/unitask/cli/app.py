@@ -144,13 +144,15 @@ class Command(TyperCommand):
         """Carry out the command; return its exit code."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
+        except BrokenPipeError as error:
             give_up(sys.stdout)
+            if ctx.obj is not None and ctx.obj.task is not None:
+                say(*reports(error, ctx.obj))
             return ExitCode.CLOSED
         except (errors.UnitaskError, KeyboardInterrupt) as error:
             say(*reports(error, ctx.obj))
             return exit_code(error)
-        except (OSError, TyperException, typer.Exit):
+        except (TyperException, typer.Exit):
             raise
         except Exception as error:
             if ctx.obj is None:

@@ -5,6 +5,7 @@ from typing import Annotated
 from typer import Option
 
 from ..cli import _config
+from ..cli._report import NoKey
 from ..errors import InvalidInput
 
 MISSING = "the MCP server is not installed: pip install 'unitask[mcp]' ({})"
@@ -31,4 +32,6 @@ def serve(
         raise InvalidInput(MISSING.format(error)) from None
     url = _config.base_url(base_url).value
     key = _config.api_key(url)
-    make_server(key and key.value, url, max_usd=max_usd, files=files).run()
+    if key is None:
+        raise NoKey(url, base_url)
+    make_server(key.value, url, max_usd=max_usd, files=files).run()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ from ..inputs import TaskInput, request_body, with_files_inside
 from ..media import inside
 from .answers import answer, content_of, facts_of
 
-WAIT = 45.0  # seconds that a call waits by default; clients made with the TypeScript SDK give up after 60
+WAIT = 40.0  # seconds that a call waits by default; clients made with the TypeScript SDK give up after 60
 BEAT = 5.0  # seconds between two notifications of progress
 MOST_ROWS = 20  # task types in an answer of search_tasks
 NEXT = {  # after find
@@ -69,7 +70,8 @@ class Session:
     folder: Path | None  # the folder whose files may be read; None for no files
     unconfirmed: bool  # whether tasks may be submitted for a client that cannot show a question
     tasks: dict[str, Task[Any]] = field(default_factory=dict[str, Task[Any]])  # seen in it, by their ids
-    uncertain: list[SubmissionUncertain] = field(default_factory=list[SubmissionUncertain])
+    # Submissions whose answer was lost, by `_key`.
+    uncertain: dict[str, SubmissionUncertain] = field(default_factory=dict[str, SubmissionUncertain])
 
 
 Call = Context[Session, Any]
@@ -146,6 +148,10 @@ def _checked(session: Session, task: str, fields: dict[str, Any]) -> tuple[TaskI
     return made, made.estimate_usd(), advice
 
 
+def _key(task: str, fields: dict[str, Any]) -> str:
+    return json.dumps([task_type(task).name, fields], sort_keys=True)
+
+
 def _money(budget: Budget) -> dict[str, float]:
     return {f"session_{name}": getattr(budget, name) for name in ("limit_usd", "spent_usd", "held_usd", "left_usd")}
 
@@ -158,16 +164,17 @@ def _confirm(ctx: Call, task: str, fields: dict[str, Any]) -> Elicit[Confirmatio
     if usd is None or usd > budget.left_usd:
         amounts = {"limit_usd": budget.limit_usd, "spent_usd": budget.spent_usd, "held_usd": budget.held_usd}
         raise BudgetExceeded(type(made).__name__, estimate_usd=usd, **amounts)
+    is_lost = _key(task, fields) in session.uncertain
+    if is_lost:
+        advice.append("The same task was sent before, and may be paid already: find looks for it")
     form = ctx.client_capabilities and ctx.client_capabilities.elicitation
     if form and (form.form is not None or form.url is None):
         question = f"Submit {made!r} for ${usd:.7g}? The limit of this session is ${budget.limit_usd:.7g}."
         return Elicit("\n".join(map(printable, (question, *advice))), Confirmation)
-    if session.unconfirmed:
+    if session.unconfirmed and not is_lost:
         return Confirmation()
-    raise Refused(
-        "nothing was sent: this client cannot show the user a question. To run tasks without one, the user sets a "
-        "limit of money in the configuration of this server: --max-usd, or UNITASK_MCP_MAX_USD"
-    )
+    reason = advice[-1] if is_lost else "To run tasks without one, the user sets --max-usd, or UNITASK_MCP_MAX_USD"
+    raise Refused(f"nothing was sent: this client cannot show the user a question. {reason}")
 
 
 async def run(
@@ -182,15 +189,15 @@ async def run(
         raise Refused("nothing was sent: the user did not confirm the task")
     session = _session(ctx)
     made, _, _ = await anyio.to_thread.run_sync(_checked, session, task, fields)
-    return await _follow(ctx, await _submit(session, made), wait_seconds)
+    return await _follow(ctx, await _submit(session, made, _key(task, fields)), wait_seconds)
 
 
-async def _submit(session: Session, made: TaskInput[Any]) -> Task[Any]:
+async def _submit(session: Session, made: TaskInput[Any], key: str) -> Task[Any]:
     with anyio.CancelScope(shield=True):
         try:
             submitted: Task[Any] = await session.client.submit(made)
         except SubmissionUncertain as error:
-            session.uncertain.append(error)
+            session.uncertain[key] = error
             raise
         session.tasks[submitted.id] = submitted
         return submitted
@@ -224,13 +231,19 @@ async def _follow(ctx: Call, task: Task[Any] | str, seconds: float) -> CallToolR
         pass
     finally:
         beats.cancel()
+        for last in seen[-1:]:
+            _see(session, last)
     return await _answer(session, seen[-1] if seen else await session.client.get(task))
 
 
-async def _answer(session: Session, task: Task[Any]) -> CallToolResult:
+def _see(session: Session, task: Task[Any]) -> None:
     session.tasks[task.id] = task
     if task.done:
         settle(task.id)
+
+
+async def _answer(session: Session, task: Task[Any]) -> CallToolResult:
+    _see(session, task)
     return await answer(session.client, task)
 
 
@@ -249,13 +262,13 @@ async def find(
 ) -> dict[str, Any]:
     """List the tasks of this session, and find out what became of submissions whose answer was lost."""
     session, found = _session(ctx), list[dict[str, Any]]()
-    wanted: list[SubmissionUncertain | str] = [submission] if submission else [*session.uncertain]
+    wanted: list[SubmissionUncertain | str] = [submission] if submission else [*session.uncertain.values()]
     for number, one in enumerate(wanted):
         await ctx.report_progress(number, len(wanted), "reading the task history")
         recovery = await session.client.find(one, timeout=wait_seconds / len(wanted))
         token = one if isinstance(one, str) else one.token
         if recovery.outcome != "unclear":
-            session.uncertain = [error for error in session.uncertain if error.token != token]
+            session.uncertain = {key: error for key, error in session.uncertain.items() if error.token != token}
         found.append({"submission": token, **_outcome(session, recovery)})
     return {"submissions": found, "tasks": [facts_of(task) for task in session.tasks.values()]}
 
