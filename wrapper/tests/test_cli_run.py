@@ -1,6 +1,7 @@
 """The commands for one task, against the local provider and against scripted answers."""
 
 import base64
+import contextlib
 import errno
 import io
 import json
@@ -434,9 +435,9 @@ def test_each_kind_of_error_has_an_exit_code_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_each_command_has_an_example(name: str, capsys: Captured) -> None:
-    if COMMANDS[name].where:
+    with contextlib.suppress(SystemExit):  # of argparse
         assert main([name, "--help"]) == 0
-        assert f"Examples:\n  {COMMANDS[name].examples[0]}" in capsys.readouterr().out
+    assert re.search(rf"\nExamples:\n  unitask {name}\b", capsys.readouterr().out)
 
 
 def test_page_names_tests_that_exist_for_each_feature() -> None:

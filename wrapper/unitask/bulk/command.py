@@ -39,6 +39,13 @@ from .input_file import InputFile, WrongLine
 from .journal import Journal, JournalReader
 from .report import NOT_SENT, Line, Report, counts, money
 
+MORE = """\
+Examples:
+  unitask bulk swaps.csv --task face-swap --to out/ --max-usd 5
+  unitask bulk resume swaps.db
+  unitask bulk export swaps.db --json
+
+`unitask bulk run --help` lists the options of a run."""
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
 
 
@@ -59,8 +66,13 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> tuple[argparse.ArgumentParser, set[str]]:
     usage = "unitask bulk FILE --to DIR [OPTIONS]\n       unitask bulk COMMAND ..."
-    about, more = "Run the tasks of a file.", "`unitask bulk run --help` lists the options of a run."
-    parser = argparse.ArgumentParser(prog="unitask bulk", description=about, usage=usage, epilog=more)
+    parser = argparse.ArgumentParser(
+        prog="unitask bulk",
+        description="Run the tasks of a file.",
+        usage=usage,
+        epilog=MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", prog="unitask bulk")
 
     def add(name: str, command: Callable[[Any], int], about: str, *, on: bool = False) -> argparse.ArgumentParser:

@@ -46,7 +46,9 @@ class Report:
     """What the command writes while a job runs, and at its end."""
 
     def __init__(self, source: InputFile, journal: Journal, options: argparse.Namespace, again: str) -> None:
-        self.done, self.again, self._is_wrong, self._has_unknown_price = 0, again, False, False
+        self.done: int = 0
+        self.again: str = again
+        self._is_wrong, self._has_unknown_price = False, False
         self._source, self._journal, self._as_json, self._is_quiet = source, journal, options.json, options.quiet
         self._is_live = sys.stderr is not None and sys.stderr.isatty() and not options.quiet
         self._due, self._failures, self._failed, self._unsaved = time.monotonic(), list[Line](), 0, 0
