@@ -12,6 +12,7 @@ import contextlib
 import csv
 import io
 import json
+import logging
 import math
 import os
 import shlex
@@ -47,6 +48,17 @@ Examples:
 
 `unitask bulk run --help` lists the options of a run."""
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
+
+
+class _Reported(logging.Handler):
+    """Reports what workers log, such as a database that cannot be reached."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record to stderr."""
+        say(f"unitask: {record.getMessage()}")
+
+
+_REPORTED = _Reported()
 
 
 def main(arguments: list[str]) -> int:
@@ -448,6 +460,7 @@ def _worker(options: argparse.Namespace) -> int:
                     return 1
         return 0
 
+    logging.getLogger("unitask.bulk").addHandler(_REPORTED)
     with _advice_reported():
         return asyncio.run(work())
 
