@@ -224,6 +224,8 @@ def test_completion_script_is_printed(shell: str, monkeypatch: pytest.MonkeyPatc
         ("unitask estimate face-swap target-image = a.jpg sw", ["swap-image="]),
         ("unitask run nothing ", []),
         ("unitask list --st", ["--state"]),
+        ("unitask bulk re", ["resume"]),
+        ("unitask bulk a.csv --we", ["--webhook-url"]),
     ],
 )
 def test_shell_completes_tasks_and_fields(

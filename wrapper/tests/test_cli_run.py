@@ -1,7 +1,6 @@
 """The commands for one task, against the local provider and against scripted answers."""
 
 import base64
-import contextlib
 import errno
 import io
 import json
@@ -28,7 +27,6 @@ from unitask.cli._fields import in_words_of, task_from
 from unitask.cli._output import live_line, preview
 from unitask.cli._report import ExitCode, exit_code
 from unitask.cli._state import state_file, submissions
-from unitask.cli.app import COMMANDS
 from unitask.cli.catalogue import example
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
@@ -431,13 +429,6 @@ def test_each_kind_of_error_has_an_exit_code_of_its_own() -> None:
     }
     manual = (ROOT / "docs/command-line.md").read_text()
     assert [code for code in ExitCode if f"| {code.value} | {code.about} |" not in manual] == []
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_each_command_has_an_example(name: str, capsys: Captured) -> None:
-    with contextlib.suppress(SystemExit):  # of argparse
-        assert main([name, "--help"]) == 0
-    assert re.search(rf"\nExamples:\n  unitask {name}\b", capsys.readouterr().out)
 
 
 def test_page_names_tests_that_exist_for_each_feature() -> None:
