@@ -156,8 +156,7 @@ async def fast_loop(url: str, tasks: int, _: "Meter") -> None:
 
     async def exchange(method: str, target: str, body: bytes) -> bytes:
         answer = Answer()
-        async with asyncio.timeout(60):
-            await transport.exchange(method, target, HEADERS, body, answer, Progress())
+        await transport.exchange((method, target, HEADERS, body), answer, Progress(), 60.0)
         return answer.body.content
 
     await loop(exchange, url, tasks)

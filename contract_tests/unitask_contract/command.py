@@ -25,13 +25,22 @@ from unitask_contract.provider import Provider, remote, sandbox
 from unitask_contract.report import Report, text
 from unitask_contract.report_files import FORMS
 
+EPILOG = """\
+Examples:
+  unitask contract
+  unitask contract --base-url https://provider.example --max-usd 0.05 --report out.html
+  unitask contract --body recorded.json
+
+Exit codes: 0 the contract is kept, 1 it is broken, 2 it could not be checked."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the options."""
     made = argparse.ArgumentParser(
         prog="unitask contract",
         description="Check a provider, or recorded bodies, against the contract.",
-        epilog="Exit codes: 0 the contract is kept, 1 it is broken, 2 it could not be checked.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--base-url", help="the provider (default: the sandbox in the same process; it costs nothing)")
     made.add_argument("--key", help="its API key (default: UNITASK_API_KEY)")

@@ -23,7 +23,7 @@ from unitask.testing import UnitaskProvider
 from unitask.testing.provider import use
 
 from .pictures import encoded
-from .script import OUTPUT_URL, TASK_ID, answer, history_page, seen, task_data
+from .script import OUTPUT_URL, TASK_ID, answer, history_page, refused, seen, task_data
 from .shells import BASE_URL, KEY, provider
 
 DONE = seen("completed", output={"image_url": OUTPUT_URL})
@@ -112,7 +112,10 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
 WRONG_INPUT: list[tuple[list[str], str]] = [
     (["run", "FaceSwop"], "'FaceSwop': did you mean face-swap?"),
     (["run", "Nothing"], "'Nothing': `unitask tasks`"),
-    (["run", "FaceSwap"], "face-swap needs target-image=...; face-swap needs swap-image=..."),
+    (
+        ["run", "FaceSwap"],
+        "face-swap needs target-image=...; face-swap needs swap-image=...\nunitask: `unitask run face-swap --help`",
+    ),
     ([*RUN, "target=x"], "'target=x': face-swap has no such field: did you mean target-image?"),
     ([*RUN, "swap_image"], "'swap-image': this is not FIELD=VALUE"),
     ([*RUN, "swap_image=x.png"], "given twice"),
@@ -170,6 +173,7 @@ TO_FILE = ["--to", "{}/o.png"]
     ("script", "options", "code"),
     [
         ([PAID, *[httpx.Response(502)] * 99], TO_FILE, 8),
+        ([PAID, *[refused(404)] * 99], TO_FILE, 6),
         ([seen("processing")] * 99, ["--timeout", "5"], 7),
         ([PAID, DONE, *GONE], TO_FILE, 10),
         ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 10),

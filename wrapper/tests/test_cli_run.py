@@ -1,8 +1,10 @@
 """The commands for one task, against the local provider and against scripted answers."""
 
 import base64
+import errno
 import io
 import json
+import os
 import re
 import shlex
 import stat
@@ -25,7 +27,6 @@ from unitask.cli._fields import in_words_of, task_from
 from unitask.cli._output import live_line, preview
 from unitask.cli._report import ExitCode, exit_code
 from unitask.cli._state import state_file, submissions
-from unitask.cli.app import COMMANDS
 from unitask.cli.catalogue import example
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
@@ -220,6 +221,16 @@ def test_files_are_in_the_json_and_quiet_reports_nothing(
     assert (json.loads(out)["files"], json.loads(out)["status"], err) == ([f"{tmp_path}/a.png"], "completed", "")
 
 
+def test_advice_is_in_words_of_a_command_and_not_shown_in_quiet(
+    unitask_provider: UnitaskProvider, capsys: Captured
+) -> None:
+    words = ["run", "diffrhythm-txt2audio-base", "style-prompt=a"]
+    assert main(words) == 0
+    assert "unitask: warning: lyrics=... is needed (by one source; it is sent)\n" in capsys.readouterr().err
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_output_goes_to_stdout_unless_that_is_a_terminal(
     unitask_provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
@@ -231,6 +242,26 @@ def test_output_goes_to_stdout_unless_that_is_a_terminal(
     assert main([*SWAP, "--to", "-"]) == 2
     assert "stdout, which is a terminal" in capsys.readouterr().err
     assert len(unitask_provider.tasks) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EPIPE, ExitCode.CLOSED), (errno.ENOSPC, ExitCode.FILE)])
+@pytest.mark.parametrize("words", [["--to", "-"], []])
+def test_stdout_that_cannot_be_written_leaves_the_id_of_a_paid_task(
+    words: list[str], number: int, code: ExitCode, unitask_provider: UnitaskProvider, capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    class Full(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, _: Any) -> int:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(Full()), write_through=True))
+    assert main([*SWAP, "--quiet", *words]) == code
+    (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
+    monkeypatch.undo()
+    assert shlex.split(command)[1] in str(unitask_provider.tasks)
 
 
 def test_file_named_like_another_format_is_reported(
@@ -398,13 +429,6 @@ def test_each_kind_of_error_has_an_exit_code_of_its_own() -> None:
     }
     manual = (ROOT / "docs/command-line.md").read_text()
     assert [code for code in ExitCode if f"| {code.value} | {code.about} |" not in manual] == []
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_each_command_has_an_example(name: str, capsys: Captured) -> None:
-    if COMMANDS[name].where:
-        assert main([name, "--help"]) == 0
-        assert f"Examples:\n  {COMMANDS[name].examples[0]}" in capsys.readouterr().out
 
 
 def test_page_names_tests_that_exist_for_each_feature() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -254,6 +255,7 @@ def test_error_after_the_submission_names_the_task(unitask_provider: UnitaskProv
                 assert failure["error"] == kind
                 assert failure["next"] == f"Wait for the task, which goes on: wait('{failure['task_id']}')"
                 assert "client." not in failure["message"]
+        assert (await call(client, "find"))["tasks"][-1]["state"] == "failed"
 
     talk(script)
     assert posts(unitask_provider) == 3
@@ -370,13 +372,13 @@ def noise(side: int, form: str) -> bytes:
 
 def test_pictures_of_an_answer_are_small_and_a_broken_one_hides_nothing(unitask_provider: UnitaskProvider) -> None:
     broken = encoded()[:-20] + b"\0" * 200_000
-    pictures = [noise(700, "PNG"), noise(1400, "JPEG"), broken, encoded(), encoded()]
+    pictures = [noise(700, "PNG"), noise(1400, "JPEG"), broken, noise(20, "TIFF"), encoded()]
     unitask_provider.completes(tasks.ZImageTxt2Img, image_urls=pictures)
 
     async def script(client: Client) -> None:
         result = await client.call_tool("run", {"task": "ZImageTxt2Img", "fields": {"prompt": "a cat"}})
         shown = [content for content in result.content if content.type == "image"]
-        assert [image.mime_type for image in shown] == ["image/jpeg", "image/jpeg", "image/png"]
+        assert [image.mime_type for image in shown] == ["image/jpeg", "image/jpeg", "image/jpeg"]
         assert all(len(base64.b64decode(image.data)) <= answers.LARGEST_PICTURE for image in shown)
         assert sum(content.type == "resource_link" for content in result.content) == 5
         assert '"not_shown": 3' in "".join(content.text for content in result.content if content.type == "text")
@@ -457,8 +459,11 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], reason: str, unita
         make_server(**settings)
 
 
-def test_command_serves_over_stdio(unitask_sandbox: str) -> None:
-    command = ["-m", "unitask", "mcp", "--files", str(samples.ASTRONAUT.parent)]
+def test_command_serves_over_stdio_as_its_page_says(unitask_sandbox: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    configured = json.loads(page.partition("```json")[2].partition("```")[0])["mcpServers"]["unitask"]["args"]
+    folder = {"/home/me/pictures": str(samples.ASTRONAUT.parent)}
+    command = ["-m", "unitask", *(folder.get(word, word) for word in configured)]
     settings = {name: os.environ[name] for name in ("UNITASK_BASE_URL", "UNITASK_API_KEY", "PATH")}
     fields = {"target_image": samples.ASTRONAUT.name, "swap_image": samples.GRACE_HOPPER.name}
 
@@ -468,6 +473,8 @@ def test_command_serves_over_stdio(unitask_sandbox: str) -> None:
     async def converse() -> None:
         server = StdioServerParameters(command=sys.executable, args=command, env=settings)
         async with Client(server, elicitation_callback=agree) as client:
+            tools = {tool.name for tool in (await client.list_tools()).tools}
+            assert tools == set(re.findall(r"^\| `(\w+)\(", page, re.MULTILINE))
             result = await client.call_tool("run", {"task": "FaceSwap", "fields": fields})
             assert not result.is_error, result.content
             assert result.content[2].type == "image"

@@ -103,7 +103,10 @@ class AsyncRunner(AsyncIO):
                         one.uncertain = self._uncertain(one, body)
                 await self._drive(pool.search(turn, lost))
             elif job.waiting is not None:
-                await self._drive(pool.poll(turn, self._clock()))
+                if (changed := pool.polled(turn, await self._send(pool.poll(turn, self._clock())))) is not None:
+                    self._note_change(changed)
+                if turn.task is not None:
+                    await self._drive(pool.write_end(turn))
             elif not pool.known(turn):
                 flow = None
                 if job.submission is None:

@@ -213,7 +213,7 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
             body = recovery.with_correlation_id(body, submission.token)
         model, task_type = task.operation()
 
-        def send() -> Flow[Task[OutputT]]:
+        def send() -> "Flow[Task[OutputT]]":  # quoted: it would be evaluated at each call
             attached = yield from with_uploads(body, self._uploads, self._limits())
             submitted = flows.submit(attached, task.output_type(), retry_policy or self._retry_policy, submission)
             return (yield from watched(submitted, "create", model=model, task_type=task_type))
@@ -308,11 +308,14 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
 
     def _response(self, answer: Answer, broken: str = "") -> Response:
         """Return an answer without secrets."""
-        hider, headers = self._hider, answer.headers
-        together = "\0".join((*headers, *headers.values()))  # no escape goes beyond a zero
-        if hider.text(together) != together:
-            headers = {hider.text(name): hider.text(value) for name, value in headers.items()}
-        response = Response(answer.status, headers, hider.content(answer.body.content), self._clock(), broken)
+        hide, headers, body = self._hider.text, answer.headers, answer.body.content
+        together = (
+            "\0".join((*headers, *headers.values(), "")).encode("utf-8", "surrogatepass") + body
+        )  # no escape goes beyond a zero
+        if self._hider.content(together) != together:
+            headers = {hide(name): hide(value) for name, value in headers.items()}
+            body = self._hider.content(body)
+        response = Response(answer.status, headers, body, self._clock(), broken)
         if 200 <= answer.status < 300 and (date := envelope.date_of(response)) is not None:
             self._dated = (date, response.at)
         return response

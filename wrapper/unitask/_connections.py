@@ -138,9 +138,13 @@ class Exchanger(ABC):
 
     @abstractmethod
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, answer: Answer, progress: Progress
+        self,
+        request: tuple[str, str, Mapping[str, str], bytes],
+        answer: Answer,
+        progress: Progress,
+        seconds: float,
     ) -> None:
-        """Send a request once, and read its answer into `answer`. The caller limits the time."""
+        """Send a request (method, URL, headers and body) once, and read its answer into `answer`, within a time."""
 
 
 def checked_headers(given: Mapping[str, str] | None) -> dict[str, str]:

@@ -147,6 +147,8 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
     def _reset(self) -> None:
         # by event loop; connections refer to their loop, so weak keys would be kept, too
         self._pools: dict[asyncio.AbstractEventLoop, Pools[httpx.AsyncClient]] = {}
+        self._settling: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        self._guard = threading.Lock()  # of `_settling`
 
     def _connected(self) -> Pools[httpx.AsyncClient]:
         """Return the HTTP clients of this process and event loop."""
@@ -189,8 +191,9 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
             headers = {**headers, "content-type": "application/json"}
         exchanger, allowed = cast("Exchanger", self._given), self._allowed(send, len(body))
         begun = self._clock().monotonic
-        async with pools.gate, asyncio.timeout(self._time_left(send, allowed, begun)):
-            await exchanger.exchange(send.method, url, headers, body, answer, send.progress)
+        async with pools.gate:
+            left = self._time_left(send, allowed, begun)
+            await exchanger.exchange((send.method, url, headers, body), answer, send.progress, left)
 
     @asynccontextmanager
     async def _turn(self, pools: Pools[httpx.AsyncClient], send: SendRequest, allowed: float) -> AsyncGenerator[None]:
@@ -212,16 +215,26 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
 
     async def _settled(self, change: Future[Any]) -> None:
         """Wait for a change of a journal, whatever its outcome."""
-        if change.done():
-            return
-        loop, settled = asyncio.get_running_loop(), asyncio.Event()
+        if not change.done():
+            settled = asyncio.get_running_loop().create_future()
+            change.add_done_callback(lambda _: self._wake_soon(settled))
+            await settled
 
-        def wake(_: Future[Any]) -> None:
-            with contextlib.suppress(RuntimeError):  # that loop is closed, so nothing waits there
-                loop.call_soon_threadsafe(settled.set)
+    def _wake_soon(self, settled: asyncio.Future[None]) -> None:
+        """Complete a future from another thread, together with the others: each wake of the loop costs system calls."""
+        loop = settled.get_loop()
+        with self._guard, contextlib.suppress(RuntimeError):  # that loop is closed, so nothing waits there
+            others = self._settling.setdefault(loop, [])
+            others.append(settled)
+            if len(others) == 1:
+                loop.call_soon_threadsafe(self._wake, loop)
 
-        change.add_done_callback(wake)
-        await settled.wait()
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._guard:
+            settling = self._settling.pop(loop)
+        for settled in settling:
+            if not settled.done():
+                settled.set_result(None)
 
     def _check_on_change(self, on_change: OnChange | None) -> None:
         check(on_change is None or callable(on_change), "on_change", on_change, "a function")

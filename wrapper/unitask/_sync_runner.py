@@ -94,7 +94,10 @@ class SyncRunner(SyncIO):
                         one.uncertain = self._uncertain(one, body)
                 self._drive(pool.search(turn, lost))
             elif job.waiting is not None:
-                self._drive(pool.poll(turn, self._clock()))
+                if (changed := pool.polled(turn, self._send(pool.poll(turn, self._clock())))) is not None:
+                    self._note_change(changed)
+                if turn.task is not None:
+                    self._drive(pool.write_end(turn))
             elif not pool.known(turn):
                 flow = None
                 if job.submission is None:

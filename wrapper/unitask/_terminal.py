@@ -5,8 +5,11 @@ import difflib
 import io
 import os
 import re
+import shutil
 import sys
+from collections.abc import Generator
 from functools import cache
+from pathlib import Path
 from typing import Final, TextIO
 
 from unitask_api import contract
@@ -95,9 +98,24 @@ def put(*lines: str) -> None:
     """Write results to stdout; raise BrokenPipeError if it is closed, UnitaskError if it cannot be written."""
     if sys.stdout is None:  # it was closed before the process began
         return
-    try:
+    with _writing():
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
+
+
+def put_file(path: Path) -> None:
+    """Write a file to stdout; raise as `put` does."""
+    if sys.stdout is None:
+        return
+    with path.open("rb") as file, _writing():
+        shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _writing() -> Generator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:

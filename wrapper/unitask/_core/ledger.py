@@ -16,7 +16,7 @@ from unitask_api.outputs import output_type
 from .. import errors
 from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
 from . import envelope, requests
-from .effects import Flow, SendRequest, Sleep, Write
+from .effects import Flow, Response, SendRequest, Sleep, Write
 from .journal import Journal, Row, RowState, Verdict
 from .recovery import Submission, adopt, latest
 
@@ -45,6 +45,7 @@ class Ledger:
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
     own: dict[str, str] = field(default_factory=dict[str, str])
     sending: dict[int, Submission] = field(default_factory=dict[int, Submission])
+    _has_requested: bool = False  # the provider's time
 
     def __post_init__(self) -> None:
         for row in self.journal.rows():
@@ -146,8 +147,9 @@ class Ledger:
     ) -> Flow[None]:
         if self.limit_usd is not None and held is None:
             raise self._over(None)
-        if submission.dated() is None:  # a later process has to know when it was sent on the provider's clock
-            yield requests.history(requests.HistoryQuery(page_size=1))
+        if submission.dated() is None and not self._has_requested:
+            # A later process has to know when it was sent on the provider's clock.
+            self._has_requested = isinstance((yield requests.history(requests.HistoryQuery(page_size=1))), Response)
         intent = submission.to_json((yield Sleep(0)).at, with_fields=with_fields)
         change = self.journal.intent(index, self.digest(given), intent, held or 0)
         yield Write(change)

@@ -9,7 +9,7 @@ that other submissions would have, too, ends the submissions; tasks that were ac
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar, cast
@@ -21,7 +21,7 @@ from .. import errors
 from .._model.task import Outcome, Task
 from .._model.timestamp import Timestamp
 from . import envelope
-from .effects import Flow, Reply, Response, Resumed, Sleep, TaskUpdated, TransportFailure
+from .effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, TaskUpdated, TransportFailure
 from .journal import PoolLimits, Row, RowState
 from .ledger import Found, Ledger, read_outcome
 from .pricing import bill_of
@@ -92,6 +92,7 @@ class Pool(Generic[InputT]):
     timeouts: Timeouts
     ledger: Ledger | None = None
     counts: Counts = field(default_factory=Counts)
+    is_input_ready: Callable[[], bool] = lambda: True  # whether `inputs` gives the next one, or its end, at once
     stopped_by: Exception | None = None  # why no more inputs are read
     is_closed: bool = False
     waiting: dict[str, Job[InputT]] = field(default_factory=dict[str, "Job[InputT]"])  # by the id of the task
@@ -159,7 +160,7 @@ class Pool(Generic[InputT]):
     def _may_submit(self) -> bool:
         if self._ready:
             return True
-        return self.inputs is not None and not self._blocked and not self.is_full
+        return self.inputs is not None and not self._blocked and not self.is_full and self.is_input_ready()
 
     def _read(self, at: Timestamp) -> Job[InputT] | None:
         """Return the next job to submit, or that has its result; None if there is none, or it is in the queue now."""
@@ -222,27 +223,34 @@ class Pool(Generic[InputT]):
         """Whether another input has this task."""
         return self._owners.setdefault(task.id, str(job.index)) != str(job.index)  # atomic, since threads call this
 
-    def poll(self, turn: Turn[InputT], now: Timestamp) -> Flow[None]:
-        """Poll the task of a job once."""
-        job = turn.job
-        waiting = cast("Waiting[Any]", job.waiting)
+    def poll(self, turn: Turn[InputT], now: Timestamp) -> SendRequest:
+        """Return the request that polls the task of a job."""
+        return cast("Waiting[Any]", turn.job.waiting).request(now.monotonic)
+
+    def polled(self, turn: Turn[InputT], reply: Reply) -> Task[Any] | None:
+        """Take the answer to a poll; return the task if it has changed."""
+        waiting, changed = cast("Waiting[Any]", turn.job.waiting), None
         try:
-            reply = yield waiting.request(now.monotonic)
             turn.limited = _limit(reply)
             if turn.limited is not None:
                 waiting.skip(reply.at)
-            elif (changed := waiting.take(reply)) is not None:
-                yield TaskUpdated(changed)
+            else:
+                changed = waiting.take(reply)
             if waiting.ended and waiting.last is not None:
                 turn.task = waiting.last
-                if self.ledger is not None:
-                    yield from self.ledger.end(job.index, turn.task, bill_of(turn.task, job.held or 0))
                 if turn.task.state is not State.COMPLETED:
                     turn.error = waiting.with_polls(envelope.task_failed(turn.task))
         except Exception as error:
             turn.error = error
             if isinstance(error, errors.UnitaskError):
                 error.task_id = error.task_id or waiting.task_id
+        return changed
+
+    def write_end(self, turn: Turn[InputT]) -> Flow[None]:
+        """Write how the task of a job has ended, if there is a journal."""
+        if self.ledger is not None and turn.task is not None:
+            job = turn.job
+            yield from self.ledger.end(job.index, turn.task, bill_of(turn.task, job.held or 0))
 
     def take_lost(self) -> list[Job[InputT]]:
         """Return the jobs to search; for each, `uncertain` has to be set before `search`."""

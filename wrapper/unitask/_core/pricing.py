@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from unitask_api import contract
@@ -19,6 +20,7 @@ from .._model.task import Task
 
 MOST_USD = 1e12  # of any amount: beyond it is a mistake
 LARGEST = 10**12  # of any unit: beyond it is a mistake
+ONE = Fraction(1)
 
 Measure: TypeAlias = Callable[[str, Any], Fraction | None]  # reads pixels, seconds or frames of a file
 
@@ -35,7 +37,7 @@ def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
     units = _units(price.get("count"), known, entry.input, measure)
     if rate is None or units is None:
         return None
-    return math.ceil(Fraction(str(rate["usd"])) * CREDITS_PER_USD * units)
+    return math.ceil(_credits(rate["usd"]) * units)
 
 
 def bill_of(task: Task[Any], estimate: int) -> int:
@@ -43,7 +45,12 @@ def bill_of(task: Task[Any], estimate: int) -> int:
     cost = task.cost_usd
     if task.state is not State.COMPLETED:
         return 0
-    return estimate if cost is None or cost < 0 else math.ceil(Fraction(str(min(cost, MOST_USD))) * CREDITS_PER_USD)
+    return estimate if cost is None or cost < 0 else math.ceil(_credits(min(cost, MOST_USD)))
+
+
+@lru_cache(maxsize=256)  # many tasks have the same price
+def _credits(usd: float) -> Fraction:
+    return Fraction(str(usd)) * CREDITS_PER_USD
 
 
 def _rate(rates: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -67,7 +74,7 @@ def _holds(key: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
 
 def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) -> Fraction | None:
     if count is None:
-        return Fraction(1)
+        return ONE
     if count == "unknown":
         return None
     kind: str = next(kind for kind in ("pixels", "frames", *_READERS) if kind in count)

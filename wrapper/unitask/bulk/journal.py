@@ -1,18 +1,20 @@
 """The journal of a job in one SQLite file.
 
-Rules of this file: one thread writes, and one transaction holds all that came while the last one was written. A future
-is done after its commit. A change that could not be written is kept, and written before the next one, unless it is an
-intent. The process that writes holds a lock of the system on FILE-lock, which ends with the process. Totals are kept by
-triggers.
+Rules of this file: one thread writes, and one transaction holds all that came while the last one was written, and a
+little later. A future is done after its commit. A change that could not be written is kept, and written before the next
+one, unless it is an intent. The process that writes holds a lock of the system on FILE-lock, which ends with the
+process. Totals are kept by triggers.
 """
 
 import json
 import sqlite3
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Self
@@ -44,22 +46,28 @@ CREATE TRIGGER task_removed AFTER DELETE ON task BEGIN
     UPDATE totals SET tasks = tasks - 1, held = held - old.held, spent = spent - old.spent WHERE state = old.state;
 END;
 """
+# Each kind of change, for any number of rows: `{}` stands for their values, which are column1, column2 and so on.
+BEGUN: Final = (
+    "UPDATE job SET account = column1, base_url = column2, money_limit = column3, kind = column4 FROM (VALUES {})"
+)
 INTENT: Final = (
     "INSERT OR IGNORE INTO task (key, digest, state, intent, held, spent) "
-    "SELECT :key, :digest, 'sending', :intent, :held, 0 "
-    "WHERE :most IS NULL OR (SELECT sum(held) + sum(spent) FROM totals) + :held <= :most"
+    "SELECT column1, column2, 'sending', column3, column4, 0 FROM (VALUES {})"
 )
 ACCEPTED: Final = (
-    "UPDATE task SET state = 'sent', task_id = :task_id WHERE key = :key AND state IN ('sending', 'unknown')"
+    "UPDATE task SET state = 'sent', task_id = column2 FROM (VALUES {}) "
+    "WHERE key = column1 AND state IN ('sending', 'unknown')"
 )
-WITHDRAWN: Final = "DELETE FROM task WHERE key = :key AND state IN ('sending', 'unknown')"
+WITHDRAWN: Final = "DELETE FROM task WHERE key IN (VALUES {}) AND state IN ('sending', 'unknown')"
 ENDED: Final = (
-    "UPDATE task SET state = :state, outcome = :outcome, spent = :spent, held = 0 "
-    "WHERE key = :key AND state IN ('sending', 'sent', 'unknown')"
+    "UPDATE task SET state = column2, outcome = column3, spent = column4, held = 0 FROM (VALUES {}) "
+    "WHERE key = column1 AND state IN ('sending', 'sent', 'unknown')"
 )
 PARKED: Final = ENDED.replace(", held = 0", "")
-WRITTEN: Final = "UPDATE task SET files = :files WHERE key = :key"
-BEGUN: Final = "UPDATE job SET account = :account, base_url = :base_url, money_limit = :most, kind = :kind"
+WRITTEN: Final = "UPDATE task SET files = column2 FROM (VALUES {}) WHERE key = column1"
+IN_ORDER: Final = (BEGUN, ACCEPTED, WITHDRAWN, ENDED, PARKED, WRITTEN, INTENT)  # released money is free for intents
+MOST: Final = 1000  # changes in one transaction
+GATHERING: Final = 0.005  # seconds for which a change waits for others, if the last ones came together
 CLOSE: Final = "Close the journal, which writes the file again, and start the job again with it: it goes on"
 AGAIN: Final = "Then start the job again with this file: it goes on"
 ANOTHER: Final = "Give another file, or move this one away"
@@ -75,7 +83,7 @@ WHAT_TO_DO: Final = {  # by SQLite's error code
 
 class _Write(NamedTuple):
     sql: str
-    values: dict[str, Any]
+    values: tuple[Any, ...]  # of a row, its key first
     future: "Future[Any]"
 
 
@@ -179,29 +187,29 @@ class Journal(JournalReader):
         keeps = known is not None and job.limit is None and not job.kind
         limit = known.limit if known is not None and keeps else job.limit
         kind = known.kind if known is not None and not job.kind else job.kind
-        self._put(BEGUN, account=job.account, base_url=job.base_url, most=limit, kind=kind).result()
+        self._put(BEGUN, job.account, job.base_url, limit, kind).result()
         self._limit = limit
 
     def intent(self, key: int, digest: str, intent: str, held: int) -> "Future[Verdict]":
         """Add a row in state SENDING, within the money limit."""
-        return self._put(INTENT, key=key, digest=digest, intent=intent, held=held, most=self._limit)
+        return self._put(INTENT, key, digest, intent, held)
 
     def accepted(self, key: int, task_id: str) -> "Future[None]":
         """Record the task of a row that is SENDING or UNKNOWN."""
-        return self._put(ACCEPTED, key=key, task_id=task_id)
+        return self._put(ACCEPTED, key, task_id)
 
     def withdrawn(self, key: int) -> "Future[None]":
         """Delete a row that is SENDING or UNKNOWN."""
-        return self._put(WITHDRAWN, key=key)
+        return self._put(WITHDRAWN, key)
 
     def ended(self, key: int, state: RowState, outcome: str, spent: int) -> "Future[None]":
         """Record DONE, FAILED or UNKNOWN; UNKNOWN keeps the money held."""
         sql = PARKED if state is RowState.UNKNOWN else ENDED
-        return self._put(sql, key=key, state=state.value, outcome=outcome, spent=spent)
+        return self._put(sql, key, state.value, outcome, spent)
 
     def written(self, key: int, files: Sequence[str]) -> "Future[None]":
         """Record the files of a row."""
-        return self._put(WRITTEN, key=key, files=json.dumps(files))
+        return self._put(WRITTEN, key, json.dumps(files))
 
     def check(self) -> None:
         """Do nothing: the one process that writes this file needs no lease."""
@@ -223,7 +231,7 @@ class Journal(JournalReader):
             is_ours = _files(self.path)[:1] == self._files[:1]
             with closing(self._db):
                 if self._unsaved:
-                    self._transaction(self._unsaved, anywhere=True)
+                    self._transaction(_alone(self._unsaved), anywhere=True)
                 if not is_ours:
                     with closing(sqlite3.connect(copy)) as target:
                         self._db.backup(target)
@@ -238,7 +246,7 @@ class Journal(JournalReader):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _put(self, sql: str, **values: Any) -> "Future[Any]":
+    def _put(self, sql: str, *values: Any) -> "Future[Any]":
         future = Future[Any]()
         with self._closing:
             if self._is_closed:
@@ -248,19 +256,26 @@ class Journal(JournalReader):
 
     def _run(self) -> None:
         """Write until the journal is closed; a thread runs this."""
+        writes: list[_Write] = []
         while (write := self._queue.get()) is not None:
+            if len(writes) > 1:  # more changes come while the first one waits
+                time.sleep(GATHERING)
             writes = [write]
             with suppress(Empty):
-                while (more := self._queue.get_nowait()) is not None:
+                while len(writes) < MOST:
+                    if (more := self._queue.get_nowait()) is None:
+                        self._queue.put(None)
+                        break
                     writes.append(more)
-                self._queue.put(None)
             self._write(writes)
 
     def _write(self, writes: list[_Write]) -> None:
         """Write in one transaction; if it fails, each change in one of its own."""
         results: list[Any]
         try:
-            results = self._transaction([*self._unsaved, *writes])[len(self._unsaved) :]
+            are_of_different_rows = len({write.values[0] for write in writes}) == len(writes)
+            groups = [writes] if are_of_different_rows else _alone(writes)
+            results = self._transaction([*_alone(self._unsaved), *groups])[len(self._unsaved) :]
             self._unsaved = []
         except Exception as error:
             if len(writes) > 1:
@@ -277,13 +292,16 @@ class Journal(JournalReader):
                 else:
                     write.future.set_result(result)
 
-    def _transaction(self, writes: Sequence[_Write], *, anywhere: bool = False) -> list[Any]:
-        """Make changes durable; return the result of each, which is an exception if it does not fit its row."""
+    def _transaction(self, groups: Sequence[Sequence[_Write]], *, anywhere: bool = False) -> list[Any]:
+        """Make changes durable; return the result of each, which is an exception if it does not fit its row.
+
+        The changes of a group are of different rows.
+        """
         if not anywhere and _files(self.path) != self._files:
             raise JournalError(f"{self.path} or its -wal was deleted or replaced while the job runs. {CLOSE}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            results = [self._result(write, self._db.execute(write.sql, write.values).rowcount) for write in writes]
+            results = [result for group in groups for result in self._apply(group)]
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -291,15 +309,51 @@ class Journal(JournalReader):
             raise
         return results
 
-    def _result(self, write: _Write, changed: int) -> Verdict | JournalError | None:
-        key = write.values.get("key")
-        if changed:
+    def _apply(self, writes: Sequence[_Write]) -> list[Verdict | JournalError | None]:
+        """Make changes of different rows: each kind in one statement, since each one costs a change of threads.
+
+        Raises:
+            JournalError: Several were to be made, and one of them does not fit its row.
+        """
+        kinds, unchanged = defaultdict[str, list[tuple[Any, ...]]](list), set[int | str]()
+        for write in writes:
+            kinds[write.sql].append(write.values)
+        for sql in sorted(kinds, key=IN_ORDER.index):
+            rows = kinds[sql]
+            if sql is INTENT and self._limit is not None:
+                rows = self._affordable(rows)
+                unchanged.update({row[0] for row in kinds[sql]} - {row[0] for row in rows})
+            marks = ", ".join([f"({', '.join('?' * len(kinds[sql][0]))})"] * len(rows))
+            done = self._db.execute(sql.format(marks), [*chain.from_iterable(rows)]).rowcount if rows else 0
+            if done < len(rows) and len(writes) > 1:
+                raise JournalError(f"{self.path}: {len(rows) - done} of {len(rows)} changes do not fit their rows")
+            unchanged.update(row[0] for row in rows[done:])
+        return [self._result(write, write.values[0] not in unchanged) for write in writes]
+
+    def _affordable(self, intents: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Return the intents that fit within the money limit, in their order."""
+        (kept,) = self._db.execute("SELECT sum(held) + sum(spent) FROM totals").fetchone()
+        affordable: list[tuple[Any, ...]] = []
+        for intent in intents:
+            *_, held = intent
+            if self._limit is None or kept + held <= self._limit:
+                kept += held
+                affordable.append(intent)
+        return affordable
+
+    def _result(self, write: _Write, is_changed: bool) -> Verdict | JournalError | None:
+        if is_changed:
             return Verdict.GO if write.sql is INTENT else None
+        key = write.values[0]
         row = self._db.execute("SELECT state FROM task WHERE key = ?", (key,)).fetchone()
         if write.sql is INTENT and row is None:
             return Verdict.OVER
         state = "missing" if row is None else f"in the state {row[0]!r}"
         return JournalError(f"{self.path}: row {key} is {state}, so this change was not written")
+
+
+def _alone(writes: Sequence[_Write]) -> list[list[_Write]]:
+    return [[write] for write in writes]
 
 
 def _locked(path: Path) -> sqlite3.Connection:

@@ -1,11 +1,11 @@
 """What `unitask bulk` writes while a job runs and at its end, and the words in which it reports an error."""
 
-import argparse
 import contextlib
 import json
 import shlex
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 from .. import errors
@@ -45,8 +45,10 @@ class Line(NamedTuple):
 class Report:
     """What the command writes while a job runs, and at its end."""
 
-    def __init__(self, source: InputFile, journal: Journal, options: argparse.Namespace, again: str) -> None:
-        self.done, self.again, self._is_wrong, self._has_unknown_price = 0, again, False, False
+    def __init__(self, source: InputFile, journal: Journal, options: SimpleNamespace, again: str) -> None:
+        self.done: int = 0
+        self.again: str = again
+        self._is_wrong, self._has_unknown_price = False, False
         self._source, self._journal, self._as_json, self._is_quiet = source, journal, options.json, options.quiet
         self._is_live = sys.stderr is not None and sys.stderr.isatty() and not options.quiet
         self._due, self._failures, self._failed, self._unsaved = time.monotonic(), list[Line](), 0, 0

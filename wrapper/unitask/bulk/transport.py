@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
@@ -61,24 +61,34 @@ class FastTransport(AsyncRouting, Exchanger):
         return self._is_direct(url)
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, answer: Answer, progress: Progress
+        self,
+        request: tuple[str, str, Mapping[str, str], bytes],
+        answer: Answer,
+        progress: Progress,
+        seconds: float,
     ) -> None:
-        """Send a request once, and read its answer into `answer`. The caller limits the time.
+        """Send a request (method, URL, headers and body) once, and read its answer into `answer`, within a time.
 
         Raises:
+            TimeoutError: The time has passed.
             httpx.ConnectError: It did not leave.
             httpx.ReadError: The connection broke; what arrived is in `answer`.
             httpx.RemoteProtocolError: So did it, or the answer is not HTTP.
             AnswerError: The body is too large, or it cannot be unpacked.
         """
+        method, url, headers, body = request
         scheme, authority, path = _split(url)
         server = self._server_of(scheme, authority)
         if server is None:
             raise httpx.UnsupportedProtocol(f"{scheme}://{authority} is reached through a proxy")
         fresh = IDLE_FOR_SUBMISSIONS if method == "POST" else IDLE
-        connection = self._reusable(server, fresh) or await self._connect(server)
+        deadline = asyncio.get_running_loop().time() + seconds
+        connection = self._reusable(server, fresh)
+        if connection is None:
+            async with asyncio.timeout(seconds):
+                connection = await self._connect(server)
         try:
-            await connection.send(_encoded(method, path, server, headers, body), answer, progress)
+            await connection.send(_encoded(method, path, server, headers, body), answer, progress, deadline)
         except BaseException:
             connection.abort()
             raise
@@ -123,13 +133,16 @@ class FastTransport(AsyncRouting, Exchanger):
         for other in [other for other in self._idle if other.is_closed()]:
             del self._idle[other]  # the sockets are closed with it
         context = self._settings.verify if server.tls else None
+        race: dict[str, Any] = {}
+        if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop's, have no such argument
+            race["happy_eyeballs_delay"] = server.next_address
         try:
             _, connection = await loop.create_connection(
                 lambda: _Connection(server),
                 server.host,
                 server.port,
                 ssl=context,
-                happy_eyeballs_delay=server.next_address,
+                **race,
             )
         except (OSError, ssl.CertificateError) as error:
             raise httpx.ConnectError(str(error)) from error
@@ -143,30 +156,49 @@ class _Connection(asyncio.Protocol):
         _transport: asyncio.Transport
         _answer: Answer
         _done: asyncio.Future[None]
+        _timer: asyncio.TimerHandle | None  # for several requests: a new one for each would cost more
 
     def __init__(self, server: _Server) -> None:
         self.server, self.used, self.is_reusable = server, 0.0, False
         self._parser = httptools.HttpResponseParser(self)
         self._waits = self._in_head = False
         self._head = 0  # bytes
+        self._deadline, self._timer = 0.0, None
 
     @property
     def closed(self) -> bool:
         return self._transport.is_closing()
 
-    async def send(self, request: bytes, answer: Answer, progress: Progress) -> None:
+    async def send(self, request: bytes, answer: Answer, progress: Progress, deadline: float) -> None:
         """Write a request, and wait until its answer has arrived."""
         if self.closed:
             raise httpx.ConnectError("the server closed the connection before the request was sent")
-        self._answer, self._done = answer, asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._answer, self._done, self._deadline = answer, loop.create_future(), deadline
+        if self._timer is None or self._timer.when() > deadline:
+            self._set_timer(loop)
         self._waits, self.is_reusable, self._head = True, False, 0
         progress.left = True
         self._transport.write(request)
         del request  # it has the key, which a traceback with variables would show
         await self._done
 
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._deadline, self._check_time, loop)
+
+    def _check_time(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._waits and self._deadline > loop.time():  # that of a later request
+            self._set_timer(loop)
+        elif self._waits:
+            self._fail(TimeoutError())
+
     def abort(self) -> None:
         self._waits = False
+        if self._timer is not None:
+            self._timer.cancel()
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

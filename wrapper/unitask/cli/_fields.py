@@ -29,7 +29,11 @@ def task_from(name: str, words: Sequence[str]) -> Any:
     entry = task_type(name)
     reader = _Reader()
     with in_words_of(entry):
-        return task_of(kebab(entry.name), words, reader.read)
+        try:
+            return task_of(kebab(entry.name), words, reader.read)
+        except errors.InvalidInput as error:
+            error.add_note(f"unitask: `unitask run {kebab(entry.name)} --help` describes the fields")
+            raise
 
 
 @contextmanager

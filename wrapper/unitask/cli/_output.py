@@ -34,11 +34,11 @@ def put_json(value: object) -> None:
 def progress(place: Place, *, quiet: bool = False) -> Generator[Callable[[Task[Output]], Any]]:
     """Yield a function that keeps each state of a task in `place`, and report it on stderr unless `quiet`.
 
-    A terminal has one line that is drawn again; elsewhere each change is a line.
+    A terminal has one line that is drawn again, and removed if a summary follows; elsewhere each change is a line.
     """
     line = _Line(place)
     if is_terminal(sys.stderr) and not quiet:
-        with Live(line, console=Console(stderr=True), refresh_per_second=5, transient=True):
+        with Live(line, console=Console(stderr=True), refresh_per_second=5, transient=is_terminal(sys.stdout)):
             yield line.note
         return
 

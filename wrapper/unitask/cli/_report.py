@@ -79,11 +79,11 @@ class Place:
     to: str | None = None
     overwrite: bool = False
     base_url: str | None = None
-    task: Any = None
     handle: str | None = None  # by which the user names the task: its id or token
     as_json: bool = False
     quiet: bool = False
     preview: bool | None = None
+    task: Any = None
     goes_on: bool = True  # whether its task can be waited for when the command has ended
 
     def command(self, task_id: str, error: BaseException | None = None) -> str:
@@ -117,12 +117,12 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
         if not isinstance(error, errors.SubmissionUncertain):
             yield notes[0].partition(". Call ")[0]
         yield "unitask: `unitask find` looks for it; do not run it again before that, since it may be paid"
-    if isinstance(error, errors.Unreachable):
+    if isinstance(error, errors.Unreachable | errors.InvalidInput):
         yield from notes
     if isinstance(error, errors.ApiError) and not isinstance(error, errors.ProviderBroken) and not _is_known(place):
         if task_id:
             yield f"unitask: the provider lists the refused task as {task_id}"
-    elif task_id and place.goes_on and not isinstance(error, errors.NotFound):
+    elif task_id and place.goes_on and not (isinstance(error, errors.NotFound) and place.task is None):
         yield from _accepted(place, task_id, error)
 
 
@@ -144,6 +144,8 @@ def _words(error: BaseException) -> str:
     match error:
         case KeyboardInterrupt():
             return "interrupted"
+        case BrokenPipeError():
+            return ExitCode.CLOSED.about
         case errors.WaitTimeout():
             return reason(error).partition(". It goes on")[0]
         case errors.UnitaskError():

@@ -12,21 +12,22 @@ from unitask_api import contract
 from unitask_api.json_types import printable
 from unitask_api.states import State
 
+from .. import errors
 from .._model.account import HistoryRow
 from .._model.task import Outcome, Recovery
-from .._terminal import dollars, is_terminal, kebab, put, say, task_type
+from .._terminal import dollars, is_terminal, kebab, put, reason, say, task_type
 from . import _config
 from ._client import connect
 from ._fields import task_from
 from ._output import put_json
 from ._report import ExitCode
 from ._state import ACCEPTED, OPEN, Submitted, handle, submissions
-from .catalogue import Fields, TaskName, price_words
+from .catalogue import Fields, TaskName, price_words, tasks_like
 
 RETRIES = 2  # of requests whose answer a person waits for
 ROWS = 20  # of a list, without --limit
 SHOWN = 5  # candidates of a submission
-BaseUrl = Annotated[str | None, Option("--base-url", help="The provider, instead of the one in force.")]
+BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON, as when stdout is not a terminal.")]
 _TIMES = "From this time on: 30m, 12h or 7d ago, or 2026-11-28, or 2026-11-28T12:30 (local time)."
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds
@@ -73,14 +74,18 @@ def estimate(
 
 
 def history(
-    state: Annotated[list[State] | None, Option("--state", help="Only tasks in this state; repeat it.")] = None,
-    task: Annotated[str | None, Option("--task", help="Only tasks of this type, such as face-swap.")] = None,
-    group: Annotated[
-        str | None, Option("--group", help="Only this group of models, such as kling; the provider filters.")
+    state: Annotated[
+        list[State] | None,
+        Option("--state", metavar="STATE", help=f"Only tasks in this state: {', '.join(State)}; repeat it."),
     ] = None,
+    task: Annotated[
+        str | None,
+        Option("--task", metavar="TASK", help="Only this type, such as face-swap.", autocompletion=tasks_like),
+    ] = None,
+    group: Annotated[str | None, Option("--group", metavar="GROUP", help="Only this group, such as kling.")] = None,
     since: Annotated[datetime | None, Option("--since", parser=_time, metavar="TIME", help=_TIMES)] = None,
     until: Annotated[datetime | None, Option("--until", parser=_time, metavar="TIME", help="As --since.")] = None,
-    limit: Annotated[int, Option("--limit", min=0, help="How many tasks to list; 0 for all.")] = ROWS,
+    limit: Annotated[int, Option("--limit", metavar="N", min=0, help="How many tasks to list; 0 for all.")] = ROWS,
     base_url: BaseUrl = None,
     json_output: AsJson = False,
 ) -> None:
@@ -151,8 +156,11 @@ def _search(row: Submitted, timeout: float | None) -> dict[str, Any]:
     if row.outcome == ACCEPTED:
         fate = _fate(Recovery(Outcome.FOUND, "it was accepted, and its command did not end"), base_url, row.handle)
         return about | fate | {"task_id": row.task_id}
-    with connect(base_url, max_retries=RETRIES) as caller:
-        return about | _fate(caller.search(row, timeout), base_url)
+    try:
+        with connect(base_url, max_retries=RETRIES) as caller:
+            return about | _fate(caller.search(row, timeout), base_url)
+    except errors.UnitaskError as error:  # there is no key for its provider any more, for example
+        return about | _fate(Recovery(Outcome.UNCLEAR, reason(error)), base_url)
 
 
 def _fate(recovery: Recovery, base_url: str | None, name: str | None = None) -> dict[str, Any]:

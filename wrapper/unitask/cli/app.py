@@ -72,7 +72,7 @@ COMMANDS: dict[str, Entry] = {
     "account": Entry(".account:account", "Print balance, plan and limits of the account.", ("unitask account --json",)),
     "find": Entry(
         ".account:find",
-        "Find out what became of submissions whose answer was lost: after a crash, or a closed laptop.",
+        "Find out what became of submissions whose answer was lost. Also after a crash, or a closed laptop.",
         ("unitask find", "unitask find us1.WyJ4... --json"),
     ),
     "estimate": Entry(
@@ -96,7 +96,7 @@ COMMANDS: dict[str, Entry] = {
     "logout": Entry(".settings:logout", "Remove the stored API key.", ("unitask logout",)),
     "config": Entry(
         ".settings:config",
-        "Show the settings that are in force and where they come from, or store the base URL.",
+        "Show the settings and where they come from. Or store the base URL.",
         ("unitask config", "unitask config --base-url http://127.0.0.1:8042", "unitask config --base-url ''"),
     ),
     "doctor": Entry(
@@ -112,7 +112,15 @@ COMMANDS: dict[str, Entry] = {
         ("unitask mcp --files pictures/ --max-usd 2",),
     ),
     "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
-    "bulk": Entry("", "Run the tasks of a JSONL or CSV file, with a journal."),
+    "bulk": Entry(
+        ".bulk:bulk",
+        "Run the tasks of a JSONL or CSV file, with a journal.",
+        (
+            "unitask bulk swaps.csv --task face-swap --to out/ --max-usd 5",
+            "unitask bulk resume swaps.db",
+            "unitask bulk export swaps.db --json",
+        ),
+    ),
 }
 
 
@@ -144,13 +152,15 @@ class Command(TyperCommand):
         """Carry out the command; return its exit code."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
+        except BrokenPipeError as error:
             give_up(sys.stdout)
+            if ctx.obj is not None and ctx.obj.task is not None:
+                say(*reports(error, ctx.obj))
             return ExitCode.CLOSED
         except (errors.UnitaskError, KeyboardInterrupt) as error:
             say(*reports(error, ctx.obj))
             return exit_code(error)
-        except (OSError, TyperException, typer.Exit):
+        except (TyperException, typer.Exit):
             raise
         except Exception as error:
             if ctx.obj is None:
@@ -171,8 +181,12 @@ class Command(TyperCommand):
             self.format_options(ctx, formatter)
             return
         super().format_help(ctx, formatter)
-        if examples := COMMANDS[self.name or ""].examples:
-            formatter.write("\nExamples:\n" + "".join(f"  {example}\n" for example in examples))
+        formatter.write(examples(str(self.name)))
+
+
+def examples(name: str) -> str:
+    """Return the examples of a command, for its help."""
+    return "\nExamples:\n" + "".join(f"  {example}\n" for example in COMMANDS[name].examples)
 
 
 class _Commands(TyperGroup):
@@ -212,9 +226,12 @@ def _application() -> Any:
 def _loaded(name: str) -> Any:
     entry = COMMANDS[name]
     module, _, function = entry.where.partition(":")
+    command: Any = getattr(import_module(module, __package__), function)
     application = _typer(add_completion=False)
-    add = application.command(name, cls=Command, help=entry.about)
-    add(getattr(import_module(module, __package__), function))
+    if isinstance(command, typer.Typer):  # it has commands of its own
+        command.rich_markup_mode, application = application.rich_markup_mode, command
+    else:
+        application.command(name, cls=Command, help=entry.about)(command)
     return typer.main.get_command(application)
 
 

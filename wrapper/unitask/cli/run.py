@@ -1,6 +1,5 @@
 """Commands for one task: `run`, `submit`, `wait`, `get`, `download`, `cancel`, `upload`."""
 
-import shutil
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from .. import errors
 from .._core import requests
 from .._core.uploads import Attachment
 from .._model.task import Task
-from .._terminal import is_terminal, put, say, task_type
+from .._terminal import is_terminal, put, put_file, say, task_type
 from ..budget import Budget
 from ..client import Client
 from ..download import check_destination
@@ -39,9 +38,7 @@ To = Annotated[
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that exists.")]
 Timeout = Annotated[float | None, Option(metavar="SECONDS", min=0, help="Stop waiting; the task goes on.")]
-BaseUrl = Annotated[
-    str | None, Option(metavar="URL", help="The provider (default: UNITASK_BASE_URL, or the live API).")
-]
+BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 MaxUsd = Annotated[float | None, Option(metavar="USD", min=0, help="Send nothing if it may cost more.")]
 WebhookUrl = Annotated[str | None, Option(metavar="URL", help="Where the provider reports the end of the task.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Print the request and its price, and send nothing.")]
@@ -69,8 +66,7 @@ def run(
     base_url: BaseUrl = None,
 ) -> None:
     """Run a task, and fetch its result."""
-    place = _place(ctx, to, base_url, overwrite=overwrite)
-    place.as_json, place.quiet, place.preview = as_json, quiet, show
+    place = _place(ctx, Place(to, overwrite, base_url, None, as_json, quiet, show))
     options: Options = {} if webhook_url is None else {"webhook_url": webhook_url}
     given = task_from(task, fields or ())
     with in_words_of(task_type(task)) as spelled, _advice(spelled, quiet=quiet):
@@ -117,8 +113,7 @@ def wait(
     base_url: BaseUrl = None,
 ) -> None:
     """Wait for a task, and fetch its result."""
-    place = _place(ctx, to, base_url, overwrite=overwrite, handle=task_id)
-    place.as_json, place.quiet, place.preview = as_json, quiet, show
+    place = _place(ctx, Place(to, overwrite, base_url, task_id, as_json, quiet, show))
     with connect(base_url) as client:
         with progress(place, quiet=quiet) as on_change:
             done = client.wait(task_id, timeout=timeout, on_change=on_change)
@@ -147,8 +142,8 @@ def download(
     base_url: BaseUrl = None,
 ) -> None:
     """Fetch the files of a task that is done; without --to, into this folder."""
-    place = _place(ctx, "./" if to is None else to, base_url, overwrite=overwrite, handle=task_id)
-    place.as_json, place.quiet, place.preview = as_json, quiet, show
+    to = "./" if to is None else to
+    place = _place(ctx, Place(to, overwrite, base_url, task_id, as_json, quiet, show))
     with connect(base_url) as client:
         _deliver(client, client.get(task_id), place, previews=previews)
 
@@ -171,18 +166,15 @@ def upload(
         put(client.upload(sys.stdin.buffer.read() if file == STDOUT else from_home(file)).url)
 
 
-def _place(
-    ctx: Context, to: str | None, base_url: str | None, *, overwrite: bool = False, handle: str | None = None
-) -> Place:
+def _place(ctx: Context, place: Place) -> Place:
     """Check where the results go; keep it for the last words of the command."""
-    if to == "":
+    if place.to == "":
         raise errors.InvalidInput("--to is empty: give the name of a file, or a folder with a slash at its end")
-    if to == STDOUT and is_terminal(sys.stdout):
+    if place.to == STDOUT and is_terminal(sys.stdout):
         raise errors.InvalidInput("--to - writes a file to stdout, which is a terminal: pipe it, or give a name")
-    if to is not None and to != STDOUT:
-        to = from_home(to)
-        check_destination(to, overwrite=overwrite)
-    place = Place(to, overwrite, base_url, handle=handle)
+    if place.to is not None and place.to != STDOUT:
+        place.to = from_home(place.to)
+        check_destination(place.to, overwrite=place.overwrite)
     ctx.obj = place
     return place
 
@@ -264,6 +256,4 @@ def _put_file(client: Client, task: Task[Any]) -> None:
         paths = client.download(task, f"{folder}/")
         if len(paths) > 1:
             raise errors.InvalidInput(f"there are {len(paths)} output files, and --to - writes one: name a folder")
-        with paths[0].open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        put_file(paths[0])

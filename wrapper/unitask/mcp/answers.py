@@ -29,8 +29,9 @@ from ..cli._state import handle
 from ..errors import InvalidInput
 
 MOST_PICTURES, LARGEST_PICTURE = 4, 180_000  # of one answer; bytes of one picture
-SIDES = (1024, 640, 320)  # pixels of a picture that is too large as it is
-SHOWING = 20.0  # seconds for fetching the pictures of an answer
+SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif")  # as they are
+SIDES = (1024, 640, 320)  # pixels of a picture that is not shown as it is
+SHOWING = 15.0  # seconds for fetching the pictures of an answer
 LARGEST_RESOURCE = 10 << 20  # bytes
 LONGEST_TEXT = 10_000  # characters of what a task made
 
@@ -108,7 +109,7 @@ async def _pictures(client: AsyncClient, files: Sequence[OutputFile]) -> list[Co
 
 def _picture(content: bytes) -> ImageContent:
     """Return a picture as it is, or as a smaller JPEG on white."""
-    if len(content) > LARGEST_PICTURE:
+    if len(content) > LARGEST_PICTURE or mime_type(content) not in SHOWN:
         picture = Image.open(io.BytesIO(content)).convert("RGBA")
         for side in SIDES:
             picture.thumbnail((side, side))

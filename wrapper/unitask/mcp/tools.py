@@ -34,7 +34,7 @@ from ..inputs import TaskInput, request_body, with_files_inside
 from ..media import inside
 from .answers import answer, content_of, facts_of
 
-WAIT = 45.0  # seconds that a call waits by default; clients made with the TypeScript SDK give up after 60
+WAIT = 40.0  # seconds that a call waits by default; clients made with the TypeScript SDK give up after 60
 BEAT = 5.0  # seconds between two notifications of progress
 MOST_ROWS = 20  # task types in an answer of search_tasks
 NEXT = {  # after find
@@ -231,13 +231,19 @@ async def _follow(ctx: Call, task: Task[Any] | str, seconds: float) -> CallToolR
         pass
     finally:
         beats.cancel()
+        for last in seen[-1:]:
+            _see(session, last)
     return await _answer(session, seen[-1] if seen else await session.client.get(task))
 
 
-async def _answer(session: Session, task: Task[Any]) -> CallToolResult:
+def _see(session: Session, task: Task[Any]) -> None:
     session.tasks[task.id] = task
     if task.done:
         settle(task.id)
+
+
+async def _answer(session: Session, task: Task[Any]) -> CallToolResult:
+    _see(session, task)
     return await answer(session.client, task)
 
 
