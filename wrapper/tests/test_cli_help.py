@@ -29,6 +29,9 @@ def test_help_lists_commands_and_exit_codes(capsys: Captured) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert [name for name in app.COMMANDS if not re.search(rf"^  {name} ", out, re.M)] == []
+    steps = re.findall(r"^  unitask (\S+)", out.partition("First steps:")[2], re.M)
+    assert set(steps) <= set(app.COMMANDS)
+    assert steps
     assert [code for code in ExitCode if f"  {code.value:<4} {code.about}\n" not in out] == []
 
 

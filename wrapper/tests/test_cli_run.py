@@ -149,7 +149,7 @@ def test_file_of_a_task_is_read_from_a_path_and_from_stdin(
         (["prompt=-", "negative-prompt=-"], "stdin is read by another field"),
         (["prompt=@{}/picture.png"], "is not text in UTF-8"),
         (["promt=a"], "did you mean prompt?"),
-        (["prompt=a", "width=wide"], "width is 'wide': JSON is expected"),
+        (["prompt=a", "width=wide"], "width is 'wide': a whole number is expected"),
     ],
 )
 def test_field_that_cannot_be_read_is_explained_and_nothing_is_sent(
@@ -312,6 +312,22 @@ def test_pending_task_is_cancelled(unitask_provider: UnitaskProvider, capsys: Ca
     assert capsys.readouterr().err == f"task {task_id} is cancelled\n"
     assert main(["wait", task_id]) == ExitCode.FAILED
     assert main(["cancel", "unknown"]) == ExitCode.MISSING
+
+
+@pytest.mark.parametrize("command", ["get", "wait", "download", "cancel"])
+def test_task_that_does_not_exist_is_not_reported_as_a_task(
+    command: str, unitask_provider: UnitaskProvider, capsys: Captured
+) -> None:
+    assert main([command, "unknown"]) == ExitCode.MISSING
+    err = capsys.readouterr().err
+    assert "`unitask list` lists the tasks of the account" in err
+    assert "unitask wait unknown" not in err
+    assert "refused task" not in err
+
+
+def test_simulated_result_is_called_so(to_sandbox: str, capsys: Captured) -> None:
+    assert main(["run", "flux-dev-txt2img", "prompt=a boat"]) == 0
+    assert "unitask: SIMULATED: " in capsys.readouterr().err
 
 
 def test_uploaded_file_is_named_by_its_url(unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured) -> None:

@@ -34,4 +34,4 @@ def unreachable(url: str) -> str:
     host = urlsplit(url).hostname or ""
     if host in ("localhost", "::1") or host.startswith("127."):
         return f"{url} does not answer: start the local provider with `unitask sandbox`, or set another base URL"
-    return f"{url} does not answer: `unitask doctor` checks the connection"
+    return f"{url} does not answer: check the base URL, the network and the proxy (`unitask doctor`)"

@@ -182,6 +182,8 @@ def _sentence(fate: dict[str, Any]) -> str:
     name = f"{fate['task']} of {fate['sent_at']}" if "task" in fate else "the submission"
     words = f"{name}: {fate['outcome']}: {fate['reason']}"
     if fate["outcome"] == Outcome.UNCLEAR and fate["candidates"]:
-        words += f"; it may be one of {', '.join(fate['candidates'][:SHOWN])}"
+        words += f"; `unitask get ID` shows what may be it: {', '.join(fate['candidates'][:SHOWN])}"
+    again = "`unitask find` searches again; as long as it is unclear, to run the task again may pay it twice"
     then = f"`{fate['next']}` is the next step" if fate["next"] else "It was not paid, and can be submitted again"
+    then = again if fate["next"] == "unitask find" else then
     return printable(f"{words}. {then}")

@@ -9,9 +9,10 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
+from unitask_api import contract
 
 from .. import errors
-from .._terminal import give_up, is_terminal, put, say, task_type
+from .._terminal import find_task_type, give_up, is_terminal, kebab, put, say, task_type
 from .._version import __version__
 from . import catalogue
 from ._report import ExitCode, exit_code, reports
@@ -78,7 +79,7 @@ COMMANDS: dict[str, Entry] = {
     "estimate": Entry(
         ".account:estimate",
         "Estimate what a task costs, by the published prices. Nothing is sent.",
-        ("unitask estimate kling-video prompt='a boat' duration=10 version=2.6 mode=pro",),
+        ("unitask estimate flux-dev-txt2img prompt='a paper boat' width=1024 height=768",),
     ),
     "tasks": Entry(
         ".catalogue:tasks",
@@ -104,11 +105,19 @@ COMMANDS: dict[str, Entry] = {
         "Check key, base URL, proxy, provider, clock, balance and extras. Nothing is paid.",
         ("unitask doctor", "unitask doctor --json"),
     ),
-    "sandbox": Entry(".provider:sandbox", "Run the local provider.", ("unitask sandbox --speed real",)),
-    "demo": Entry(".provider:demo", "Swap two faces with the local provider.", ("unitask demo --out out/demo",)),
+    "sandbox": Entry(
+        ".provider:sandbox",
+        "Run the local provider, which needs no account and costs nothing.",
+        ("unitask sandbox", "unitask sandbox --port 0 --speed real"),
+    ),
+    "demo": Entry(
+        ".provider:demo",
+        "Swap two sample faces, with a local provider that ends with it.",
+        ("unitask demo --out out/demo",),
+    ),
     "mcp": Entry(
         "..mcp.command:serve",
-        "Serve tools for assistants over stdin and stdout, by the Model Context Protocol.",
+        "Serve tools for assistants, by the Model Context Protocol.",
         ("unitask mcp --files pictures/ --max-usd 2",),
     ),
     "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
@@ -124,6 +133,12 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
+FIRST_STEPS = (
+    "unitask sandbox            # no account? the local provider; paste the line that it prints in another terminal",
+    "unitask login              # or store the key of your account",
+    "unitask tasks face         # search the task types",
+    "unitask run face-swap target-image=group.jpg swap-image=me.png --to swapped.png",
+)
 ABOUT_TASKS = ("run", "submit", "estimate")  # their first word is a task, which their help describes
 WORDS = "unitask.words"  # of a command, in the context of typer
 
@@ -140,9 +155,19 @@ def run(arguments: list[str]) -> int:
     except TyperException as error:  # wrong use
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "unitask"
-        say(f"unitask: {error.format_message().rstrip('.')}", f"unitask: `{path} --help` shows how it is used")
+        say(f"unitask: {_wrong_use(error)}", f"unitask: `{path} --help` shows how it is used")
         return ExitCode.USAGE
     return code if isinstance(code, int) else 0
+
+
+def _wrong_use(error: TyperException) -> str:
+    """Return what is wrong with the words of a command; an option may be meant as a field of the task."""
+    context, option = getattr(error, "ctx", None), str(getattr(error, "option_name", ""))
+    field = option.removeprefix("--")
+    entries = map(find_task_type, context.meta.get(WORDS, ()) if context else ())
+    if any(contract.field_rule(entry.input, field.replace("-", "_")) for entry in entries if entry):
+        return f"{option} is a field of the task, and no option: write it as {field}=VALUE"
+    return error.format_message().rstrip(".")
 
 
 class Command(TyperCommand):
@@ -192,9 +217,12 @@ def examples(name: str) -> str:
 class _Commands(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
+        formatter.write("\nFirst steps:\n" + "".join(f"  {step}\n" for step in FIRST_STEPS))
         formatter.write("\nExit codes:\n" + "".join(f"  {code.value:<4} {code.about}\n" for code in ExitCode))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args[0] not in COMMANDS and (entry := find_task_type(args[0])):
+            raise errors.InvalidInput(f"{args[0]!r} is a task type, not a command: `unitask run {kebab(entry.name)}`")
         name, found, rest = super().resolve_command(ctx, args)
         return name, found and _loaded(str(name)), rest
 

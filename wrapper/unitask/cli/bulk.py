@@ -22,7 +22,9 @@ from .app import examples
 class _Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Add the word `run`, which may be left out."""
-        is_complete = args[0] in {*self.commands, *ctx.help_option_names} if args else ctx.resilient_parsing
+        if not args and not ctx.resilient_parsing:
+            args = ["--help"]
+        is_complete = not args or args[0] in {*self.commands, *ctx.help_option_names}
         return super().parse_args(ctx, args if is_complete else ["run", *args])
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -95,7 +97,7 @@ def run(
     quiet: Quiet = False,
     base_url: BaseUrl = None,
 ) -> int:
-    """Run the tasks of a file; this word may be left out, and the same command again goes on."""
+    """Run the tasks of a file. The word `run` may be left out. The same command again goes on."""
     return _bulk.run(SimpleNamespace(**locals()))
 
 
@@ -144,7 +146,7 @@ def settle(
     ] = False,
     on: MaybeDatabase = None,
 ) -> int:
-    """Decide about a line that is unknown: whether its task was accepted."""
+    """Decide whether the task of an unknown line was accepted."""
     if (task_id is None) != not_sent:
         raise BadParameter("give one of --task-id ID and --not-sent")
     return _bulk.settle(SimpleNamespace(**locals()))
@@ -162,7 +164,7 @@ def submit(
     timeout: Timeout = None,
     base_url: BaseUrl = None,
 ) -> int:
-    """Store the tasks of a file for workers, and print the number of the job."""
+    """Store the tasks of a file for workers. The number of the job is printed."""
     return _bulk.submit(SimpleNamespace(**locals()))
 
 
