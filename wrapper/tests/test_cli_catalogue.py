@@ -132,6 +132,7 @@ ACCOUNT = {
     "equivalent_in_usd": 3.5,
     "max_concurrent_task_count": 5,
     "max_kling_concurrency": 2,
+    "max_concurrency\x1b": 1,
 }
 
 
@@ -224,6 +225,8 @@ def test_completion_script_is_printed(shell: str, monkeypatch: pytest.MonkeyPatc
         ("unitask estimate face-swap target-image = a.jpg sw", ["swap-image="]),
         ("unitask run nothing ", []),
         ("unitask list --st", ["--state"]),
+        ("unitask bulk ", []),
+        ("unitask contract --x", []),
     ],
 )
 def test_shell_completes_tasks_and_fields(

@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from .. import errors
-from .._terminal import give_up, is_terminal, put, say, task_type
+from .._terminal import find_task_type, give_up, is_terminal, put, say, task_type
 from .._version import __version__
 from . import catalogue
 from ._report import ExitCode, exit_code, reports
@@ -167,7 +167,8 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and examples, whose lines are not wrapped."""
-        task = next((word for word in ctx.meta.get(WORDS, ()) if not word.startswith("-")), None)
+        words = [word for word in ctx.meta.get(WORDS, ()) if not word.startswith("-")]
+        task = next(filter(find_task_type, words), words[0] if words else None)  # the value of an option may precede it
         if self.name in ABOUT_TASKS and task is not None:
             formatter.write(_about_task(task, formatter.width))
             self.format_options(ctx, formatter)
@@ -184,7 +185,7 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, found, rest = super().resolve_command(ctx, args)
-        return name, found and _loaded(str(name)), rest
+        return name, _loaded(str(name)) if found and COMMANDS[str(name)].where else found, rest
 
 
 def _about_task(name: str, width: int) -> str:
