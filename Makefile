@@ -74,7 +74,7 @@ bench: $(VENV)/.checks ## import, validation, size, the cost of waiting and of a
 	$(VENV)/bin/python benchmarks/bench_waiting.py
 	$(VENV)/bin/python -m benchmarks.scale.journal
 
-bench-scale: ## many tasks at once: the client, its transports and published clients beside raw sockets (SCALE='--tasks 1000')
+bench-scale: ## many tasks at once: ours and published clients beside raw sockets; out/scale.md, 25 minutes (SCALE='--tasks 1000': less)
 	$(PYTHON) -m venv $(CLIENTS_VENV)
 	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --requirement benchmarks/clients/requirements.txt aiohttp numpy pyreqwest '.[bulk]'

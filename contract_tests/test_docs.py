@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from unitask.cli._report import ExitCode
 from unitask_contract.command import parser
 from unitask_contract.report_files import FORMS
 
@@ -97,9 +96,3 @@ def test_hooks_of_the_docs_exist() -> None:
 
     assert named == {hook["id"] for hook in HOOKS}
     assert {hook["files"] for hook in HOOKS} == {"^$"}
-
-
-def test_page_of_the_command_line_lists_the_exit_codes() -> None:
-    listed = re.findall(r"^\| (\d+) \| (.*) \|$", PAGES[ROOT / "docs" / "command-line.md"], re.M)
-
-    assert listed == [(str(code.value), code.about) for code in ExitCode]

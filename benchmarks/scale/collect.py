@@ -93,11 +93,12 @@ def together(runs: list[Figures | str]) -> Figures | str:
 
 def unfit(costs: Found, name: str, tasks: int, limit: float) -> str:
     """Return why a subject is not run with so many tasks: fewer of them failed, or took too long."""
-    for (other, fewer), run in costs.items():
-        if other == name and fewer < tasks and isinstance(run, str):
-            return f"not run: {fewer:,} {run}"
-        if other == name and MANY // 10 <= fewer < tasks and cpu(costs, name, fewer) * tasks / 1000 > limit:
-            return f"not run: {fewer:,} took {cpu(costs, name, fewer) * fewer / 1000:.0f} s of CPU time"
+    fewer = max((fewer for other, fewer in costs if other == name and fewer < tasks), default=0)
+    run, seconds = costs.get((name, fewer)), cpu(costs, name, fewer) * tasks / 1000
+    if isinstance(run, str):
+        return run if run.startswith("not run") else f"not run: {fewer:,} {run}"
+    if fewer >= MANY // 10 and seconds > limit:  # a single task says little
+        return f"not run: about {seconds:.0f} s of CPU time"
     return ""
 
 

@@ -6,6 +6,7 @@ published clients at their own pace, and unitask by its plan, which `--short` sh
 
 import asyncio
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -304,7 +305,8 @@ def main() -> None:
     asyncio.run(subject(url, 1, Meter()))
     meter = Meter()
     asyncio.run(subject(url, tasks, meter))
-    print(json.dumps(meter.figures(tasks)))
+    print(json.dumps(meter.figures(tasks)), flush=True)
+    os._exit(0)  # pyreqwest can abort Python at its exit
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The comparison at scale: its server ends each task once, and delays are compared with the plan of the polls."""
 
 import json
+from argparse import Namespace
+from typing import Any
 
 import pytest
 from unitask._core.polling import EARLY
 
-from benchmarks.scale.collect import compared
+from benchmarks.scale.collect import compared, measured, row, unfit
 from benchmarks.scale.server import Provider, Task
 
 
@@ -31,3 +33,16 @@ def test_delays_are_compared_with_the_plan_and_polls_with_the_fewest() -> None:
     assert found["delays"] == pytest.approx([0.7, 0.7])
     assert found["plan"][1] == pytest.approx(EARLY - 0.3, abs=0.2)  # the first polls of an unknown provider
     assert (found["polls"], found["fewest"]) == (2, pytest.approx(1, rel=0.05))
+
+
+def test_subject_that_fails_is_a_row_with_the_reason_and_is_not_run_with_more_tasks() -> None:
+    reason = measured(Namespace(limit=60.0), "no subject", 1)
+    assert reason == "failed: KeyError: 'no subject'"
+    assert row(("no subject", 1), reason, lambda _: []) == f"| no subject | 1 | {reason} |"
+    long = {"cpu_ms": 700.0}
+    costs: Any = {("no subject", 1): reason, ("short", 100): {"cpu_ms": 5.0}, ("long", 1): long, ("long", 100): long}
+
+    assert unfit(costs, "no subject", 100, 60.0) == f"not run: 1 {reason}"
+    assert [unfit(costs, "short", tasks, 60.0) for tasks in (100, 1000)] == ["", ""]
+    assert unfit(costs, "long", 100, 60.0) == ""
+    assert unfit(costs, "long", 1000, 60.0) == "not run: about 700 s of CPU time"

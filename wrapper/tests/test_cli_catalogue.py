@@ -86,6 +86,7 @@ def test_task_type_is_shown_in_the_words_of_the_command_line(capsys: Captured) -
         "whole number; one of 5, 10",
         "advised: one of std, pro, turbo",
         "image: file or URL",
+        "JSON object: type, config",
         "unitask run kling-video prompt=",
     ):
         assert words in shown
@@ -225,8 +226,9 @@ def test_completion_script_is_printed(shell: str, monkeypatch: pytest.MonkeyPatc
         ("unitask estimate face-swap target-image = a.jpg sw", ["swap-image="]),
         ("unitask run nothing ", []),
         ("unitask list --st", ["--state"]),
-        ("unitask bulk ", []),
         ("unitask contract --x", []),
+        ("unitask bulk re", ["resume"]),
+        ("unitask bulk a.csv --we", ["--webhook-url"]),
     ],
 )
 def test_shell_completes_tasks_and_fields(

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from unitask import Client, errors, tasks
 from unitask.cli import main
+from unitask.cli._config import Setting
 from unitask.testing import UnitaskProvider
+from unitask.testing.provider import KEY
 
 Captured = pytest.CaptureFixture[str]
 RUN = ["run", "face-swap", "target_image=https://me.test/secret.jpg", "swap_image=https://me.test/b.jpg"]
@@ -146,6 +148,19 @@ def test_key_of_the_environment_is_sent_to_another_base_url_only_on_request(
     assert fate["next"] == "unitask find --base-url https://another.test"
     code, (fate,) = found(capsys, *shlex.split(fate["next"])[2:])
     assert (code, fate["outcome"]) == (0, "found")
+
+
+def test_provider_without_a_key_leaves_its_submission_unclear_and_the_others_searched(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unitask_provider.loses_the_answer(accepted=False)
+    main([*RUN, "--base-url", "https://gone.test"])
+    main(RUN)
+    monkeypatch.delenv("UNITASK_API_KEY")
+    monkeypatch.setattr("unitask.cli._config.api_key", lambda url: None if "gone" in url else Setting(KEY, ""))
+    code, fates = found(capsys)
+    assert (code, [fate["outcome"] for fate in fates]) == (9, ["unclear", "absent"])
+    assert "there is no API key for https://gone.test" in fates[0]["reason"]
 
 
 def test_token_of_another_program_is_searched(

@@ -1,7 +1,6 @@
 """The commands for one task, against the local provider and against scripted answers."""
 
 import base64
-import contextlib
 import errno
 import io
 import json
@@ -28,7 +27,6 @@ from unitask.cli._fields import in_words_of, task_from
 from unitask.cli._output import live_line, preview
 from unitask.cli._report import ExitCode, exit_code
 from unitask.cli._state import state_file, submissions
-from unitask.cli.app import COMMANDS
 from unitask.cli.catalogue import example
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
@@ -151,7 +149,7 @@ def test_file_of_a_task_is_read_from_a_path_and_from_stdin(
         (["prompt=-", "negative-prompt=-"], "stdin is read by another field"),
         (["prompt=@{}/picture.png"], "is not text in UTF-8"),
         (["promt=a"], "did you mean prompt?"),
-        (["prompt=a", "width=wide"], "width is 'wide': JSON is expected"),
+        (["prompt=a", "width=wide"], "width is 'wide': a whole number is expected"),
     ],
 )
 def test_field_that_cannot_be_read_is_explained_and_nothing_is_sent(
@@ -348,6 +346,22 @@ def test_pending_task_is_cancelled(unitask_provider: UnitaskProvider, capsys: Ca
     assert main(["cancel", "unknown"]) == ExitCode.MISSING
 
 
+@pytest.mark.parametrize("command", ["get", "wait", "download", "cancel"])
+def test_task_that_does_not_exist_is_not_reported_as_a_task(
+    command: str, unitask_provider: UnitaskProvider, capsys: Captured
+) -> None:
+    assert main([command, "unknown"]) == ExitCode.MISSING
+    err = capsys.readouterr().err
+    assert "`unitask list` lists the tasks of the account" in err
+    assert "unitask wait unknown" not in err
+    assert "refused task" not in err
+
+
+def test_simulated_result_is_called_so(to_sandbox: str, capsys: Captured) -> None:
+    assert main(["run", "flux-dev-txt2img", "prompt=a boat"]) == 0
+    assert "unitask: SIMULATED: " in capsys.readouterr().err
+
+
 def test_uploaded_file_is_named_by_its_url(unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "a.png").write_bytes(encoded())
     assert main(["upload", str(tmp_path / "a.png")]) == 0
@@ -489,13 +503,6 @@ def test_each_kind_of_error_has_an_exit_code_of_its_own() -> None:
     }
     manual = (ROOT / "docs/command-line.md").read_text()
     assert [code for code in ExitCode if f"| {code.value} | {code.about} |" not in manual] == []
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_each_command_has_an_example(name: str, capsys: Captured) -> None:
-    with contextlib.suppress(SystemExit):  # of argparse
-        assert main([name, "--help"]) == 0
-    assert re.search(rf"\nExamples:\n  unitask {name}\b", capsys.readouterr().out)
 
 
 def test_page_names_tests_that_exist_for_each_feature() -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -82,8 +83,9 @@ def test_stored_key_is_used_until_logout_and_never_shown(
 
 def test_key_at_a_terminal_is_read_without_echo(provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    monkeypatch.setattr("getpass.getpass", lambda _: KEY)
+    monkeypatch.setattr("getpass.getpass", Mock(side_effect=[EOFError, KEY]))
 
+    assert main(["login"]) == 2  # Ctrl-D
     assert main(["login"]) == 0
     assert main(["account"]) == 0
     assert keys_sent(provider) == [KEY, KEY]
@@ -139,7 +141,7 @@ def test_key_goes_into_the_keyring(
     assert ring.kept == {}
 
 
-@pytest.mark.parametrize("ring", [Keyring(priority=0), Keyring(locked=True)], ids=["without a backend", "locked"])
+@pytest.mark.parametrize("ring", [Keyring(priority=0.5), Keyring(locked=True)], ids=["a plain file", "locked"])
 def test_key_goes_into_the_file_if_the_keyring_cannot_keep_it(
     ring: Keyring, provider: UnitaskProvider, config_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,3 +292,16 @@ def test_error_of_each_command_about_the_address_names_it(
         err = capsys.readouterr().err
         assert "http://127.0.0.1:1" in err
         assert "`unitask sandbox`" in err
+
+
+def test_jobs_of_many_tasks_use_the_stored_key_and_base_url(
+    provider: UnitaskProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNITASK_BASE_URL")
+    assert main(["config", "--base-url", OTHER]) == 0
+    assert login(monkeypatch) == 0
+    (tmp_path / "in.csv").write_text("target_image,swap_image\nhttps://me.test/a.jpg,https://me.test/b.jpg\n")
+    assert main(["bulk", str(tmp_path / "in.csv"), "--task", "face-swap", "--to", str(tmp_path / "out")]) == 0
+    api = [request for request in provider.requests if request.url.startswith(OTHER)]
+    assert {request.headers["x-api-key"] for request in api} == {KEY}
+    assert len(provider.tasks) == 1

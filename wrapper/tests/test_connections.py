@@ -16,6 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 import pytest
+import uvloop
 from unitask import AsyncClient, Budget, Client, _connections, errors, tasks
 from unitask._connections import IN_FLIGHT, AnswerError, AsyncRouting, Body, SyncRouting
 from unitask._environment import transport_settings
@@ -259,6 +260,17 @@ def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool(given: 
     assert len(server.creates) == 5
     assert pools == 1
     gc.collect()
+
+
+def test_fast_transport_works_on_uvloop() -> None:
+    async def submitted() -> None:
+        async with AsyncClient(KEY, server.url, transport=transport.FastTransport()) as client:
+            await client.submit(FACE_SWAP)
+
+    with raw_server(lambda request: [shown(request)]) as server:
+        uvloop.run(submitted())
+
+    assert len(server.creates) == 1
 
 
 @pytest.mark.parametrize(("call", "connections"), [(submit, 2), (get, 1)], ids=["submit", "get"])

@@ -238,6 +238,16 @@ def test_what_could_not_be_written_is_written_later_and_a_failed_intent_never(
     assert (row.key, row.state, row.spent, row.files) == (0, DONE, 7, ("a.jpg",))
 
 
+def test_change_that_was_kept_and_does_not_fit_any_more_stops_no_other(journal: Journal) -> None:
+    journal.intent(0, "d", "{}", 0).result()
+    journal._db.execute("PRAGMA query_only = ON")
+    assert journal.accepted(0, "task 0").exception()
+    journal._db.execute("PRAGMA query_only = OFF")
+    journal._db.execute("UPDATE task SET state = 'done'")  # as if its transaction had been written
+
+    assert journal.intent(1, "d", "{}", 0).result() is Verdict.GO
+
+
 @pytest.mark.parametrize("deleted", ["job.db", "job.db-wal", "job.db*"])
 def test_file_that_is_deleted_stops_the_job_and_is_written_again(journal: Journal, path: Path, deleted: str) -> None:
     journal.intent(0, "d", "{}", 0).result()

@@ -369,6 +369,23 @@ def test_notification_brings_the_next_poll_forward() -> None:
     assert pool.next(at(5.0)) is None
 
 
+def test_tasks_are_polled_while_an_input_is_read() -> None:
+    made, is_polled = UnitaskProvider(), threading.Event()
+
+    def inputs() -> Iterator[tasks.FaceSwap]:
+        yield from swaps(1)
+        assert is_polled.wait(30.0)
+        yield from swaps(1)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            is_polled.set()
+        return made.transport.handle_request(request)
+
+    with Client(api_key=KEY, base_url=BASE_URL, transport=httpx.MockTransport(answer)) as client:
+        assert [result.error for result in client.map(inputs())] == [None, None]
+
+
 def test_inputs_are_read_when_a_limit_is_raised_while_nothing_is_due() -> None:
     run = MapRun(a_pool(9, concurrency=1), None, {}, (), None)
     turn = run.next(at(0.0))

@@ -21,6 +21,7 @@ from mcp_types import ElicitResult
 from PIL import Image
 from unitask import InvalidInput, tasks
 from unitask._base_client import BaseClient
+from unitask.cli import main
 from unitask.cli._state import submissions
 from unitask.mcp import answers
 from unitask.mcp.server import make_server
@@ -53,6 +54,15 @@ def talk(script: Script, answer: ElicitResult | None = YES, *, mode: str = "auto
 
     asyncio.run(converse())
     return questions
+
+
+def test_terminal_gets_the_configuration_of_an_assistant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("unitask.mcp.command.is_terminal", lambda _: True)
+    assert main(["mcp"]) == 2
+    configuration = json.loads(capsys.readouterr().err.partition("configuration: ")[2])
+    assert configuration["mcpServers"]["unitask"]["args"][0] == "mcp"
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from unitask_api.json_types import is_list
 from . import errors, tasks
 from ._terminal import kebab, task_type
 
+_SIMPLE = {"boolean": "true or false", "integer": "a whole number", "number": "a number"}
 Read = Callable[[str, contract.Node], Any]  # from a text of a user, and the schema of its field, to a value
 
 
@@ -68,7 +69,8 @@ def _add(values: dict[str, Any], field: str, text: Any, rule: contract.Node, *, 
         try:
             value = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"JSON is expected, such as 6 or true ({error!s:.200})") from None
+            wanted = " or ".join(_SIMPLE[one] for one in sorted(types) if one in _SIMPLE and not is_json)
+            raise ValueError(f"{wanted} is expected" if wanted else f"JSON is expected ({error!s:.200})") from None
     values[field] = [*before, value] if is_item else value
 
 

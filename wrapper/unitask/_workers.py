@@ -20,6 +20,41 @@ RESULT, STOPPED = True, False  # a worker has a result; a worker has stopped
 REPORTED_EVERY = 1.0  # seconds; the longest time between two reports of the progress
 
 
+class _Reader(Iterator[Any]):
+    """Reads inputs in a thread of its own, one at a time and as they are needed, since that may take long."""
+
+    def __init__(self, inputs: Iterator[Any], wake: Callable[[], object]) -> None:
+        self._inputs, self._wake = inputs, wake
+        self._requests, self._is_requested = queue.SimpleQueue[bool](), False
+        self._found = list[tuple[Any, BaseException | None]]()  # the next input, or what its iterator raised
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def is_ready(self) -> bool:
+        """Whether the next input was read; if not, it is read now."""
+        if not self._is_requested:
+            self._is_requested = True
+            self._requests.put(True)
+        return bool(self._found)
+
+    def __next__(self) -> Any:
+        (given, error), self._is_requested = self._found.pop(), False
+        if error is not None:
+            raise error
+        return given
+
+    def close(self) -> None:
+        """Read no more."""
+        self._requests.put(False)
+
+    def _read(self) -> None:
+        while self._requests.get():
+            try:
+                self._found.append((next(self._inputs), None))
+            except BaseException as error:
+                self._found.append((None, error))
+            self._wake()
+
+
 class Threads:
     """The workers of `Client.map`."""
 
@@ -51,7 +86,9 @@ class Threads:
 
     def results(self) -> Iterator[MapResult[Any]]:
         """Yield the results."""
-        stopped = 0
+        stopped, pool = 0, self._run.pool
+        reader = pool.inputs = _Reader(pool.inputs or iter(()), self._wake)
+        pool.is_input_ready = reader.is_ready
         try:
             self._start()
             while stopped < len(self._threads):
@@ -79,6 +116,8 @@ class Threads:
             finally:
                 self._run.note(interruption, [self._ended.get() for _ in range(self._ended.qsize())])
             raise
+        finally:
+            reader.close()
         self._run.raise_stop()
 
     def _start(self) -> None:

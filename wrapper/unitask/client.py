@@ -246,7 +246,8 @@ class Client(SyncRunner):
             InvalidInput: An argument cannot be used, or an input is not the one in the journal.
             JournalError: The journal cannot be written. What was sent stands in it, or in the notes of this error.
             AuthenticationFailed, PermissionDenied, InsufficientCredit, BudgetExceeded, Unreachable: No more inputs were
-                read, since they would end so, too; it is raised after the results of the others.
+                read, since they would end so, too; it is raised after the results of the others. An input of unknown
+                price in a job with a limit is a failure of that input alone.
 
         Example:
             for result in client.map(swaps, max_usd=5.0, to="out/"):

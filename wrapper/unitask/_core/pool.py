@@ -9,7 +9,7 @@ that other submissions would have, too, ends the submissions; tasks that were ac
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar, cast
@@ -92,6 +92,7 @@ class Pool(Generic[InputT]):
     timeouts: Timeouts
     ledger: Ledger | None = None
     counts: Counts = field(default_factory=Counts)
+    is_input_ready: Callable[[], bool] = lambda: True  # whether `inputs` gives the next one, or its end, at once
     stopped_by: Exception | None = None  # why no more inputs are read
     is_closed: bool = False
     waiting: dict[str, Job[InputT]] = field(default_factory=dict[str, "Job[InputT]"])  # by the id of the task
@@ -159,7 +160,7 @@ class Pool(Generic[InputT]):
     def _may_submit(self) -> bool:
         if self._ready:
             return True
-        return self.inputs is not None and not self._blocked and not self.is_full
+        return self.inputs is not None and not self._blocked and not self.is_full and self.is_input_ready()
 
     def _read(self, at: Timestamp) -> Job[InputT] | None:
         """Return the next job to submit, or that has its result; None if there is none, or it is in the queue now."""

@@ -110,7 +110,9 @@ class InputFile:
             raise InvalidInput(f"{values['']!r:.80} stands in a column without a name")
         name = values.pop("task", self._task)
         if not isinstance(name, str):
-            raise InvalidInput('it has no task: give a class as "task", or for all lines with --task')
+            raise InvalidInput(
+                'it has no task: give it as "task", or for all lines with --task, such as --task face-swap'
+            )
         if self._task not in (None, name):
             raise InvalidInput(f"its task is {name!r:.80}, and --task is {self._task}")
         if self._is_csv:

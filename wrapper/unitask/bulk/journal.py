@@ -1,9 +1,9 @@
 """The journal of a job in one SQLite file.
 
-Rules of this file: one thread writes, and one transaction holds all that came while the last one was written. A future
-is done after its commit. A change that could not be written is kept, and written before the next one, unless it is an
-intent. The process that writes holds a lock of the system on FILE-lock, which ends with the process. Totals are kept by
-triggers.
+Rules of this file: one thread writes, and one transaction holds all that came while the last one was written, and a
+little later. A future is done after its commit. A change that could not be written is kept, and written before the next
+one, unless it is an intent. The process that writes holds a lock of the system on FILE-lock, which ends with the
+process. Totals are kept by triggers.
 """
 
 import json
@@ -231,7 +231,7 @@ class Journal(JournalReader):
             is_ours = _files(self.path)[:1] == self._files[:1]
             with closing(self._db):
                 if self._unsaved:
-                    self._transaction(self._unsaved, anywhere=True)
+                    self._transaction(_alone(self._unsaved), anywhere=True)
                 if not is_ours:
                     with closing(sqlite3.connect(copy)) as target:
                         self._db.backup(target)
@@ -273,7 +273,9 @@ class Journal(JournalReader):
         """Write in one transaction; if it fails, each change in one of its own."""
         results: list[Any]
         try:
-            results = self._transaction([*self._unsaved, *writes])[len(self._unsaved) :]
+            are_of_different_rows = len({write.values[0] for write in writes}) == len(writes)
+            groups = [writes] if are_of_different_rows else _alone(writes)
+            results = self._transaction([*_alone(self._unsaved), *groups])[len(self._unsaved) :]
             self._unsaved = []
         except Exception as error:
             if len(writes) > 1:
@@ -290,14 +292,15 @@ class Journal(JournalReader):
                 else:
                     write.future.set_result(result)
 
-    def _transaction(self, writes: Sequence[_Write], *, anywhere: bool = False) -> list[Any]:
-        """Make changes durable; return the result of each, which is an exception if it does not fit its row."""
+    def _transaction(self, groups: Sequence[Sequence[_Write]], *, anywhere: bool = False) -> list[Any]:
+        """Make changes durable; return the result of each, which is an exception if it does not fit its row.
+
+        The changes of a group are of different rows.
+        """
         if not anywhere and _files(self.path) != self._files:
             raise JournalError(f"{self.path} or its -wal was deleted or replaced while the job runs. {CLOSE}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            are_different_rows = len({write.values[0] for write in writes}) == len(writes)
-            groups = [writes] if are_different_rows else [[write] for write in writes]
             results = [result for group in groups for result in self._apply(group)]
             self._db.execute("COMMIT")
         except BaseException:
@@ -307,7 +310,11 @@ class Journal(JournalReader):
         return results
 
     def _apply(self, writes: Sequence[_Write]) -> list[Verdict | JournalError | None]:
-        """Make changes of different rows: each kind in one statement, since each one costs a change of threads."""
+        """Make changes of different rows: each kind in one statement, since each one costs a change of threads.
+
+        Raises:
+            JournalError: Several were to be made, and one of them does not fit its row.
+        """
         kinds, unchanged = defaultdict[str, list[tuple[Any, ...]]](list), set[int | str]()
         for write in writes:
             kinds[write.sql].append(write.values)
@@ -343,6 +350,10 @@ class Journal(JournalReader):
             return Verdict.OVER
         state = "missing" if row is None else f"in the state {row[0]!r}"
         return JournalError(f"{self.path}: row {key} is {state}, so this change was not written")
+
+
+def _alone(writes: Sequence[_Write]) -> list[list[_Write]]:
+    return [[write] for write in writes]
 
 
 def _locked(path: Path) -> sqlite3.Connection:

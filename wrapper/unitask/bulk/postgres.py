@@ -27,7 +27,7 @@ except ImportError:
 
 T = TypeVar("T")
 Cursor = psycopg.Cursor[TupleRow]
-_log = logging.getLogger("unitask")
+_log = logging.getLogger("unitask.bulk")
 
 PATIENCE: Final = 600.0  # seconds for which a database that does not answer is tried again
 FIRST_PAUSE: Final = 0.1  # seconds before it is tried again; doubled each time

@@ -1,11 +1,11 @@
 """What `unitask bulk` writes while a job runs and at its end, and the words in which it reports an error."""
 
-import argparse
 import contextlib
 import json
 import shlex
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 from .. import errors
@@ -45,7 +45,7 @@ class Line(NamedTuple):
 class Report:
     """What the command writes while a job runs, and at its end."""
 
-    def __init__(self, source: InputFile, journal: Journal, options: argparse.Namespace, again: str) -> None:
+    def __init__(self, source: InputFile, journal: Journal, options: SimpleNamespace, again: str) -> None:
         self.done: int = 0
         self.again: str = again
         self._is_wrong, self._has_unknown_price = False, False

@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
@@ -133,8 +133,9 @@ class FastTransport(AsyncRouting, Exchanger):
         for other in [other for other in self._idle if other.is_closed()]:
             del self._idle[other]  # the sockets are closed with it
         context = self._settings.verify if server.tls else None
-        # Other loops, such as uvloop's, try one address after another.
-        race = {"happy_eyeballs_delay": server.next_address} if isinstance(loop, asyncio.BaseEventLoop) else {}
+        race: dict[str, Any] = {}
+        if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop's, have no such argument
+            race["happy_eyeballs_delay"] = server.next_address
         try:
             _, connection = await loop.create_connection(
                 lambda: _Connection(server),

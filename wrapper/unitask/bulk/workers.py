@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["JobStatus", "results", "run_shard", "settle", "status", "submit", "work"]
 
 T = TypeVar("T")
-_log = logging.getLogger("unitask")
+_log = logging.getLogger("unitask.bulk")
 LEAST_RATE: Final = 1e-3  # of the rate of the job; a shard with less is not begun
 RENEWALS: Final = 5  # in the time of a lease
 SHUTDOWN: Final = 30.0  # seconds in which a worker that stops gives its shards back
@@ -313,7 +313,7 @@ class _Worker:
             values = {"job": shard.job}
             if not (await self._holder.do(lambda at: at.execute(HAS_OPEN_TASKS, values).fetchone())):
                 raise
-            _log.info("shard %d of job %d waits for money that is held for other tasks", shard.number, shard.job)
+            _log.warning("shard %d of job %d waits for money that is held for other tasks", shard.number, shard.job)
             pause = self._holder.lease / 2
         finally:
             if is_done:

@@ -6,7 +6,6 @@ the cost, and the command that continues with it.
 
 import logging
 import sys
-from collections.abc import Callable
 
 from .. import errors
 from .._terminal import give_up, put, say, take_every_character
@@ -36,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    if delegated := _DELEGATED.get("".join(arguments[:1])):
-        return delegated(arguments[1:])
+    if arguments[:1] == ["contract"]:  # it has a parser of its own
+        return _contract(arguments[1:])
     try:
         from .app import run  # typer is an extra
     except ModuleNotFoundError as error:
@@ -48,12 +47,6 @@ def _main(arguments: list[str]) -> int:
     return run(arguments)
 
 
-def _bulk(arguments: list[str]) -> int:
-    from ..bulk import command  # lazy: it imports httpx
-
-    return command.main(arguments)
-
-
 def _contract(arguments: list[str]) -> int:
     try:
         from unitask_contract import command  # an extra
@@ -61,6 +54,3 @@ def _contract(arguments: list[str]) -> int:
         say(f"unitask: the contract checks are not installed: pip install 'unitask[testing]' ({error})")
         return 2
     return command.main(arguments)
-
-
-_DELEGATED: dict[str, Callable[[list[str]], int]] = {"bulk": _bulk, "contract": _contract}  # with parsers of their own

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from .. import errors
 from . import _config
-from ._report import NoKey
 from ._state import RecordingClient, settle
 
 
@@ -19,18 +18,14 @@ def connect(base_url: str | None, **settings: Any) -> Generator[RecordingClient]
         InvalidInput: There is no key, or the base URL cannot be used.
         Unreachable: No answer came; a note says what to do.
     """
-    url = _config.base_url(base_url).value
-    key = _config.api_key(url)
-    if key is None:
-        raise NoKey(url, base_url)
-    with RecordingClient(key.value, url, **settings) as client:
+    with RecordingClient(*_config.account(base_url), **settings) as client:
         try:
             yield client
         except errors.TaskFailed as error:
             settle(error.task.id)
             raise
         except errors.Unreachable as error:
-            error.add_note(f"unitask: {unreachable(url)}")
+            error.add_note(f"unitask: {unreachable(client.base_url)}")
             raise
 
 
@@ -39,4 +34,4 @@ def unreachable(url: str) -> str:
     host = urlsplit(url).hostname or ""
     if host in ("localhost", "::1") or host.startswith("127."):
         return f"{url} does not answer: start the local provider with `unitask sandbox`, or set another base URL"
-    return f"{url} does not answer: `unitask doctor` checks the connection"
+    return f"{url} does not answer: check the base URL, the network and the proxy (`unitask doctor`)"

@@ -16,6 +16,7 @@ from .. import errors
 from .._environment import DEFAULT_BASE_URL, checked_base_url
 from .._model._json import as_object, is_object
 from .._model.secret import Secret
+from ._report import NoKey
 
 KEY_VARIABLES = ("UNITASK_API_KEY", "PIAPI_API_KEY")  # the first one wins
 KEYRING = "the keyring of the system"
@@ -76,6 +77,15 @@ def key_variable() -> str | None:
     return next((name for name in KEY_VARIABLES if os.environ.get(name)), None)
 
 
+def account(given: str | None = None) -> tuple[str, str]:
+    """Return the key and the base URL that are in force, the first arguments of a client; raise NoKey without a key."""
+    url = base_url(given).value
+    key = api_key(url)
+    if key is None:
+        raise NoKey(url, given)
+    return key.value, url
+
+
 def store_key(url: str, key: str) -> str:
     """Store the key for a base URL, in the keyring if there is one, else in the file; return where."""
     ring, stored = _keyring(), _stored()
@@ -114,7 +124,7 @@ def _keyring() -> Any:
     """Return the library keyring; None if it is not installed, or has no backend."""
     try:
         ring = importlib.import_module("keyring")
-        return ring if ring.get_keyring().priority > 0 else None  # 0 and less: backends that keep nothing
+        return ring if ring.get_keyring().priority >= 1 else None  # less: a plain file, or nothing
     except Exception:  # of a backend
         return None
 

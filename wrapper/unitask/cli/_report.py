@@ -107,6 +107,7 @@ class Place:
 
 def reports(error: BaseException, place: Place | None) -> Iterator[str]:
     """Yield what went wrong, what is known of the task, and what to do next."""
+    names_task = place is None or place.handle is not None  # the command, and not an answer
     place = place or Place()
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("unitask: ")]
     yield f"unitask: {_words(error)}"
@@ -119,10 +120,12 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
         yield "unitask: `unitask find` looks for it; do not run it again before that, since it may be paid"
     if isinstance(error, errors.Unreachable | errors.InvalidInput):
         yield from notes
-    if isinstance(error, errors.ApiError) and not isinstance(error, errors.ProviderBroken) and not _is_known(place):
+    if isinstance(error, errors.NotFound) and names_task and place.task is None:
+        yield "unitask: check the id and the base URL; `unitask list` lists the tasks of the account"
+    elif isinstance(error, errors.ApiError) and not isinstance(error, errors.ProviderBroken) and not _is_known(place):
         if task_id:
             yield f"unitask: the provider lists the refused task as {task_id}"
-    elif task_id and place.goes_on and not (isinstance(error, errors.NotFound) and place.task is None):
+    elif task_id and place.goes_on:
         yield from _accepted(place, task_id, error)
 
 
@@ -132,9 +135,11 @@ def _is_known(place: Place) -> bool:
 
 
 def _accepted(place: Place, task_id: str, error: BaseException) -> Iterator[str]:
-    cost = place.task.cost_usd if place.task else None  # 0 until the provider fills it in
+    cost = place.task.cost_usd if place.task else None
+    if not isinstance(error, errors.TaskFailed):
+        cost = cost or None  # 0 until the provider fills it in
     state = place.task.state if place.task else "accepted"
-    yield f"unitask: task {task_id}: {state}; paid: {dollars(cost or None) or 'unknown'}"
+    yield f"unitask: task {task_id}: {state}; paid: {dollars(cost) or 'unknown'}"
     if not isinstance(error, errors.TaskFailed):
         yield f"unitask: `{place.command(task_id, error)}` continues with it"
 

@@ -31,7 +31,7 @@ from ._config import folder
 
 ACCEPTED = "accepted"
 OPEN = ("sent", "uncertain", ACCEPTED)  # outcomes of submissions of which the user has no result
-LAST_TIME = datetime.max.replace(tzinfo=UTC).timestamp()
+LAST_TIME = datetime.max.replace(tzinfo=UTC).timestamp()  # of a row that can be shown
 LARGEST = 4 << 20  # bytes of the file, before it becomes submissions.old.jsonl; a submission takes some 600
 
 
@@ -89,9 +89,10 @@ def submissions() -> list[Submitted]:
 
 def _is_readable(row: Submitted) -> bool:
     """Whether each field has a value of its type."""
-    texts = [value for name, value in dataclasses.asdict(row).items() if name != "at" and value is not None]
-    is_time = isinstance(row.at, int | float) and 0 <= row.at < LAST_TIME
-    return is_time and all(isinstance(text, str) for text in texts)
+    fields: dict[str, object] = dataclasses.asdict(row)
+    at = fields.pop("at")
+    is_time = isinstance(at, int | float) and 0 <= at < LAST_TIME
+    return is_time and all(isinstance(text, str | None) for text in fields.values())
 
 
 READ_TIME = requests.history(requests.HistoryQuery(page_size=1))  # the provider's time, on which a search depends

@@ -22,12 +22,12 @@ from ._fields import task_from
 from ._output import put_json
 from ._report import ExitCode
 from ._state import ACCEPTED, OPEN, Submitted, handle, submissions
-from .catalogue import Fields, TaskName, price_words
+from .catalogue import Fields, TaskName, price_words, tasks_like
 
 RETRIES = 2  # of requests whose answer a person waits for
 ROWS = 20  # of a list, without --limit
 SHOWN = 5  # candidates of a submission
-BaseUrl = Annotated[str | None, Option("--base-url", help="The provider, instead of the one in force.")]
+BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON, as when stdout is not a terminal.")]
 _TIMES = "From this time on: 30m, 12h or 7d ago, or 2026-11-28, or 2026-11-28T12:30 (local time)."
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds
@@ -74,14 +74,18 @@ def estimate(
 
 
 def history(
-    state: Annotated[list[State] | None, Option("--state", help="Only tasks in this state; repeat it.")] = None,
-    task: Annotated[str | None, Option("--task", help="Only tasks of this type, such as face-swap.")] = None,
-    group: Annotated[
-        str | None, Option("--group", help="Only this group of models, such as kling; the provider filters.")
+    state: Annotated[
+        list[State] | None,
+        Option("--state", metavar="STATE", help=f"Only tasks in this state: {', '.join(State)}; repeat it."),
     ] = None,
+    task: Annotated[
+        str | None,
+        Option("--task", metavar="TASK", help="Only this type, such as face-swap.", autocompletion=tasks_like),
+    ] = None,
+    group: Annotated[str | None, Option("--group", metavar="GROUP", help="Only this group, such as kling.")] = None,
     since: Annotated[datetime | None, Option("--since", parser=_time, metavar="TIME", help=_TIMES)] = None,
     until: Annotated[datetime | None, Option("--until", parser=_time, metavar="TIME", help="As --since.")] = None,
-    limit: Annotated[int, Option("--limit", min=0, help="How many tasks to list; 0 for all.")] = ROWS,
+    limit: Annotated[int, Option("--limit", metavar="N", min=0, help="How many tasks to list; 0 for all.")] = ROWS,
     base_url: BaseUrl = None,
     json_output: AsJson = False,
 ) -> None:
@@ -153,8 +157,7 @@ def _search(row: Submitted, timeout: float | None, *, is_given: bool) -> dict[st
         fate = _fate(Recovery(Outcome.FOUND, "it was accepted, and its command did not end"), base_url, row.handle)
         return about | fate | {"task_id": row.task_id}
     try:
-        if base_url is not None and not is_given and _config.key_variable():
-            variable = _config.key_variable()
+        if base_url and not is_given and (variable := _config.key_variable()):
             raise errors.InvalidInput(
                 f"it was sent to {base_url}, and the key in {variable} may be that of another URL"
             )
@@ -183,6 +186,8 @@ def _sentence(fate: dict[str, Any]) -> str:
     name = f"{fate['task']} of {fate['sent_at']}" if "task" in fate else "the submission"
     words = f"{name}: {fate['outcome']}: {fate['reason']}"
     if fate["outcome"] == Outcome.UNCLEAR and fate["candidates"]:
-        words += f"; it may be one of {', '.join(fate['candidates'][:SHOWN])}"
+        words += f"; `unitask get ID` shows what may be it: {', '.join(fate['candidates'][:SHOWN])}"
+    again = "`unitask find` searches again; as long as it is unclear, to run the task again may pay it twice"
     then = f"`{fate['next']}` is the next step" if fate["next"] else "It was not paid, and can be submitted again"
+    then = again if fate["next"] == "unitask find" else then
     return printable(f"{words}. {then}")

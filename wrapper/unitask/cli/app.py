@@ -9,9 +9,10 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
+from unitask_api import contract
 
 from .. import errors
-from .._terminal import find_task_type, give_up, is_terminal, put, say, task_type
+from .._terminal import find_task_type, give_up, is_terminal, kebab, put, say, task_type
 from .._version import __version__
 from . import catalogue
 from ._report import ExitCode, exit_code, reports
@@ -72,13 +73,13 @@ COMMANDS: dict[str, Entry] = {
     "account": Entry(".account:account", "Print balance, plan and limits of the account.", ("unitask account --json",)),
     "find": Entry(
         ".account:find",
-        "Find out what became of submissions whose answer was lost: after a crash, or a closed laptop.",
+        "Find out what became of submissions whose answer was lost. Also after a crash, or a closed laptop.",
         ("unitask find", "unitask find us1.WyJ4... --json"),
     ),
     "estimate": Entry(
         ".account:estimate",
         "Estimate what a task costs, by the published prices. Nothing is sent.",
-        ("unitask estimate kling-video prompt='a boat' duration=10 version=2.6 mode=pro",),
+        ("unitask estimate flux-dev-txt2img prompt='a paper boat' width=1024 height=768",),
     ),
     "tasks": Entry(
         ".catalogue:tasks",
@@ -96,7 +97,7 @@ COMMANDS: dict[str, Entry] = {
     "logout": Entry(".settings:logout", "Remove the stored API key.", ("unitask logout",)),
     "config": Entry(
         ".settings:config",
-        "Show the settings that are in force and where they come from, or store the base URL.",
+        "Show the settings and where they come from. Or store the base URL.",
         ("unitask config", "unitask config --base-url http://127.0.0.1:8042", "unitask config --base-url ''"),
     ),
     "doctor": Entry(
@@ -104,18 +105,40 @@ COMMANDS: dict[str, Entry] = {
         "Check key, base URL, proxy, provider, clock, balance and extras. Nothing is paid.",
         ("unitask doctor", "unitask doctor --json"),
     ),
-    "sandbox": Entry(".provider:sandbox", "Run the local provider.", ("unitask sandbox --speed real",)),
-    "demo": Entry(".provider:demo", "Swap two faces with the local provider.", ("unitask demo --out out/demo",)),
+    "sandbox": Entry(
+        ".provider:sandbox",
+        "Run the local provider, which needs no account and costs nothing.",
+        ("unitask sandbox", "unitask sandbox --port 0 --speed real"),
+    ),
+    "demo": Entry(
+        ".provider:demo",
+        "Swap two sample faces, with a local provider that ends with it.",
+        ("unitask demo --out out/demo",),
+    ),
     "mcp": Entry(
         "..mcp.command:serve",
-        "Serve tools for assistants over stdin and stdout, by the Model Context Protocol.",
+        "Serve tools for assistants, by the Model Context Protocol.",
         ("unitask mcp --files pictures/ --max-usd 2",),
     ),
     "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
-    "bulk": Entry("", "Run the tasks of a JSONL or CSV file, with a journal."),
+    "bulk": Entry(
+        ".bulk:bulk",
+        "Run the tasks of a JSONL or CSV file, with a journal.",
+        (
+            "unitask bulk swaps.csv --task face-swap --to out/ --max-usd 5",
+            "unitask bulk resume swaps.db",
+            "unitask bulk export swaps.db --json",
+        ),
+    ),
 }
 
 
+FIRST_STEPS = (
+    "unitask sandbox            # no account? the local provider; paste the line that it prints in another terminal",
+    "unitask login              # or store the key of your account",
+    "unitask tasks face         # search the task types",
+    "unitask run face-swap target-image=group.jpg swap-image=me.png --to swapped.png",
+)
 ABOUT_TASKS = ("run", "submit", "estimate")  # their first word is a task, which their help describes
 WORDS = "unitask.words"  # of a command, in the context of typer
 
@@ -132,9 +155,19 @@ def run(arguments: list[str]) -> int:
     except TyperException as error:  # wrong use
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "unitask"
-        say(f"unitask: {error.format_message().rstrip('.')}", f"unitask: `{path} --help` shows how it is used")
+        say(f"unitask: {_wrong_use(error)}", f"unitask: `{path} --help` shows how it is used")
         return ExitCode.USAGE
     return code if isinstance(code, int) else 0
+
+
+def _wrong_use(error: TyperException) -> str:
+    """Return what is wrong with the words of a command; an option may be meant as a field of the task."""
+    context, option = getattr(error, "ctx", None), str(getattr(error, "option_name", ""))
+    field = option.removeprefix("--")
+    entries = map(find_task_type, context.meta.get(WORDS, ()) if context else ())
+    if any(contract.field_rule(entry.input, field.replace("-", "_")) for entry in entries if entry):
+        return f"{option} is a field of the task, and no option: write it as {field}=VALUE"
+    return error.format_message().rstrip(".")
 
 
 class Command(TyperCommand):
@@ -174,16 +207,23 @@ class Command(TyperCommand):
             self.format_options(ctx, formatter)
             return
         super().format_help(ctx, formatter)
-        if examples := COMMANDS[self.name or ""].examples:
-            formatter.write("\nExamples:\n" + "".join(f"  {example}\n" for example in examples))
+        formatter.write(examples(str(self.name)))
+
+
+def examples(name: str) -> str:
+    """Return the examples of a command, for its help."""
+    return "\nExamples:\n" + "".join(f"  {example}\n" for example in COMMANDS[name].examples)
 
 
 class _Commands(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
+        formatter.write("\nFirst steps:\n" + "".join(f"  {step}\n" for step in FIRST_STEPS))
         formatter.write("\nExit codes:\n" + "".join(f"  {code.value:<4} {code.about}\n" for code in ExitCode))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args[0] not in COMMANDS and (entry := find_task_type(args[0])):
+            raise errors.InvalidInput(f"{args[0]!r} is a task type, not a command: `unitask run {kebab(entry.name)}`")
         name, found, rest = super().resolve_command(ctx, args)
         return name, _loaded(str(name)) if found and COMMANDS[str(name)].where else found, rest
 
@@ -215,9 +255,12 @@ def _application() -> Any:
 def _loaded(name: str) -> Any:
     entry = COMMANDS[name]
     module, _, function = entry.where.partition(":")
+    command: Any = getattr(import_module(module, __package__), function)
     application = _typer(add_completion=False)
-    add = application.command(name, cls=Command, help=entry.about)
-    add(getattr(import_module(module, __package__), function))
+    if isinstance(command, typer.Typer):  # it has commands of its own
+        command.rich_markup_mode, application = application.rich_markup_mode, command
+    else:
+        application.command(name, cls=Command, help=entry.about)(command)
     return typer.main.get_command(application)
 
 

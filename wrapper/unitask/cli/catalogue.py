@@ -15,7 +15,7 @@ from .. import errors
 from .._terminal import dollars, find_task_type, kebab, put, task_type
 
 
-def _tasks_like(incomplete: str) -> list[tuple[str, str]]:
+def tasks_like(incomplete: str) -> list[tuple[str, str]]:
     """Return the task types that a word can become, for completion in a shell."""
     named = ((kebab(name), _texts(name)["summary"]) for name in contract.task_types())
     return [(name, summary) for name, summary in named if name.startswith(incomplete)]
@@ -31,7 +31,7 @@ def _fields_like(ctx: Context, incomplete: str) -> list[str]:
 TaskName = Annotated[
     str,
     Argument(
-        metavar="TASK", help="A task type, such as face-swap; `unitask tasks` lists them.", autocompletion=_tasks_like
+        metavar="TASK", help="A task type, such as face-swap; `unitask tasks` lists them.", autocompletion=tasks_like
     ),
 ]
 Fields = Annotated[
@@ -157,6 +157,8 @@ def type_words(rule: dict[str, Any]) -> str:
     rule = contract.resolve(rule)
     if "anyOf" in rule:
         return " or ".join(dict.fromkeys(map(type_words, rule["anyOf"])))
+    if inner := rule.get("properties"):
+        return f"JSON object: {', '.join(inner)}"
     named = rule.get("type", "JSON")
     if named == "array":
         return f"{type_words(rule.get('items', {}))}; repeat the field for several"

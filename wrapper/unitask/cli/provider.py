@@ -112,6 +112,7 @@ def sandbox(
 def _announce(url: str, public_url: str | None) -> None:
     place = f"{public_url}, and listens at {url}" if public_url else url
     put(f"The local provider is at {place}. It swaps real faces: have the consent of the persons shown.")
+    say("Open the address in a browser, or paste the next line in another terminal. Ctrl-C stops it.")
     put(f"export UNITASK_BASE_URL={public_url or url} UNITASK_API_KEY=sandbox")
 
 

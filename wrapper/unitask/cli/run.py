@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument, Context, Option
-from unitask_api.json_types import is_list, is_object, printable
+from unitask_api.json_types import as_object, is_list, is_object, printable
 
 from .. import errors
 from .._core import requests
@@ -38,13 +38,11 @@ To = Annotated[
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that exists.")]
 Timeout = Annotated[float | None, Option(metavar="SECONDS", min=0, help="Stop waiting; the task goes on.")]
-BaseUrl = Annotated[
-    str | None, Option(metavar="URL", help="The provider (default: UNITASK_BASE_URL, or the live API).")
-]
+BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 MaxUsd = Annotated[float | None, Option(metavar="USD", min=0, help="Send nothing if it may cost more.")]
 WebhookUrl = Annotated[str | None, Option(metavar="URL", help="Where the provider reports the end of the task.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Print the request and its price, and send nothing.")]
-AsJson = Annotated[bool, Option("--json", help="Print the task as JSON, as in a pipe; with --to, its files too.")]
+AsJson = Annotated[bool, Option("--json", help="Print the task as JSON, as in a pipe; and the paths of its files.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Report only errors.")]
 Preview = Annotated[
     bool | None, Option("--preview/--no-preview", help="Show a picture, if the terminal can (default: except in CI).")
@@ -232,6 +230,9 @@ def _deliver(
 ) -> None:
     """Fetch the files of a task, and print what became of it."""
     place.task = task
+    simulated = as_object(task.raw.get("meta")).get("simulated")  # by the local provider
+    if simulated and not place.quiet:
+        say(f"unitask: {simulated!s:.200}")
     _put_result(client, task, place, seconds, previews=previews)
     settle(task.id)
 

@@ -18,7 +18,7 @@ from .._base_client import checked_key
 from .._core.recovery import CLOCKS_APART
 from .._environment import transport_settings
 from .._model.account import Account
-from .._terminal import dollars, put, reason, say
+from .._terminal import dollars, is_terminal, put, reason, say
 from .._version import __version__
 from ..client import Client
 from . import _config
@@ -28,7 +28,7 @@ from ._output import put_json
 from ._report import NoKey, exit_code
 
 TIMEOUT = 10.0  # seconds for an answer
-BaseUrl = Annotated[str | None, Option("--base-url", help="The provider, instead of the one in force.")]
+BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
@@ -37,8 +37,10 @@ def login(base_url: BaseUrl = None) -> None:
     url = _config.base_url(base_url).value
     given = ""
     with contextlib.suppress(EOFError):  # Ctrl-D
-        if sys.stdin is not None:
-            given = getpass.getpass(f"API key for {url}: ") if sys.stdin.isatty() else sys.stdin.readline()
+        if is_terminal(sys.stdin):
+            given = getpass.getpass(f"API key for {url}: ")
+        elif sys.stdin is not None:
+            given = sys.stdin.readline()
     if not given.strip():
         raise errors.InvalidInput("no key was given: type it at the prompt, or give it on stdin")
     key = checked_key(given.strip())

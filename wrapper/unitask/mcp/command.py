@@ -1,13 +1,18 @@
 """`unitask mcp`."""
 
-from typing import Annotated
+import json
+import shutil
+import sys
+from typing import Annotated, Any
 
 from typer import Option
 
+from .._terminal import is_terminal
 from ..cli import _config
 from ..cli._report import NoKey
 from ..errors import InvalidInput
 
+FOR_ASSISTANTS = "an assistant starts this command, over pipes, and stdin is a terminal. Its configuration: {}"
 MISSING = "the MCP server is not installed: pip install 'unitask[mcp]' ({})"
 
 
@@ -30,8 +35,16 @@ def serve(
         from .server import make_server  # an extra
     except ImportError as error:
         raise InvalidInput(MISSING.format(error)) from None
+    if is_terminal(sys.stdin):
+        raise InvalidInput(FOR_ASSISTANTS.format(json.dumps({"mcpServers": {"unitask": _entry()}})))
     url = _config.base_url(base_url).value
     key = _config.api_key(url)
     if key is None:
         raise NoKey(url, base_url)
     make_server(key.value, url, max_usd=max_usd, files=files).run()
+
+
+def _entry() -> dict[str, Any]:
+    """Return what a configuration says about this server."""
+    command = shutil.which("unitask") or "unitask"
+    return {"command": command, "args": ["mcp", "--max-usd", "2"], "env": {"UNITASK_API_KEY": "..."}}

@@ -137,7 +137,10 @@ def _failed(error: UnitaskError) -> CallToolResult:
         facts["submission"] = error.token
         next_step = "Do not call run again: the task may be paid. Call find, which reads the task history"
     elif isinstance(error, BudgetExceeded):
-        next_step = "Only the user can raise the limit of a session: --max-usd of `unitask mcp`"
+        next_step = (
+            "Only the user can raise the limit of a session (--max-usd of `unitask mcp`), or run a task without a "
+            "published price (`unitask run`)"
+        )
     elif isinstance(error, TaskFailed):
         facts |= facts_of(cast("Task[Any]", error.task))
     facts |= {"next": _words(next_step), **({"task_id": error.task_id} if error.task_id else {})}

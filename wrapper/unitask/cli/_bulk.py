@@ -1,25 +1,23 @@
-"""`unitask bulk`: the tasks of a file, with a journal, so that an interrupted job goes on.
-
-Exit codes: 0 all done, 1 some failed or the job stopped, 2 wrong use, 130 Ctrl-C, 143 SIGTERM.
+"""What `unitask bulk` does: the tasks of a file, with a journal, so that an interrupted job goes on.
 
 Rules of this file: results go to stdout, everything else to stderr. The journal keeps what the command was given. A
 message about an end has the command that goes on.
 """
 
-import argparse
 import asyncio
 import contextlib
 import csv
 import io
 import json
+import logging
 import math
 import os
 import shlex
 import signal
 import warnings
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -30,113 +28,31 @@ from .._core.ledger import read_outcome
 from .._core.pricing import CREDITS_PER_USD
 from .._terminal import dollars, put, reason, say
 from ..async_client import AsyncClient
+from ..bulk.input_file import InputFile, WrongLine
+from ..bulk.journal import Journal, JournalReader
+from ..bulk.report import NOT_SENT, Line, Report, counts, money
 from ..client import Client
 from ..download import check_destination
 from ..inputs import AdvisoryWarning, TaskInput, request_body, with_absolute_paths
 from ..mapping import MapResult
 from ..media import from_home
-from .input_file import InputFile, WrongLine
-from .journal import Journal, JournalReader
-from .report import NOT_SENT, Line, Report, counts, money
+from . import _config
 
-MORE = """\
-Examples:
-  unitask bulk swaps.csv --task face-swap --to out/ --max-usd 5
-  unitask bulk resume swaps.db
-  unitask bulk export swaps.db --json
-
-`unitask bulk run --help` lists the options of a run."""
 LIMITS = ("concurrency", "per_second", "max_usd", "webhook_url", "timeout")  # arguments of `AsyncClient.map`
 
 
-def main(arguments: list[str]) -> int:
-    """Run `unitask bulk` with these arguments; return its exit code."""
-    parser, commands = _parser()
-    options = parser.parse_args(arguments if arguments[:1] and arguments[0] in commands else ["run", *arguments])
-    command = options.command
-    try:
-        return int(command(options))
-    except errors.UnitaskError as error:
-        say(f"unitask: {reason(error)}")
-        return 2 if isinstance(error, errors.InvalidInput) else 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("unitask: interrupted")
-        return 130
+class _Reported(logging.Handler):
+    """Reports what workers log, such as a database that cannot be reached."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record to stderr."""
+        say(f"unitask: {record.getMessage()}")
 
 
-def _parser() -> tuple[argparse.ArgumentParser, set[str]]:
-    usage = "unitask bulk FILE --to DIR [OPTIONS]\n       unitask bulk COMMAND ..."
-    parser = argparse.ArgumentParser(
-        prog="unitask bulk",
-        description="Run the tasks of a file.",
-        usage=usage,
-        epilog=MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", prog="unitask bulk")
-
-    def add(name: str, command: Callable[[Any], int], about: str, *, on: bool = False) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=about, description=about)
-        added.set_defaults(command=command)
-        if on:
-            may_be_file = name in ("status", "export", "settle")
-            added.add_argument("--on", required=not may_be_file, metavar="URL", help="the database, postgresql://...")
-            if may_be_file:
-                added.add_argument("job", metavar="FILE.db|JOB", help="the journal, or with --on the number of the job")
-        return added
-
-    run = add("run", _run, "run the tasks of a file; this word may be left out, and the same command again goes on")
-    submit = add("submit", _submit, "store the tasks of a file for workers, and print the number of the job", on=True)
-    for command in (run, submit):
-        command.add_argument("file", type=_path, metavar="FILE", help="FILE.jsonl or FILE.csv, a task a line")
-        command.add_argument("--task", metavar="CLASS", help="the class of all tasks, such as FaceSwap")
-        command.add_argument("--concurrency", type=int, metavar="N", help="tasks that go on at once (default: 1000)")
-        command.add_argument("--per-second", type=float, metavar="N", help="the most submissions a second")
-        command.add_argument("--max-usd", type=_limit, metavar="USD", help="what the tasks may cost in all, or none")
-        command.add_argument("--webhook-url", metavar="URL", help="where the provider reports the ends of the tasks")
-        command.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait for each task")
-    run.add_argument("--journal", type=_path, metavar="FILE.db", help="what was done (default: FILE.db beside FILE)")
-    resume = add("resume", _resume, "go on with the job of a journal")
-    resume.add_argument("journal", type=_path, metavar="FILE.db")
-    resume.add_argument("--max-usd", type=_limit, metavar="USD", help="another limit; none removes it")
-    for command in (run, resume):
-        command.add_argument("--json", action="store_true", help="print an object a result, not the names of files")
-        command.add_argument("--quiet", action="store_true", help="report only the end")
-    add("status", _status, "print how far a job is; it may go on meanwhile", on=True)
-    export = add("export", _export, "print what became of each line", on=True)
-    settle = add("settle", _settle, "decide about a line that is unknown: whether its task was accepted", on=True)
-    settle.add_argument("line", type=int, metavar="LINE")
-    fate = settle.add_mutually_exclusive_group(required=True)
-    fate.add_argument("--task-id", metavar="ID", help="it was accepted: this is its task, which the next run waits for")
-    fate.add_argument(
-        "--not-sent", action="store_true", help="it was not; the next run sends it, which may pay it twice"
-    )
-    form = export.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="as CSV (default)")
-    form.add_argument("--json", action="store_true", help="as an object a line")
-    worker = add("worker", _worker, "work on the jobs of a database, on any number of machines", on=True)
-    worker.add_argument("--job", type=int, metavar="JOB", help="only on this one")
-    worker.add_argument("--forever", action="store_true", help="wait for more jobs")
-    for command in (run, worker):
-        command.add_argument("--to", type=from_home, required=True, metavar="DIR", help="the folder of the files")
-    for command in (run, submit, worker):
-        command.add_argument("--base-url", help="the provider (default: UNITASK_BASE_URL, or the live API)")
-    return parser, {*commands.choices, "-h", "--help"}
+_REPORTED = _Reported()
 
 
-def _path(text: str) -> Path:
-    return Path(from_home(text))
-
-
-def _limit(text: str) -> float:
-    """Read an amount of money; `none` is infinity."""
-    try:
-        return math.inf if text == "none" else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r:.80} is neither an amount in USD nor none") from None
-
-
-def _check_limits(options: argparse.Namespace) -> None:
+def _check_limits(options: SimpleNamespace) -> None:
     least = {"concurrency": 1, "per_second": math.ulp(0.0), "max_usd": 0, "timeout": 0}
     for name, value in _given(options, *least).items():
         if not value >= least[name]:
@@ -147,7 +63,7 @@ def _check_limits(options: argparse.Namespace) -> None:
         raise errors.InvalidInput(f"--webhook-url is {webhook!r:.80}: give a URL of http:// or https://")
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: SimpleNamespace) -> int:
     """Run the job of a file; `options.journal` is None for the one beside the file."""
     if not options.to:
         raise errors.InvalidInput("--to is empty: give a folder")
@@ -167,13 +83,13 @@ def _run(options: argparse.Namespace) -> int:
         return asyncio.run(_work(source, journal, options, Report(source, journal, options, _resuming(place, options))))
 
 
-def _resume(options: argparse.Namespace) -> int:
+def resume(options: SimpleNamespace) -> int:
     kept = _kept(_reader(options.journal))
     if not kept:
         raise errors.InvalidInput(f"{options.journal} is not the journal of `unitask bulk`: it does not say which file")
     kept |= {name: value for name, value in vars(options).items() if value is not None}
     kept["file"] = Path(kept["file"])
-    return _run(argparse.Namespace(**kept))
+    return run(SimpleNamespace(**kept))
 
 
 def _reader(path: Path) -> JournalReader:
@@ -183,7 +99,7 @@ def _reader(path: Path) -> JournalReader:
     return JournalReader(path)
 
 
-def _resuming(place: Path, options: argparse.Namespace) -> str:
+def _resuming(place: Path, options: SimpleNamespace) -> str:
     return shlex.join(["unitask", "bulk", "resume", str(place), *(["--json"] if getattr(options, "json", 0) else [])])
 
 
@@ -193,8 +109,8 @@ def _kept(journal: JournalReader) -> dict[str, Any]:
     return json.loads(job.kind) if job is not None and job.kind else {}
 
 
-async def _work(source: InputFile, journal: Journal, options: argparse.Namespace, report: Report) -> int:
-    async with AsyncClient(base_url=options.base_url, transport=_transport()) as client:
+async def _work(source: InputFile, journal: Journal, options: SimpleNamespace, report: Report) -> int:
+    async with AsyncClient(*_config.account(options.base_url), transport=_transport()) as client:
         _bind(journal, client, options)
         results = client.map(
             source, to=options.to, journal=journal, on_progress=report.progress, **_given(options, *LIMITS)
@@ -231,13 +147,13 @@ def _transport() -> httpx.AsyncBaseTransport | None:
     if AsyncClient.defaults.transport is not None:
         return None
     try:
-        from .transport import FastTransport
+        from ..bulk.transport import FastTransport
     except errors.InvalidInput:
         return None
     return FastTransport()
 
 
-def _bind(journal: Journal, client: AsyncClient, options: argparse.Namespace) -> None:
+def _bind(journal: Journal, client: AsyncClient, options: SimpleNamespace) -> None:
     """Let the journal keep what the command was given; raise InvalidInput if it belongs to another job."""
     job, file = journal.job, _kept(journal).get("file")
     account = client._account  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -257,7 +173,7 @@ def _bind(journal: Journal, client: AsyncClient, options: argparse.Namespace) ->
     journal.begin(Job(account, client.base_url, limit, json.dumps(kept)))
 
 
-def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+def _given(options: SimpleNamespace, *names: str) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
@@ -296,13 +212,13 @@ def _advice_reported() -> Generator[None]:
         yield
 
 
-def _status(options: argparse.Namespace) -> int:
+def status(options: SimpleNamespace) -> int:
     if options.on:
         found = _workers().status(options.on, _number(options.job))
         put(f"job {found.job}: {counts(found.totals, found.inputs)}; {money(found.totals, found.limit)}")
         put(f"{found.shards_done} of {found.shards} shards done, {found.workers} workers")
         return 0
-    journal = _reader(_path(options.job))
+    journal = _reader(Path(from_home(options.job)))
     source, totals = _source(journal), journal.totals()
     limit = journal.job.limit if journal.job is not None else None
     what = counts(totals, len(source) if source is not None else None)
@@ -318,8 +234,8 @@ def _source(journal: JournalReader) -> InputFile | None:
     return None
 
 
-def _export(options: argparse.Namespace) -> int:
-    lines = _shared_lines(options) if options.on else _lines(_reader(_path(options.job)))
+def export(options: SimpleNamespace) -> int:
+    lines = _shared_lines(options) if options.on else _lines(_reader(Path(from_home(options.job))))
     if not options.json:
         put(_csv(Line._fields))
     for line in lines:
@@ -327,7 +243,7 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shared_lines(options: argparse.Namespace) -> Iterator[Line]:
+def _shared_lines(options: SimpleNamespace) -> Iterator[Line]:
     for row in _workers().results(options.on, _number(options.job)):
         yield _line_of_row(row, row.key + 1)
 
@@ -373,11 +289,11 @@ def _csv(cells: Any) -> str:
     return text.getvalue()
 
 
-def _settle(options: argparse.Namespace) -> int:
-    line, task_id, path = options.line, options.task_id, _path(options.job)
+def settle(options: SimpleNamespace) -> int:
+    line, task_id, path = options.line, options.task_id, Path(from_home(options.job))
     kept = {} if options.on else _kept(_reader(path))
     if task_id is not None:
-        with Client(base_url=kept.get("base_url")) as client:
+        with Client(*_config.account(kept.get("base_url"))) as client:
             client.get(task_id)  # raises an error if this account has no such task
     if options.on:
         freed, then = _workers().settle(options.on, _number(options.job), line - 1, task_id), "the next worker"
@@ -411,7 +327,7 @@ def _settled(path: Path, line: int, task_id: str | None) -> int:
         return 0
 
 
-def _submit(options: argparse.Namespace) -> int:
+def submit(options: SimpleNamespace) -> int:
     _check_limits(options)
     workers, source = _workers(), InputFile(options.file.absolute(), options.task)
     options.max_usd = None if options.max_usd == math.inf else options.max_usd
@@ -422,17 +338,17 @@ def _submit(options: argparse.Namespace) -> int:
                 raise errors.InvalidInput(f"nothing was stored: line {source.line}: {task.problem}")
             yield with_absolute_paths(task)
 
-    client = AsyncClient(base_url=options.base_url)
+    client = AsyncClient(*_config.account(options.base_url))
     with contextlib.chdir(source.path.parent):
         put(str(workers.submit(options.on, client, inputs(), **_given(options, *LIMITS))))
     return 0
 
 
-def _worker(options: argparse.Namespace) -> int:
+def worker(options: SimpleNamespace) -> int:
     workers, to = _workers(), os.path.join(os.path.abspath(options.to), "")  # noqa: PTH100, PTH118
 
     async def work() -> int:
-        async with AsyncClient(base_url=options.base_url, transport=_transport()) as client:
+        async with AsyncClient(*_config.account(options.base_url), transport=_transport()) as client:
             with _interruptible("other workers go on") as interrupted:
                 try:
                     await workers.work(options.on, client, job=options.job, forever=options.forever, to=to)
@@ -448,13 +364,14 @@ def _worker(options: argparse.Namespace) -> int:
                     return 1
         return 0
 
+    logging.getLogger("unitask.bulk").addHandler(_REPORTED)
     with _advice_reported():
         return asyncio.run(work())
 
 
 def _workers() -> ModuleType:
     try:
-        from . import workers
+        from ..bulk import workers
     except ModuleNotFoundError as error:
         raise errors.InvalidInput(str(error)) from None
     return workers
