@@ -48,7 +48,7 @@ class Meter:
         return {
             "cpu_ms": cpu / tasks * 1000,
             "peak_mb": after.ru_maxrss / 1024,
-            "kb_a_task": ((self._full or after.ru_maxrss) - before.ru_maxrss) / tasks,
+            "grown_kb": (self._full or after.ru_maxrss) - before.ru_maxrss,
             "seconds": time.monotonic() - self._began,
             "seen": self._seen,
         }
@@ -201,7 +201,7 @@ def shorten_pauses(tasks: int) -> None:
     """Poll within half a second, with many tasks within the time that their submissions take: they all wait at once."""
     from unitask._core.polling import DurationTracker
 
-    most, planned = max(0.5, tasks / 2000), DurationTracker.next_poll_delay
+    most, planned = max(0.5, tasks / 4000), DurationTracker.next_poll_delay
     DurationTracker.next_poll_delay = lambda *given: min(most, planned(*given))  # type: ignore[method-assign]
 
 
