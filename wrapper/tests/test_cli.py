@@ -128,6 +128,7 @@ WRONG_INPUT: list[tuple[list[str], str]] = [
     ([*RUN, "--base-url", "provider.test"], "--base-url is 'provider.test'"),
     ([*RUN, "--to", __file__], "exists: name another file"),
     ([*RUN, "--to", ""], "--to is empty"),
+    ([*RUN, "--to", "-", "--json"], "--to - and --json both write to stdout"),
     (["wait", " "], "the task id is empty"),
     (["sandbox", "--concurrency", "0"], "concurrency"),
     (["sandbox", "--faults", "nothing.json"], "No such file or directory: 'nothing.json'"),

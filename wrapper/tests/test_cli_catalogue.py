@@ -133,6 +133,7 @@ ACCOUNT = {
     "equivalent_in_usd": 3.5,
     "max_concurrent_task_count": 5,
     "max_kling_concurrency": 2,
+    "max_concurrency\x1b": 1,
 }
 
 
@@ -225,6 +226,7 @@ def test_completion_script_is_printed(shell: str, monkeypatch: pytest.MonkeyPatc
         ("unitask estimate face-swap target-image = a.jpg sw", ["swap-image="]),
         ("unitask run nothing ", []),
         ("unitask list --st", ["--state"]),
+        ("unitask contract --x", []),
         ("unitask bulk re", ["resume"]),
         ("unitask bulk a.csv --we", ["--webhook-url"]),
     ],

@@ -113,12 +113,50 @@ def test_history_that_cannot_be_read_leaves_it_unclear(
     assert (code, fate["outcome"], fate["next"]) == (9, "unclear", "unitask find")
 
 
+DAMAGED = [
+    {"key": 5},
+    {"at": "soon"},
+    {"at": 1e300},
+    {"outcome": "accepted", "task_id": 5, "handle": 5},
+    {"intent": "[]"},
+    {"base_url": "https://another.test"},
+]
+
+
+@pytest.mark.parametrize("damage", [*DAMAGED, "[" * 100_000], ids=lambda damage: str(damage)[:40])
+def test_submission_that_cannot_be_searched_does_not_hide_the_others(
+    damage: Any, unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.loses_the_answer(times=1)
+    unitask_provider.completes(statuses=["pending", KeyboardInterrupt()])  # type: ignore[list-item]
+    assert [main(RUN), main(RUN)] == [9, 130]
+    row = json.loads(record.read_text().split("\n\n")[0])
+    damaged = damage if isinstance(damage, str) else json.dumps({**row, "key": "a", **damage})
+    record.write_text(f"{damaged}\n{record.read_text()}")
+    fates = found(capsys)[1]
+    assert [fate["outcome"] for fate in fates][-2:] == ["unclear", "found"]
+
+
+def test_key_of_the_environment_is_sent_to_another_base_url_only_on_request(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.loses_the_answer(times=1)
+    assert main([*RUN, *MARKED, "--base-url", "https://another.test"]) == 9
+    before = len(unitask_provider.requests)
+    code, (fate,) = found(capsys)
+    assert (code, fate["outcome"], len(unitask_provider.requests)) == (9, "unclear", before)
+    assert fate["next"] == "unitask find --base-url https://another.test"
+    code, (fate,) = found(capsys, *shlex.split(fate["next"])[2:])
+    assert (code, fate["outcome"]) == (0, "found")
+
+
 def test_provider_without_a_key_leaves_its_submission_unclear_and_the_others_searched(
     unitask_provider: UnitaskProvider, record: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unitask_provider.loses_the_answer(accepted=False)
     main([*RUN, "--base-url", "https://gone.test"])
     main(RUN)
+    monkeypatch.delenv("UNITASK_API_KEY")
     monkeypatch.setattr("unitask.cli._config.api_key", lambda url: None if "gone" in url else Setting(KEY, ""))
     code, fates = found(capsys)
     assert (code, [fate["outcome"] for fate in fates]) == (9, ["unclear", "absent"])

@@ -35,6 +35,11 @@ def test_help_lists_commands_and_exit_codes(capsys: Captured) -> None:
     assert [code for code in ExitCode if f"  {code.value:<4} {code.about}\n" not in out] == []
 
 
+def test_option_before_the_task_does_not_hide_its_help(capsys: Captured) -> None:
+    assert main(["run", "--to", "out/", "face-swap", "--help"]) == 0
+    assert "target-image" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("no_color", [False, True])
 def test_colours_are_for_terminals_without_no_color(no_color: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):

@@ -264,6 +264,28 @@ def test_stdout_that_cannot_be_written_leaves_the_id_of_a_paid_task(
     assert shlex.split(command)[1] in str(unitask_provider.tasks)
 
 
+@pytest.mark.parametrize("words", [["--to", "-"], [], ["--no-wait"]])
+def test_closed_stdout_leaves_a_paid_task_open(
+    words: list[str], unitask_provider: UnitaskProvider, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main([*SWAP, "--quiet", *words]) == ExitCode.CLOSED
+    monkeypatch.undo()
+    (task,) = unitask_provider.tasks
+    assert f"`unitask wait {task.id}" in capsys.readouterr().err
+
+
+def test_id_and_url_of_a_provider_are_escaped(
+    unitask_provider: UnitaskProvider, capsys: Captured, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    unitask_provider.answers(httpx.Response(200), {"code": 200, "data": task_data(task_id="a\x1b[2J")})
+    assert main(["submit", *SWAP[1:]]) == 0
+    unitask_provider.answers({"code": 200, "data": {"url": "https://x.test/\x1b[2J"}})
+    assert main(["upload", f"{tmp_path}/a.png"]) == 0
+    assert capsys.readouterr().out == "a\\x1b[2J\nhttps://x.test/\\x1b[2J\n"
+
+
 def test_file_named_like_another_format_is_reported(
     unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -301,6 +323,16 @@ def test_live_line_has_no_colour_where_that_is_not_wanted(
         assert main(SWAP) == 0
         shown.append(re.findall(rb"\x1b\[[\d;]*[1-9]m", stream.buffer.getvalue()))  # type: ignore[attr-defined]
     assert shown == [[], []]
+
+
+def test_terminal_without_control_sequences_shows_each_change(
+    unitask_provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(SWAP) == 0
+    (task,) = unitask_provider.tasks
+    assert f"task {task.id}: completed\n" in capsys.readouterr().err
 
 
 def test_pending_task_is_cancelled(unitask_provider: UnitaskProvider, capsys: Captured) -> None:
@@ -423,6 +455,32 @@ def test_nothing_is_sent_if_it_cannot_be_recorded(
     assert main(SWAP) == ExitCode.FILE
     assert "Set XDG_STATE_HOME to a folder that can be written" in capsys.readouterr().err
     assert unitask_provider.tasks == []
+
+
+def test_record_that_cannot_be_read_does_not_hide_what_became_of_a_task(
+    unitask_provider: UnitaskProvider, state: Path, capsys: Captured
+) -> None:
+    unitask_provider.completes(statuses=["pending", "completed"], times=1)
+    unitask_provider.fails("no face found", statuses=["pending", "failed"])
+    ids = [main(["submit", *SWAP[1:]]) or capsys.readouterr().out.strip() for _ in range(2)]
+    state.unlink()
+    state.mkdir()
+    assert [main(["wait", task_id]) for task_id in ids] == [ExitCode.DONE, ExitCode.FAILED]
+    assert capsys.readouterr().err.count("warning: ") == 2
+
+
+def test_user_without_a_home_folder_sets_one(
+    unitask_provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def homeless(_: object) -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    assert [main(SWAP), main(["config"])] == [ExitCode.USAGE] * 2
+    err = capsys.readouterr().err
+    assert ("XDG_STATE_HOME" in err, "XDG_CONFIG_HOME" in err, unitask_provider.tasks) == (True, True, [])
 
 
 def test_each_kind_of_error_has_an_exit_code_of_its_own() -> None:

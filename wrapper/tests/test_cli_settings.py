@@ -91,6 +91,21 @@ def test_key_at_a_terminal_is_read_without_echo(provider: UnitaskProvider, monke
     assert keys_sent(provider) == [KEY, KEY]
 
 
+@pytest.mark.parametrize("stdin", [None, SimpleNamespace(isatty=lambda: True)], ids=["closed", "ended"])
+def test_missing_key_and_file_on_stdin_are_reported(
+    stdin: Any, provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def ended(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.setattr("getpass.getpass", ended)
+    monkeypatch.setenv("UNITASK_API_KEY", KEY)
+    assert [main(["login"]), main(["upload", "-"])] == [2, 2]
+    err = capsys.readouterr().err
+    assert ("no key was given" in err, "nothing on stdin" in err) == (True, True)
+
+
 def test_environment_wins_over_the_stored_key(
     provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
@@ -221,7 +236,8 @@ LATE = httpx.Response(200, headers={"date": "Wed, 01 Jan 2025 00:00:00 GMT"}, js
 DOCTOR: dict[str, tuple[dict[str, str], Any, int, str, str, str]] = {
     "no key": ({"UNITASK_API_KEY": ""}, None, 4, "key", "fail", "unitask login"),
     "damaged key": ({"UNITASK_API_KEY": "two words"}, None, 2, "key", "fail", "copy it again"),
-    "wrong key": ({}, httpx.Response(401), 4, "key", "fail", "401"),
+    "wrong key": ({}, httpx.Response(401), 4, "key", "fail", "Check the key: UNITASK_API_KEY\n"),
+    "wrong balance": ({}, {"code": 200, "data": {"equivalent_in_usd": [1]}}, 8, "provider", "fail", "not a number"),
     "no answer": ({}, httpx.ConnectError("refused"), 8, "provider", "fail", "https://provider.test"),
     "no sandbox": (
         {"UNITASK_BASE_URL": "http://127.0.0.1:1"},
@@ -250,7 +266,7 @@ def test_doctor_names_what_is_wrong_and_the_next_step(
     found_code, found = doctor(capsys)
     assert found_code == code
     assert found[name]["level"] == level
-    assert words in found[name]["words"] + found[name]["next_step"]
+    assert words in f"{found[name]['words']}\n{found[name]['next_step']}"
 
 
 def test_doctor_warns_of_a_key_that_others_can_read(

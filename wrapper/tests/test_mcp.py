@@ -397,6 +397,36 @@ def test_pictures_of_an_answer_are_small_and_a_broken_one_hides_nothing(unitask_
     talk(script)
 
 
+@pytest.mark.parametrize(
+    ("end", "files"), [("\ud800.png", 1), ("x" * 60_000, 40), ("", 5000)], ids=["surrogate", "long", "many"]
+)
+def test_addresses_of_files_cannot_break_an_answer(end: str, files: int, unitask_provider: UnitaskProvider) -> None:
+    output = {"image_urls": [f"http://127.0.0.1:1/{number}{end}" for number in range(files)]}
+    data = {"task_id": "T1", "model": "Qubico/image-toolkit", "task_type": "face-swap", "status": "completed"}
+    unitask_provider.answers(httpx.Response(200), {"code": 200, "data": {**data, "output": output}})
+
+    async def script(client: Client) -> None:
+        result = await client.call_tool("run", SWAP)
+        assert '"task_id": "T1"' in result.content[0].text  # type: ignore[union-attr]
+        assert len(result.model_dump_json()) < 1_000_000
+
+    talk(script)
+
+
+def test_task_stays_open_until_its_answer_is_made(
+    unitask_provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise InvalidInput("broken")
+
+    async def script(client: Client) -> None:
+        monkeypatch.setattr("unitask.mcp.tools.answer", fails)
+        assert not (await call(client, "run", **SWAP))["ok"]
+
+    talk(script)
+    assert (submissions()[-1].outcome, submissions()[-1].task_id) == ("accepted", ID)
+
+
 def test_resource_that_is_missing_or_large_is_an_error_with_its_reason(
     unitask_provider: UnitaskProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

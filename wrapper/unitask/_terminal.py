@@ -134,8 +134,10 @@ def say(*lines: str) -> None:
         give_up(sys.stderr)
 
 
-def give_up(stream: TextIO) -> None:
+def give_up(stream: TextIO | None) -> None:
     """Send what is left in a stream to nowhere: it would raise again at exit."""
+    if stream is None:
+        return
     with contextlib.suppress(OSError):  # io.UnsupportedOperation: the stream is not a file
         place, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, place)

@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     except errors.UnitaskError as error:  # of the flush
         say(f"unitask: {error}")
         return 10
+    except KeyboardInterrupt:  # while a command is imported
+        return 130
 
 
 def _main(arguments: list[str]) -> int:

@@ -32,8 +32,15 @@ class Setting(NamedTuple):
 
 def config_file() -> Path:
     """Return the file of the stored settings."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return Path(home or Path.home() / ".config") / "unitask" / "config.json"
+    return folder("XDG_CONFIG_HOME", ".config") / "config.json"
+
+
+def folder(variable: str, usual: str) -> Path:
+    """Return our folder in the one that a variable names, else in `usual` in the home folder."""
+    try:
+        return Path(os.environ.get(variable) or Path.home() / usual) / "unitask"
+    except RuntimeError:  # a user without a home folder
+        raise errors.InvalidInput(f"there is no home folder: set {variable} to a folder that can be written") from None
 
 
 def base_url(given: str | None = None) -> Setting:
@@ -50,9 +57,8 @@ def base_url(given: str | None = None) -> Setting:
 
 def api_key(url: str) -> Setting | None:
     """Return the key for a base URL; None if there is none."""
-    for name in KEY_VARIABLES:
-        if os.environ.get(name):
-            return Setting(Secret(os.environ[name]), name)
+    if name := key_variable():
+        return Setting(Secret(os.environ[name]), name)
     keys = as_object(_stored().get("keys"))
     if url not in keys:
         return None
@@ -64,6 +70,11 @@ def api_key(url: str) -> Setting | None:
         reason = f"{KEYRING}, which holds the key for {url}, cannot be read: {error}"
         raise errors.InvalidInput(f"{reason}. Unlock it, or set {KEY_VARIABLES[0]}") from error
     return Setting(Secret(key), KEYRING) if key else None
+
+
+def key_variable() -> str | None:
+    """Return the variable of the environment that holds a key; None if there is none."""
+    return next((name for name in KEY_VARIABLES if os.environ.get(name)), None)
 
 
 def account(given: str | None = None) -> tuple[str, str]:

@@ -73,10 +73,18 @@ class _Reader:
         if self._is_read:
             raise ValueError("stdin is read by another field already")
         self._is_read = True
-        if sys.stdin is None or sys.stdin.isatty():
-            raise ValueError(f"there is nothing on stdin: pipe a file into the command. {ESCAPE}")
-        buffer = getattr(sys.stdin, "buffer", None)
-        return buffer.read() if buffer else sys.stdin.read().encode()
+        try:
+            return read_stdin()
+        except errors.InvalidInput as error:
+            raise ValueError(f"{error}. {ESCAPE}") from None
+
+
+def read_stdin() -> bytes:
+    """Return what is piped into the command; raise InvalidInput if nothing is."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise errors.InvalidInput("there is nothing on stdin: pipe a file into the command")
+    buffer = getattr(sys.stdin, "buffer", None)
+    return buffer.read() if buffer else sys.stdin.read().encode()
 
 
 def _content(place: str) -> bytes:

@@ -37,8 +37,9 @@ def progress(place: Place, *, quiet: bool = False) -> Generator[Callable[[Task[O
     A terminal has one line that is drawn again, and removed if a summary follows; elsewhere each change is a line.
     """
     line = _Line(place)
-    if is_terminal(sys.stderr) and not quiet:
-        with Live(line, console=Console(stderr=True), refresh_per_second=5, transient=is_terminal(sys.stdout)):
+    console = Console(stderr=True)
+    if is_terminal(sys.stderr) and not quiet and not console.is_dumb_terminal:
+        with Live(line, console=console, refresh_per_second=5, transient=is_terminal(sys.stdout)):
             yield line.note
         return
 

@@ -10,6 +10,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from .._terminal import say
 from ..client import Client
 from ..inputs import TaskInput
 from ..webhooks import remember
+from ._config import folder
 
 ACCEPTED = "accepted"
 OPEN = ("sent", "uncertain", ACCEPTED)  # outcomes of submissions of which the user has no result
+LAST_TIME = datetime.max.replace(tzinfo=UTC).timestamp()  # of a row that can be shown
 LARGEST = 4 << 20  # bytes of the file, before it becomes submissions.old.jsonl; a submission takes some 600
 
 
@@ -62,8 +65,7 @@ class Submitted:
 
 def state_file() -> Path:
     """Return the file of the submissions."""
-    home = os.environ.get("XDG_STATE_HOME")
-    return Path(home or Path.home() / ".local" / "state") / "unitask" / "submissions.jsonl"
+    return folder("XDG_STATE_HOME", ".local/state") / "submissions.jsonl"
 
 
 def submissions() -> list[Submitted]:
@@ -78,11 +80,19 @@ def submissions() -> list[Submitted]:
         except OSError as error:
             raise errors.JournalError(f"{part} cannot be read: {error.strerror or error}") from error
         for line in lines:
-            with suppress(ValueError, TypeError, KeyError):
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
                 row = {name: value for name, value in as_object(json.loads(line)).items() if name in names}
                 before = found.get(row["key"])
                 found[row["key"]] = dataclasses.replace(before, **row) if before else Submitted(**row)
-    return list(found.values())
+    return [row for row in found.values() if _is_readable(row)]
+
+
+def _is_readable(row: Submitted) -> bool:
+    """Whether each field has a value of its type."""
+    fields: dict[str, object] = dataclasses.asdict(row)
+    at = fields.pop("at")
+    is_time = isinstance(at, int | float) and 0 <= at < LAST_TIME
+    return is_time and all(isinstance(text, str | None) for text in fields.values())
 
 
 READ_TIME = requests.history(requests.HistoryQuery(page_size=1))  # the provider's time, on which a search depends
@@ -174,8 +184,13 @@ def note(key: str, **facts: str | None) -> None:
 
 
 def settle(task_id: str) -> None:
-    """Write down that the user has what became of a task, so that `unitask find` does not name it."""
-    for row in submissions():
+    """Write down that the user has what became of a task, so that `unitask find` does not name it; warn if it fails."""
+    try:
+        rows = submissions()
+    except errors.UnitaskError as error:
+        say(f"unitask: warning: {error}")
+        return
+    for row in rows:
         if row.task_id == task_id and row.outcome == ACCEPTED:
             note(row.key, outcome="settled")
 

@@ -53,7 +53,7 @@ def account(base_url: BaseUrl = None, json_output: AsJson = False) -> None:
     facts = {"account": found.name, "plan": found.plan, "balance": dollars(found.balance_usd) or "unknown"}
     limits = {name.removeprefix("max_").replace("_", " "): value for name, value in found.raw.items() if value}
     facts |= {name: value for name, value in limits.items() if re.search("concurren", name)}
-    put(*(f"{name:<28} {printable(str(value))}" for name, value in facts.items() if value is not None))
+    put(*(printable(f"{name:<28} {value}") for name, value in facts.items() if value is not None))
 
 
 def estimate(
@@ -138,7 +138,7 @@ def find(
         rows = [row for row in submissions() if row.outcome in OPEN and wanted in (None, row.base_url)]
         if any(row.outcome != ACCEPTED for row in rows):
             say("searching the task history; this may take a minute")
-        found += [_search(row, timeout) for row in rows]
+        found += [_search(row, timeout, is_given=base_url is not None) for row in rows]
     if json_output or not is_terminal(sys.stdout):
         put_json(found)
     else:
@@ -146,7 +146,7 @@ def find(
     return ExitCode.UNCERTAIN if any(each["outcome"] == Outcome.UNCLEAR for each in found) else ExitCode.DONE
 
 
-def _search(row: Submitted, timeout: float | None) -> dict[str, Any]:
+def _search(row: Submitted, timeout: float | None, *, is_given: bool) -> dict[str, Any]:
     """Return what became of a submission of an earlier command."""
     base_url = None if row.base_url == _config.base_url().value else row.base_url
     about = {
@@ -157,9 +157,13 @@ def _search(row: Submitted, timeout: float | None) -> dict[str, Any]:
         fate = _fate(Recovery(Outcome.FOUND, "it was accepted, and its command did not end"), base_url, row.handle)
         return about | fate | {"task_id": row.task_id}
     try:
+        if base_url and not is_given and (variable := _config.key_variable()):
+            raise errors.InvalidInput(
+                f"it was sent to {base_url}, and the key in {variable} may be that of another URL"
+            )
         with connect(base_url, max_retries=RETRIES) as caller:
             return about | _fate(caller.search(row, timeout), base_url)
-    except errors.UnitaskError as error:  # there is no key for its provider any more, for example
+    except errors.UnitaskError as error:  # the others are searched all the same
         return about | _fate(Recovery(Outcome.UNCLEAR, reason(error)), base_url)
 
 
@@ -168,7 +172,7 @@ def _fate(recovery: Recovery, base_url: str | None, name: str | None = None) -> 
     fitting = recovery.candidates[: recovery.fitting]
     task = recovery.task or (fitting[0] if len(fitting) == 1 else None)
     name = name or (handle(task) if task else None)
-    then = ["wait", name, *(["--base-url", base_url] if base_url else [])] if name else ["find"]  # again, later
+    then = [*(["wait", name] if name else ["find"]), *(["--base-url", base_url] if base_url else [])]
     return {
         "outcome": str(recovery.outcome),
         "reason": recovery.reason,

@@ -200,7 +200,8 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and examples, whose lines are not wrapped."""
-        task = next((word for word in ctx.meta.get(WORDS, ()) if not word.startswith("-")), None)
+        words = [word for word in ctx.meta.get(WORDS, ()) if not word.startswith("-")]
+        task = next(filter(find_task_type, words), words[0] if words else None)  # the value of an option may precede it
         if self.name in ABOUT_TASKS and task is not None:
             formatter.write(_about_task(task, formatter.width))
             self.format_options(ctx, formatter)
@@ -224,7 +225,7 @@ class _Commands(TyperGroup):
         if args[0] not in COMMANDS and (entry := find_task_type(args[0])):
             raise errors.InvalidInput(f"{args[0]!r} is a task type, not a command: `unitask run {kebab(entry.name)}`")
         name, found, rest = super().resolve_command(ctx, args)
-        return name, found and _loaded(str(name)), rest
+        return name, _loaded(str(name)) if found and COMMANDS[str(name)].where else found, rest
 
 
 def _about_task(name: str, width: int) -> str:

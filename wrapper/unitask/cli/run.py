@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument, Context, Option
-from unitask_api.json_types import as_object, is_list, is_object
+from unitask_api.json_types import as_object, is_list, is_object, printable
 
 from .. import errors
 from .._core import requests
@@ -24,10 +24,10 @@ from ..inputs import AdvisoryWarning, Options, TaskInput, request_body
 from ..media import from_home
 from . import _config
 from ._client import connect
-from ._fields import in_words_of, task_from
+from ._fields import in_words_of, read_stdin, task_from
 from ._output import preview, progress, put_json, summary, wrong_ending
 from ._report import Place
-from ._state import settle
+from ._state import handle, settle
 from .catalogue import Fields, TaskName
 
 STDOUT = "-"
@@ -163,7 +163,7 @@ def upload(
 ) -> None:
     """Upload a file for 24 hours, and print its URL."""
     with connect(base_url) as client:
-        put(client.upload(sys.stdin.buffer.read() if file == STDOUT else from_home(file)).url)
+        put(printable(client.upload(read_stdin() if file == STDOUT else from_home(file)).url))
 
 
 def _place(ctx: Context, place: Place) -> Place:
@@ -172,6 +172,8 @@ def _place(ctx: Context, place: Place) -> Place:
         raise errors.InvalidInput("--to is empty: give the name of a file, or a folder with a slash at its end")
     if place.to == STDOUT and is_terminal(sys.stdout):
         raise errors.InvalidInput("--to - writes a file to stdout, which is a terminal: pipe it, or give a name")
+    if place.to == STDOUT and place.as_json:
+        raise errors.InvalidInput("--to - and --json both write to stdout: name a file, or leave out --json")
     if place.to is not None and place.to != STDOUT:
         place.to = from_home(place.to)
         check_destination(place.to, overwrite=place.overwrite)
@@ -213,10 +215,11 @@ def _without_files(value: Any) -> Any:
 
 def _print_submitted(place: Place) -> None:
     task = place.task
+    _check_stdout()
     if place.as_json:
         put_json(task.raw)
     else:
-        put(task.id if task.output_type.PROTOCOL == "unified" else task.token)
+        put(printable(handle(task)))
     settle(task.id)
     if not place.quiet:
         say(f"unitask: `{place.command(task.id)}` waits for it")
@@ -236,6 +239,7 @@ def _deliver(
 
 def _put_result(client: Client, task: Task[Any], place: Place, seconds: float | None, *, previews: bool) -> None:
     if place.to == STDOUT:
+        _check_stdout()
         _put_file(client, task)
         return
     paths = list[Path]()
@@ -243,6 +247,7 @@ def _put_result(client: Client, task: Task[Any], place: Place, seconds: float | 
         paths = client.download(task, place.to, overwrite=place.overwrite, previews=previews)
         if not place.quiet:
             say(*(f"unitask: warning: {problem}" for path in paths if (problem := wrong_ending(path))))
+    _check_stdout()
     if place.as_json:
         put_json({**task.raw, "files": [str(path) for path in paths]} if place.to is not None else task.raw)
     elif place.quiet or not is_terminal(sys.stdout):
@@ -251,6 +256,11 @@ def _put_result(client: Client, task: Task[Any], place: Place, seconds: float | 
         put(*summary(task, paths, seconds))
         if place.preview is not False and paths:
             preview(paths[0])
+
+
+def _check_stdout() -> None:
+    if sys.stdout is None:  # it was closed before the process began: the task stays open for `unitask find`
+        raise BrokenPipeError
 
 
 def _put_file(client: Client, task: Task[Any]) -> None:

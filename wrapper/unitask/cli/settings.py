@@ -1,5 +1,6 @@
 """`unitask login`, `logout`, `config` and `doctor`: the settings of the command line."""
 
+import contextlib
 import getpass
 import importlib.metadata
 import os
@@ -17,7 +18,7 @@ from .._base_client import checked_key
 from .._core.recovery import CLOCKS_APART
 from .._environment import transport_settings
 from .._model.account import Account
-from .._terminal import dollars, is_terminal, put, say
+from .._terminal import dollars, is_terminal, put, reason, say
 from .._version import __version__
 from ..client import Client
 from . import _config
@@ -34,10 +35,12 @@ AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 def login(base_url: BaseUrl = None) -> None:
     """Store an API key, which is read from the terminal without echo, or from stdin."""
     url = _config.base_url(base_url).value
-    try:
-        given = getpass.getpass(f"API key for {url}: ") if is_terminal(sys.stdin) else sys.stdin.readline()
-    except EOFError:  # Ctrl-D
-        given = ""
+    given = ""
+    with contextlib.suppress(EOFError):  # Ctrl-D
+        if is_terminal(sys.stdin):
+            given = getpass.getpass(f"API key for {url}: ")
+        elif sys.stdin is not None:
+            given = sys.stdin.readline()
     if not given.strip():
         raise errors.InvalidInput("no key was given: type it at the prompt, or give it on stdin")
     key = checked_key(given.strip())
@@ -48,7 +51,7 @@ def login(base_url: BaseUrl = None) -> None:
         say("the key was not stored")
         raise
     except errors.UnitaskError as error:
-        say(f"unitask: warning: the key could not be tried: {error}")
+        say(f"unitask: warning: the key could not be tried: {reason(error)}")
     else:
         say(f"{url} accepts the key{_about(account)}")
     say(f"the key is stored in {_config.store_key(url, key)}")
@@ -152,7 +155,7 @@ def _findings(given: str | None) -> Iterator[Finding]:
 
 
 def _failure(name: str, error: errors.UnitaskError) -> Finding:
-    return Finding("fail", name, str(error), code=exit_code(error))
+    return Finding("fail", name, reason(error), code=exit_code(error))
 
 
 def _file_mode() -> Iterator[Finding]:
@@ -164,10 +167,11 @@ def _file_mode() -> Iterator[Finding]:
 def _provider(url: str, key: str | None) -> Iterator[Finding]:
     """Yield what one free request shows; without a key, whether there is an answer."""
     begun = time.monotonic()
-    account = None
+    account = balance = None
     with Client(key or "none", url, max_retries=0, http_timeout=TIMEOUT) as client:
         try:
             account = client.account()
+            balance = account.balance_usd
         except errors.AuthenticationFailed as error:
             if key:
                 yield _failure("key", error)
@@ -186,7 +190,6 @@ def _provider(url: str, key: str | None) -> Iterator[Finding]:
         words = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the provider's"
         then = "" if abs(apart) < CLOCKS_APART else "set the clock of this computer"
         yield Finding("warn" if then else "ok", "clock", words, then)
-    balance = account.balance_usd
     then = "" if balance and balance > 0 else "top up the account before you submit tasks"
     yield Finding("warn" if then else "ok", "balance", dollars(balance) or "unknown", then)
 

@@ -33,7 +33,8 @@ SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif")  # as they are
 SIDES = (1024, 640, 320)  # pixels of a picture that is not shown as it is
 SHOWING = 15.0  # seconds for fetching the pictures of an answer
 LARGEST_RESOURCE = 10 << 20  # bytes
-LONGEST_TEXT = 10_000  # characters of what a task made
+LONGEST_TEXT, LONGEST_URL = 10_000, 4_000  # characters of what a task made, and of its address
+MOST_FILES = 50  # that are listed; each is a resource, by its number
 
 
 def text(facts: dict[str, Any]) -> TextContent:
@@ -60,7 +61,7 @@ def facts_of(task: Task[Any]) -> dict[str, Any]:
     if not task.done:
         facts["next"] = "The task goes on, and it is paid: call wait with this task_id"
     elif task.state is State.COMPLETED:
-        facts["files"] = [_facts_of_file(task, file) for file in task.output.files]
+        facts["files"] = [_facts_of_file(task, file) for file in task.output.files[:MOST_FILES]]
         facts["text"] = said(output_files.text_of(task.output.raw, type(task.output).__name__), LONGEST_TEXT) or None
     else:
         facts["failure"] = said(task.failure, 1000)
@@ -68,7 +69,7 @@ def facts_of(task: Task[Any]) -> dict[str, Any]:
 
 
 def _facts_of_file(task: Task[Any], file: OutputFile) -> dict[str, Any]:
-    url = None if file.url[:5].lower() == "data:" else file.url
+    url = None if file.url[:5].lower() == "data:" or len(file.url) > LONGEST_URL else printable(file.url)
     facts = {name: getattr(file, name) for name in ("number", "kind", "role", "width", "height", "duration_s")}
     return {name: value for name, value in {**facts, "url": url, "resource": _uri(task, file)}.items() if value}
 
@@ -83,7 +84,7 @@ async def answer(client: AsyncClient, task: Task[Any]) -> CallToolResult:
     content: list[ContentBlock] = [text(facts)]
     if task.state is State.COMPLETED:
         files = task.output.files
-        content += [_link(task, file) for file in files]
+        content += [_link(task, file) for file in files[:MOST_FILES]]
         pictures = [file for file in files if file.kind == "image" and file.role == "result"]
         content += await _pictures(client, pictures[:MOST_PICTURES])
     return CallToolResult(content=content, structured_content=facts)

@@ -13,6 +13,7 @@ from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
+from unitask_api.json_types import printable
 
 from .._core.effects import Flow
 from .._core.recovery import Submission
@@ -73,7 +74,7 @@ class Server(MCPServer[Session]):
             read = await super().read_resource(uri, context)
         except ResourceError as error:
             if isinstance(error.__cause__, UnitaskError):
-                raise ResourceError(_words(str(error.__cause__))) from error
+                raise ResourceError(printable(_words(str(error.__cause__)))) from error
             raise
         if isinstance(read, InputRequiredResult):
             return read
@@ -130,7 +131,7 @@ def _words(message: str) -> str:
 
 def _failed(error: UnitaskError) -> CallToolResult:
     """Return an error: what happened, the id of the task, and what to do next."""
-    facts: dict[str, Any] = {"error": type(error).__name__, "message": _words(str(error))}
+    facts: dict[str, Any] = {"error": type(error).__name__, "message": printable(_words(str(error)))}
     next_step = error.next_step
     if isinstance(error, SubmissionUncertain):
         facts["submission"] = error.token

@@ -21,6 +21,7 @@ from mcp_types import CallToolResult
 from pydantic import BaseModel, Field
 from unitask_api import contract
 from unitask_api.json_types import is_list, is_object, printable
+from unitask_api.states import State
 
 from .. import tasks
 from .._model.task import Recovery, Task
@@ -32,7 +33,7 @@ from ..cli.catalogue import documented_input
 from ..errors import BudgetExceeded, InvalidInput, SubmissionUncertain, UnitaskError, WaitTimeout
 from ..inputs import TaskInput, request_body, with_files_inside
 from ..media import inside
-from .answers import answer, content_of, facts_of
+from .answers import answer, content_of, facts_of, said
 
 WAIT = 40.0  # seconds that a call waits by default; clients made with the TypeScript SDK give up after 60
 BEAT = 5.0  # seconds between two notifications of progress
@@ -238,13 +239,16 @@ async def _follow(ctx: Call, task: Task[Any] | str, seconds: float) -> CallToolR
 
 def _see(session: Session, task: Task[Any]) -> None:
     session.tasks[task.id] = task
-    if task.done:
+    if task.done and task.state is not State.COMPLETED:
         settle(task.id)
 
 
 async def _answer(session: Session, task: Task[Any]) -> CallToolResult:
     _see(session, task)
-    return await answer(session.client, task)
+    made = await answer(session.client, task)
+    if task.done:
+        settle(task.id)
+    return made
 
 
 async def get(ctx: Call, task_id: TaskId) -> CallToolResult:
@@ -291,7 +295,7 @@ async def account(ctx: Call) -> dict[str, Any]:
     """Get the balance and the plan of the account, and the limit of money of this session."""
     session = _session(ctx)
     found = await session.client.account()
-    return {"balance_usd": found.balance_usd, "plan": found.plan, **_money(session.budget)}
+    return {"balance_usd": found.balance_usd, "plan": found.plan and said(found.plan, 200), **_money(session.budget)}
 
 
 async def upload(
@@ -305,7 +309,7 @@ async def upload(
     except ValueError as error:
         raise InvalidInput(f"path: {error}") from None
     made = await session.client.upload(file)
-    return {"url": made.url, "expires_at": made.expires_at.isoformat()}
+    return {"url": printable(made.url), "expires_at": made.expires_at.isoformat()}
 
 
 async def output_file(ctx: Call, task_id: str, number: int) -> bytes:
