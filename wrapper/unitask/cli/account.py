@@ -101,7 +101,7 @@ def history(
     else:
         put(*map(_line, shown))
         if not shown:
-            say("no task of the history fits")
+            say("the task history has no such task")
     if len(found) > len(shown):
         say(f"there are more than these {limit}: --limit N lists more, --limit 0 all")
 
