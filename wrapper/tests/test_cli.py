@@ -111,7 +111,8 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
 
 WRONG_INPUT: list[tuple[list[str], str]] = [
     (["run", "FaceSwop"], "'FaceSwop': did you mean face-swap?"),
-    (["run", "Nothing"], "'Nothing': `unitask tasks`"),
+    (["run", "Nothing"], "'Nothing': `unitask tasks` lists them"),
+    (["run", "flux", "prompt=a"], "flux is a family of task types: `unitask tasks flux` lists them"),
     (
         ["run", "FaceSwap"],
         "face-swap needs target-image=...; face-swap needs swap-image=...\nunitask: `unitask run face-swap --help`",

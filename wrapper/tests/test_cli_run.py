@@ -226,7 +226,10 @@ def test_advice_is_in_words_of_a_command_and_not_shown_in_quiet(
 ) -> None:
     words = ["run", "diffrhythm-txt2audio-base", "style-prompt=a"]
     assert main(words) == 0
-    assert "unitask: warning: lyrics=... is needed (by one source; it is sent)\n" in capsys.readouterr().err
+    assert (
+        "unitask: warning: lyrics=... is needed (one source says so; it is sent all the same)\n"
+        in capsys.readouterr().err
+    )
     assert main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 

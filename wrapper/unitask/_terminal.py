@@ -50,6 +50,8 @@ def task_type(name: str) -> contract.TaskType:
     if entry is None:
         near = difflib.get_close_matches(_plain(name), _task_types(), n=1)
         hint = f"did you mean {kebab(_task_types()[near[0]].name)}? " if near else ""
+        if any(name.lower() == one.family for one in _task_types().values()):
+            raise errors.InvalidInput(f"{name} is a family of task types: `unitask tasks {name}` lists them")
         raise errors.InvalidInput(f"there is no task type {name!r:.80}: {hint}`unitask tasks` lists them")
     return entry
 
