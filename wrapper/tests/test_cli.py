@@ -139,6 +139,7 @@ WRONG_USE: list[tuple[list[str], str]] = [
     (["run", "face-swop", "--help"], "'face-swop': did you mean face-swap?"),
     (["run", "LegacyFaceSwap", *RUN[2:], "--webhook-url", "https://me.test"], "takes no --webhook-url"),
     (["wait"], "'ID'"),
+    (["wait", "id", "--to"], "unitask: `unitask wait --help` shows how it is used"),
     ([*RUN, "--target-image", "x.png"], "--target-image is a field of the task, and no option: write it as target-ima"),
     (["face-swap", "target-image=x.png"], "'face-swap' is a task type, not a command: `unitask run face-swap`"),
     ([*RUN, "--timeout", "soon"], "'soon'"),

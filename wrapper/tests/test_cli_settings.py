@@ -195,6 +195,8 @@ def test_base_url_is_stored_removed_and_shown_with_its_source(
     assert shown()["source"] == "UNITASK_BASE_URL"
     assert main(["config", "--base-url", f"{OTHER}/api/v1"]) == 2
     assert "leave out /api/v1" in capsys.readouterr().err
+    assert main(["config", "--base-url", OTHER]) == 0
+    assert f"{OTHER} is stored\nunitask: warning: UNITASK_BASE_URL is set, and wins" in capsys.readouterr().err
 
 
 def test_damaged_settings_are_named(config_file: Path, capsys: Captured) -> None:

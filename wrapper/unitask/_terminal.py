@@ -29,7 +29,10 @@ PYTHON_WORDS: Final = (  # of Python in messages, and those of the command line
     (r"\bbase_url\b", "--base-url"),
     (r"\bwebhook_url\b", "--webhook-url"),
     (rf"\. {re.escape(errors.SubmissionUncertain.usual_next_step)}.*", ""),
-    (r"nothing was sent: the cost of .* is not known: .*", "its price is not known, so --max-usd cannot count it"),
+    (
+        r"nothing was sent: the cost of .* is not known: .*",
+        "its price is not known, so it is sent only without --max-usd",
+    ),
     (r"of the budget of (\S+), \S+ is spent and \S+ is held .*", r"--max-usd is \1"),
 )
 

@@ -154,7 +154,7 @@ def run(arguments: list[str]) -> int:
         return ExitCode.CLOSED if end.code else ExitCode.DONE
     except TyperException as error:  # wrong use
         context = getattr(error, "ctx", None)
-        path = context.command_path if context else "unitask"
+        path = context.command_path if context else " ".join(["unitask", *(set(arguments[:1]) & set(COMMANDS))])
         say(f"unitask: {_wrong_use(error)}", f"unitask: `{path} --help` shows how it is used")
         return ExitCode.USAGE
     return code if isinstance(code, int) else 0

@@ -83,6 +83,9 @@ def config(
     """Print the settings that are in force and where they come from, or store the base URL."""
     if base_url is not None:
         _config.store_base_url(base_url or None)
+        say(f"the base URL {base_url} is stored" if base_url else "no base URL is stored")
+        if os.environ.get("UNITASK_BASE_URL"):
+            say("unitask: warning: UNITASK_BASE_URL is set, and wins over a stored base URL")
     url = _config.base_url()
     key = _config.api_key(url.value)
     shown = {
