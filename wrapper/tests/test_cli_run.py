@@ -435,9 +435,12 @@ def test_submission_is_recorded_before_it_is_sent_without_input_and_key(
     assert (row.outcome, row.model, row.task_id) == ("uncertain", "Qubico/image-toolkit", None)
 
 
-def test_outcome_of_each_submission_is_recorded(unitask_provider: UnitaskProvider, state: Path) -> None:
+def test_outcome_of_each_submission_is_recorded(
+    unitask_provider: UnitaskProvider, state: Path, capsys: Captured
+) -> None:
     unitask_provider.answers(httpx.Response(200), httpx.Response(401))
     assert main(SWAP) == ExitCode.KEY
+    assert "refused the key, which is from UNITASK_API_KEY" in capsys.readouterr().err
     assert main(["submit", *SWAP[1:]]) == 0
     state.write_text(f"{state.read_text()}{{cut off")
     assert main(["run", "LegacyFaceSwap", *PICTURES]) == 0
