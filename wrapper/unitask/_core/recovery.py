@@ -35,7 +35,7 @@ PAUSE = 10.0  # seconds between readings of the history
 TIMES_READ = 3  # within one reading, while tasks come in or the time of the submission is unknown
 LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit; more if the client has many tasks
 MOST_ROWS = 5000  # of the history, besides those of the client's own tasks
-MOST_POLLS = 200  # of tasks of the history, for each submission that is searched
+MOST_POLLS = 1000  # of tasks of the history, for each submission that is searched
 
 
 class ClientIdentity(NamedTuple):
