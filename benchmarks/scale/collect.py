@@ -39,7 +39,7 @@ from .server import POLLS, SPREAD, Task
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "out/scale.md"
 MANY = 1000  # tasks
-LONG = 20.0  # seconds; a subject that takes longer has no more rounds
+LONG = 30.0  # seconds; a subject that takes longer has no more rounds
 LONGEST = 10.0  # medians that the longest of the drawn durations lasts, with its last poll
 PLANS = 5  # simulations, since what is learned first has a large effect on the delays of one
 SHIFT = 0.002  # seconds by which a submission is later in one of them, at most
@@ -60,13 +60,13 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, nargs="+", default=[1, 100, 1000, 10_000])
     parser.add_argument("--rounds", type=int, default=2, help="0 leaves out the first table")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds that a subject may take")
-    parser.add_argument("--seconds", type=float, default=10.0, help="median of the drawn durations")
+    parser.add_argument("--seconds", type=float, default=10.0, help="median of the durations; 0: no second table")
     parser.add_argument("--only", nargs="+", default=list(SUBJECTS), help=", ".join(SUBJECTS))
     given = parser.parse_args()
     costs, delays = Found(), Found()
     for tasks in sorted(given.tasks) if given.rounds else ():
         costs |= in_turns(given, tasks, costs)
-    for tasks in sorted(set(given.tasks) & WAITING.keys()):
+    for tasks in sorted(set(given.tasks) & WAITING.keys()) if given.seconds else ():
         for name in (name for name in WAITING[tasks] if name in given.only):
             delays[name, tasks] = unfit(costs, name, tasks, given.limit) or measured(given, name, tasks, given.seconds)
     PAGE.parent.mkdir(exist_ok=True)

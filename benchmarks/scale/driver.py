@@ -201,7 +201,7 @@ def shorten_pauses(tasks: int) -> None:
     """Poll within half a second, with many tasks within the time that their submissions take: they all wait at once."""
     from unitask._core.polling import DurationTracker
 
-    most, planned = max(0.5, tasks / 4000), DurationTracker.next_poll_delay
+    most, planned = max(0.5, tasks / 1000), DurationTracker.next_poll_delay
     DurationTracker.next_poll_delay = lambda *given: min(most, planned(*given))  # type: ignore[method-assign]
 
 

@@ -97,9 +97,11 @@ def _run(options: argparse.Namespace) -> int:
         report = _with_patch(bodies, lambda: bodies.differences)
     else:
         report = _of_provider(options)
-    for path in options.report:
-        _write(path, report)
+    written = [path for path in options.report if _write(path, report)]
     _print(text(report))
+    if sys.stderr.isatty():
+        for path in written:
+            _say(f"the report is in {path}")
     return report.exit_code
 
 
@@ -118,11 +120,13 @@ def _check_place(path: Path) -> None:
         raise CannotRun(f"--report {path} cannot be written ({error.strerror})") from None
 
 
-def _write(path: Path, report: Report) -> None:
+def _write(path: Path, report: Report) -> bool:
     try:
         path.write_text(FORMS[path.suffix](report), encoding="utf-8", errors="backslashreplace")
     except (OSError, ValueError, RecursionError) as error:
         _say(f"--report {path} was not written ({error}); the result is on the terminal only")
+        return False
+    return True
 
 
 def _print(text: str) -> None:

@@ -226,7 +226,7 @@ def test_limit_of_money_is_kept_replaced_and_removed(
     monkeypatch.chdir(file_of(tmp_path, unpriced, *swaps(5)).parent)
     assert bulk("in.jsonl", "--to", "out", "--max-usd", "0.02") == 1
     report = capsys.readouterr().err
-    assert "line 1: not sent: its price is not known, so --max-usd cannot count it" in report
+    assert "line 1: not sent: its price is not known, so it is sent only without --max-usd" in report
     assert "no more tasks are sent: the next task may cost $0.01" in report
     assert bulk("in.jsonl", "--to", "out") == bulk("resume", "in.db") == 1
     assert len(unitask_provider.tasks) == 2

@@ -111,7 +111,8 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
 
 WRONG_INPUT: list[tuple[list[str], str]] = [
     (["run", "FaceSwop"], "'FaceSwop': did you mean face-swap?"),
-    (["run", "Nothing"], "'Nothing': `unitask tasks`"),
+    (["run", "Nothing"], "'Nothing': `unitask tasks` lists them"),
+    (["run", "flux", "prompt=a"], "flux is a family of task types: `unitask tasks flux` lists them"),
     (
         ["run", "FaceSwap"],
         "face-swap needs target-image=...; face-swap needs swap-image=...\nunitask: `unitask run face-swap --help`",
@@ -138,6 +139,7 @@ WRONG_USE: list[tuple[list[str], str]] = [
     (["run", "face-swop", "--help"], "'face-swop': did you mean face-swap?"),
     (["run", "LegacyFaceSwap", *RUN[2:], "--webhook-url", "https://me.test"], "takes no --webhook-url"),
     (["wait"], "'ID'"),
+    (["wait", "id", "--to"], "unitask: `unitask wait --help` shows how it is used"),
     ([*RUN, "--target-image", "x.png"], "--target-image is a field of the task, and no option: write it as target-ima"),
     (["face-swap", "target-image=x.png"], "'face-swap' is a task type, not a command: `unitask run face-swap`"),
     ([*RUN, "--timeout", "soon"], "'soon'"),

@@ -6,15 +6,19 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask import Client, errors, tasks
-from unitask.cli import main
+from unitask import Client, Output, Task, errors, tasks
+from unitask._model.task import Outcome, Recovery
+from unitask.cli import account, main
 from unitask.cli._config import Setting
 from unitask.testing import UnitaskProvider
 from unitask.testing.provider import KEY
+
+from .script import task_data
 
 Captured = pytest.CaptureFixture[str]
 RUN = ["run", "face-swap", "target_image=https://me.test/secret.jpg", "swap_image=https://me.test/b.jpg"]
@@ -193,6 +197,16 @@ def test_killed_command_is_found_from_the_disk(
     assert (record.stat().st_mode & 0o777, "secret" in record.read_text()) == (0o600, False)
     code_, (fate,) = found(capsys, "--timeout", "30")
     assert (code_, fate["outcome"]) == (0, "found")
+
+
+def test_candidates_are_in_the_order_of_their_distance_in_time() -> None:
+    times = {"far": "2026-11-29T12:00:00Z", "unknown": "", "near": "2026-11-29T12:04:00Z"}
+    made = (Task(task_data(task_id=name, meta={"created_at": time}), Output) for name, time in times.items())
+    sent = datetime(2026, 11, 29, 12, 3, 59, tzinfo=UTC).timestamp()
+    fate = account._fate(Recovery(Outcome.UNCLEAR, "several", candidates=tuple(made)), None, at=sent)
+    assert fate["candidates"] == ["near", "far", "unknown"]
+    sentence = account._sentence(fate)
+    assert "`unitask get ID` shows what may be it: near, far, unknown. `unitask find` searches again" in sentence
 
 
 def test_fate_is_a_sentence_on_a_terminal(

@@ -186,7 +186,7 @@ def test_task_that_may_cost_more_than_the_limit_is_not_sent(
     assert main([*SWAP, "--max-usd", "0.009"]) == ExitCode.MONEY
     assert "may cost $0.01, and --max-usd is $0.009" in capsys.readouterr().err
     assert main(["run", "kling-extend", f"origin-task-id={TASK_ID}", "--max-usd", "9"]) == ExitCode.MONEY
-    assert "its price is not known, so --max-usd cannot count it" in capsys.readouterr().err
+    assert "its price is not known, so it is sent only without --max-usd" in capsys.readouterr().err
     assert unitask_provider.tasks == []
 
     assert main([*SWAP, "--max-usd", "0.01", "--webhook-url", "https://me.test/hook"]) == 0
@@ -226,7 +226,10 @@ def test_advice_is_in_words_of_a_command_and_not_shown_in_quiet(
 ) -> None:
     words = ["run", "diffrhythm-txt2audio-base", "style-prompt=a"]
     assert main(words) == 0
-    assert "unitask: warning: lyrics=... is needed (by one source; it is sent)\n" in capsys.readouterr().err
+    assert (
+        "unitask: warning: lyrics=... is needed (one source says so; it is sent all the same)\n"
+        in capsys.readouterr().err
+    )
     assert main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 
@@ -432,9 +435,12 @@ def test_submission_is_recorded_before_it_is_sent_without_input_and_key(
     assert (row.outcome, row.model, row.task_id) == ("uncertain", "Qubico/image-toolkit", None)
 
 
-def test_outcome_of_each_submission_is_recorded(unitask_provider: UnitaskProvider, state: Path) -> None:
+def test_outcome_of_each_submission_is_recorded(
+    unitask_provider: UnitaskProvider, state: Path, capsys: Captured
+) -> None:
     unitask_provider.answers(httpx.Response(200), httpx.Response(401))
     assert main(SWAP) == ExitCode.KEY
+    assert "refused the key, which is from UNITASK_API_KEY" in capsys.readouterr().err
     assert main(["submit", *SWAP[1:]]) == 0
     state.write_text(f"{state.read_text()}{{cut off")
     assert main(["run", "LegacyFaceSwap", *PICTURES]) == 0

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import httpx
 import pytest
-from unitask.cli import main
+from unitask.cli import main, settings
 from unitask.testing import UnitaskProvider
 
 Captured = pytest.CaptureFixture[str]
@@ -195,6 +195,8 @@ def test_base_url_is_stored_removed_and_shown_with_its_source(
     assert shown()["source"] == "UNITASK_BASE_URL"
     assert main(["config", "--base-url", f"{OTHER}/api/v1"]) == 2
     assert "leave out /api/v1" in capsys.readouterr().err
+    assert main(["config", "--base-url", OTHER]) == 0
+    assert f"{OTHER} is stored\nunitask: warning: UNITASK_BASE_URL is set, and wins" in capsys.readouterr().err
 
 
 def test_file_that_cannot_be_written_leaves_nothing_of_the_key(
@@ -278,6 +280,23 @@ def test_doctor_names_what_is_wrong_and_the_next_step(
     assert found_code == code
     assert found[name]["level"] == level
     assert words in f"{found[name]['words']}\n{found[name]['next_step']}"
+
+
+@pytest.mark.parametrize(
+    ("installed", "warnings"),
+    [
+        (("typer", "textual-image", "pillow"), []),  # pillow came with textual-image
+        (("typer", "textual-image", "numpy", "opencv-python-headless", "pillow", "python-multipart", "starlette"),
+         ["[sandbox] lacks av, uvicorn"]),
+    ],
+)  # fmt: skip
+def test_doctor_warns_of_extras_that_are_not_whole(
+    installed: tuple[str, ...], warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "_version", lambda name: "1" if name in installed else "")
+    found = list(settings._extras())
+    assert [one.words for one in found if one.level == "warn" and "-tts" not in one.words] == warnings
+    assert "[cli] textual-image 1, typer 1" in [one.words for one in found]
 
 
 def test_doctor_warns_of_a_key_that_others_can_read(

@@ -11,12 +11,13 @@ from typing import Any, ClassVar, cast
 import httpx
 import pytest
 from unitask import Client, MapProgress, MapResult, Output, Task, Timestamp, errors, tasks
+from unitask._core.effects import TransportFailure
 from unitask._core.journal import PoolLimits, Row, RowState
 from unitask._core.pool import GATHERING, Pool, Turn
 from unitask.mapping import MapRun
 from unitask.testing import UnitaskProvider
 
-from .script import AT_SOME_TIME, limits, task_data
+from .script import AT_SOME_TIME, answer, limits, task_data
 from .shells import BASE_URL, KEY, all_of, instant_clock, perform
 
 A_PRICE = 0.01  # of a face swap, in USD
@@ -336,6 +337,19 @@ def test_too_many_requests_pause_all_and_slow_the_submissions(asked: float, paus
     after = 10.0 + pause
     turns = [turn for step in range(4) for turn in begun(pool, after + 0.021 * step)]
     assert [turn.job.index for turn in turns] == [0, 1, 3, 4]  # both again, and the next ones, at the new rate
+
+
+def test_pause_has_a_reason_until_a_request_succeeds() -> None:
+    pool = a_pool(2)
+    turn = pool.next(at(0.0))
+    assert isinstance(turn, Turn)
+    for reply, reason in ((TransportFailure("down", AT_SOME_TIME, never_left=True), "down"), (answer(429), "HTTP 429")):
+        pool._limit(reply)
+        assert pool.paused_by == reason
+    pool._limit(answer(200))
+    assert pool.paused_by == "HTTP 429"
+    pool.finish(ended(turn, pause=0.1), at(10.0))
+    assert pool.paused_by is None
 
 
 def test_submission_beyond_a_budget_waits_while_another_one_may_fail() -> None:

@@ -12,6 +12,7 @@ import pytest
 from unitask import Budget, MapProgress, MapResult, errors, tasks
 from unitask._mapping_client import digest_of
 from unitask.bulk import Journal
+from unitask.bulk import journal as journals
 from unitask.testing import UnitaskProvider
 
 from .shells import all_of, instant_clock, perform
@@ -23,6 +24,11 @@ A_PRICE = 0.01  # the same, in USD
 
 class Crash(BaseException):
     """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def transactions_follow_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "SPACING", 0.0)
 
 
 @pytest.fixture

@@ -29,7 +29,10 @@ PYTHON_WORDS: Final = (  # of Python in messages, and those of the command line
     (r"\bbase_url\b", "--base-url"),
     (r"\bwebhook_url\b", "--webhook-url"),
     (rf"\. {re.escape(errors.SubmissionUncertain.usual_next_step)}.*", ""),
-    (r"nothing was sent: the cost of .* is not known: .*", "its price is not known, so --max-usd cannot count it"),
+    (
+        r"nothing was sent: the cost of .* is not known: .*",
+        "its price is not known, so it is sent only without --max-usd",
+    ),
     (r"of the budget of (\S+), \S+ is spent and \S+ is held .*", r"--max-usd is \1"),
 )
 
@@ -50,6 +53,8 @@ def task_type(name: str) -> contract.TaskType:
     if entry is None:
         near = difflib.get_close_matches(_plain(name), _task_types(), n=1)
         hint = f"did you mean {kebab(_task_types()[near[0]].name)}? " if near else ""
+        if any(name.lower() == one.family for one in _task_types().values()):
+            raise errors.InvalidInput(f"{name} is a family of task types: `unitask tasks {name}` lists them")
         raise errors.InvalidInput(f"there is no task type {name!r:.80}: {hint}`unitask tasks` lists them")
     return entry
 

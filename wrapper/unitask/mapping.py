@@ -52,6 +52,7 @@ class MapProgress:
         done: Completed tasks.
         failed: Inputs without a completed task.
         spent_usd: The bills of the completed tasks.
+        paused_by: Why all requests wait, such as HTTP 429; None unless they do.
     """
 
     total: int | None
@@ -60,6 +61,7 @@ class MapProgress:
     done: int
     failed: int
     spent_usd: float
+    paused_by: str | None = None
 
     @property
     def rest(self) -> int | None:
@@ -155,7 +157,8 @@ class MapRun:
         if self.on_progress is not None:
             counts = self.pool.counts
             running, done, failed = len(self.pool.waiting), counts.done, counts.failed
-            self.on_progress(MapProgress(self.total, counts.read, running, done, failed, counts.spent_usd))
+            at = MapProgress(self.total, counts.read, running, done, failed, counts.spent_usd, self.pool.paused_by)
+            self.on_progress(at)
 
     def raise_stop(self) -> None:
         """Raise the error that ended the submissions, if one did."""

@@ -21,7 +21,7 @@ from .. import errors
 from .._model.task import Outcome, Task
 from .._model.timestamp import Timestamp
 from . import envelope
-from .effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, TaskUpdated, TransportFailure
+from .effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, TaskUpdated, TransportFailure, no_answer
 from .journal import PoolLimits, Row, RowState
 from .ledger import Found, Ledger, read_outcome
 from .pricing import bill_of
@@ -95,6 +95,7 @@ class Pool(Generic[InputT]):
     is_input_ready: Callable[[], bool] = lambda: True  # whether `inputs` gives the next one, or its end, at once
     stopped_by: Exception | None = None  # why no more inputs are read
     is_closed: bool = False
+    paused_by: str | None = None  # why all requests wait
     waiting: dict[str, Job[InputT]] = field(default_factory=dict[str, "Job[InputT]"])  # by the id of the task
     _queue: list[tuple[float, int, Job[InputT]]] = field(default_factory=list[Any])  # a heap; may have outdated entries
     _ready: list[Job[InputT]] = field(default_factory=list["Job[InputT]"])  # to be submitted before others are read
@@ -211,7 +212,8 @@ class Pool(Generic[InputT]):
                     step = flow.throw(error)
                     continue
                 now = reply.at
-                turn.limited = turn.limited if isinstance(reply, Resumed) else _limit(reply)
+                if not isinstance(reply, Resumed):
+                    turn.limited = self._limit(reply)
                 step = flow.send(reply)
             turn.pause = step.seconds
         except StopIteration as end:
@@ -231,7 +233,7 @@ class Pool(Generic[InputT]):
         """Take the answer to a poll; return the task if it has changed."""
         waiting, changed = cast("Waiting[Any]", turn.job.waiting), None
         try:
-            turn.limited = _limit(reply)
+            turn.limited = self._limit(reply)
             if turn.limited is not None:
                 waiting.skip(reply.at)
             else:
@@ -287,7 +289,7 @@ class Pool(Generic[InputT]):
         if turn.limited is not None and turn.began > self._paused_at:  # one that began before says nothing new
             self._slow_down(turn.limited, now)
         elif turn.limited is None and turn.error is None:
-            self._pauses = 0
+            self._pauses, self.paused_by = 0, None
         if job.waiting is None and turn.task is not None and job.row is None:
             is_accepted = True  # it is polled at least once, also if it has ended already
             self._accept(job, turn.task, at)
@@ -396,6 +398,13 @@ class Pool(Generic[InputT]):
         pause = min(RETRY_AFTER_CAP, FIRST_PAUSE * 2.0**self._pauses) if math.isnan(asked) else clamp_retry_after(asked)
         self._paused_at, self._paused_until, self._pauses = now, now + pause, min(10, self._pauses + 1)
         self._spacing = min(MOST_SPACING, max(LEAST_SPACING, 2.0 * self._spacing))
+
+    def _limit(self, reply: Reply) -> float | None:
+        """Return the Retry-After of an answer that pauses all requests; see `_limit`."""
+        limited = _limit(reply)
+        if limited is not None:
+            self.paused_by = "HTTP 429" if isinstance(reply, Response) else no_answer(reply)
+        return limited
 
 
 def _limit(reply: Reply) -> float | None:

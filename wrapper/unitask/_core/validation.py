@@ -56,7 +56,7 @@ class _Advisory:
 
     def iter_errors(self, value: Any) -> Iterator[ValueError]:
         for error in self._advice.iter_errors(value):
-            yield ValueError(f"{_message(error)} (by one source; it is sent)")
+            yield ValueError(f"{_message(error)} (one source says so; it is sent all the same)")
 
     def validate(self, value: Any) -> None:
         for error in self.iter_errors(value):

@@ -5,6 +5,7 @@ has never shown. A body that is the same as at the poll before is not read again
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -17,6 +18,7 @@ from .effects import Reply, Response, SendRequest, no_answer
 from .retry import Timeouts, clamp_retry_after, is_retryable
 
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
+NO_HEADERS: Mapping[str, str] = {}  # of all tasks that have none
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +37,7 @@ class Waiting(Generic[OutputT]):
     ended: bool = False
     polls: int = 0
     statuses: tuple[tuple[float, str], ...] = ()  # each status word, and when it was first seen
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # of the last answer, for support
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)  # of the last answer, for support
     _now: float = 0.0  # when the last answer came
     _submitted: float = math.nan  # when the task was submitted; NaN until that is known
     _unfinished: float = 0.0  # when it was last seen not yet done
@@ -107,7 +109,7 @@ class Waiting(Generic[OutputT]):
 
     def with_polls(self, error: ErrorT) -> ErrorT:
         """Return an error with the facts of the polls so far."""
-        error.attempts, error.elapsed, error.headers = self.polls, self.elapsed, self.headers
+        error.attempts, error.elapsed, error.headers = self.polls, self.elapsed, dict(self.headers)
         return error
 
     @property
@@ -135,7 +137,7 @@ class Waiting(Generic[OutputT]):
 
     def _see(self, task: Task[OutputT]) -> None:
         """Record an answer that shows the task, and plan the next poll."""
-        self.exists, self.ended, status = True, task.done, str(task.status)
+        self.exists, self.ended, status = True, task.done, sys.intern(str(task.status))  # one text for all tasks
         if not self.statuses or self.statuses[-1][1] != status:
             self.statuses = (*self.statuses, (self.elapsed, status))
         self.kind = self.kind or polling.kind_of(task)

@@ -61,6 +61,7 @@ class Report:
         self._due = now + (LIVE if self._is_live else LOGGED)
         spent = dollars(at.spent_usd)
         text = f"{at.done} done, {at.running} running, {at.failed} failed, {spent} spent, {at.rest} left"
+        text += f"; requests wait: {at.paused_by:.100}" if at.paused_by else ""
         if self._is_live:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()

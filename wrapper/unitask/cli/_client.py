@@ -24,6 +24,10 @@ def connect(base_url: str | None, **settings: Any) -> Generator[RecordingClient]
         except errors.TaskFailed as error:
             settle(error.task.id)
             raise
+        except errors.AuthenticationFailed as error:
+            if (key := _config.api_key(client.base_url)) is not None:
+                error.add_note(f"unitask: {client.base_url} refused the key, which is from {key.source}")
+            raise
         except errors.Unreachable as error:
             error.add_note(f"unitask: {unreachable(client.base_url)}")
             raise

@@ -118,7 +118,7 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
         if not isinstance(error, errors.SubmissionUncertain):
             yield notes[0].partition(". Call ")[0]
         yield "unitask: `unitask find` looks for it; do not run it again before that, since it may be paid"
-    if isinstance(error, errors.Unreachable | errors.InvalidInput):
+    if isinstance(error, errors.Unreachable | errors.InvalidInput | errors.AuthenticationFailed):
         yield from notes
     if isinstance(error, errors.NotFound) and names_task and place.task is None:
         yield "unitask: check the id and the base URL; `unitask list` lists the tasks of the account"

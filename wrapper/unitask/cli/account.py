@@ -1,5 +1,6 @@
 """`unitask account`, `list` (also `history`), `estimate` and `find`: money, past tasks, and lost answers."""
 
+import math
 import re
 import shlex
 import sys
@@ -14,7 +15,7 @@ from unitask_api.states import State
 
 from .. import errors
 from .._model.account import HistoryRow
-from .._model.task import Outcome, Recovery
+from .._model.task import Outcome, Recovery, Task
 from .._terminal import dollars, is_terminal, kebab, put, reason, say, task_type
 from . import _config
 from ._client import connect
@@ -101,7 +102,7 @@ def history(
     else:
         put(*map(_line, shown))
         if not shown:
-            say("no task of the history fits")
+            say("the task history has no such task")
     if len(found) > len(shown):
         say(f"there are more than these {limit}: --limit N lists more, --limit 0 all")
 
@@ -162,13 +163,16 @@ def _search(row: Submitted, timeout: float | None, *, is_given: bool) -> dict[st
                 f"it was sent to {base_url}, and the key in {variable} may be that of another URL"
             )
         with connect(base_url, max_retries=RETRIES) as caller:
-            return about | _fate(caller.search(row, timeout), base_url)
+            return about | _fate(caller.search(row, timeout), base_url, at=row.at)
     except errors.UnitaskError as error:  # the others are searched all the same
         return about | _fate(Recovery(Outcome.UNCLEAR, reason(error)), base_url)
 
 
-def _fate(recovery: Recovery, base_url: str | None, name: str | None = None) -> dict[str, Any]:
-    """Return what became of a submission, with the next command; `name` is what `unitask wait` takes, if known."""
+def _fate(recovery: Recovery, base_url: str | None, name: str | None = None, at: float = 0.0) -> dict[str, Any]:
+    """Return what became of a submission, with the next command.
+
+    `name` is what `unitask wait` takes, if known; `at` is when it was sent: the candidates nearest to it come first.
+    """
     fitting = recovery.candidates[: recovery.fitting]
     task = recovery.task or (fitting[0] if len(fitting) == 1 else None)
     name = name or (handle(task) if task else None)
@@ -177,9 +181,14 @@ def _fate(recovery: Recovery, base_url: str | None, name: str | None = None) -> 
         "outcome": str(recovery.outcome),
         "reason": recovery.reason,
         "task_id": recovery.task.id if recovery.task else None,
-        "candidates": [candidate.id for candidate in recovery.candidates],
+        "candidates": [task.id for task in sorted(recovery.candidates, key=lambda task: _apart(task, at))],
         "next": None if recovery.outcome is Outcome.ABSENT else shlex.join(["unitask", *then]),
     }
+
+
+def _apart(task: Task[Any], at: float) -> float:
+    """Return how many seconds lie between the creation of a task and a time."""
+    return abs(task.created_at.timestamp() - at) if task.created_at else math.inf
 
 
 def _sentence(fate: dict[str, Any]) -> str:
@@ -187,7 +196,7 @@ def _sentence(fate: dict[str, Any]) -> str:
     words = f"{name}: {fate['outcome']}: {fate['reason']}"
     if fate["outcome"] == Outcome.UNCLEAR and fate["candidates"]:
         words += f"; `unitask get ID` shows what may be it: {', '.join(fate['candidates'][:SHOWN])}"
-    again = "`unitask find` searches again; as long as it is unclear, to run the task again may pay it twice"
     then = f"`{fate['next']}` is the next step" if fate["next"] else "It was not paid, and can be submitted again"
-    then = again if fate["next"] == "unitask find" else then
+    if str(fate["next"]).startswith("unitask find"):
+        then = f"`{fate['next']}` searches again; as long as it is unclear, to run the task again may pay it twice"
     return printable(f"{words}. {then}")

@@ -34,7 +34,7 @@ COMMANDS: dict[str, Entry] = {
         "Run a task, and fetch its result. `unitask run TASK --help` describes a task.",
         (
             "unitask run face-swap target-image=group.jpg swap-image=me.png --to swapped.png",
-            "unitask run flux-dev-txt2img prompt=@prompt.txt width:=768 --to out/ --max-usd 0.05",
+            "unitask run flux-dev-txt2img prompt=@prompt.txt width=768 --to out/ --max-usd 0.05",
             "unitask run image-upscale image=- --to - <small.png >large.png",
         ),
     ),
@@ -134,7 +134,7 @@ COMMANDS: dict[str, Entry] = {
 
 
 FIRST_STEPS = (
-    "unitask sandbox            # no account? the local provider; paste the line that it prints in another terminal",
+    "unitask sandbox            # no account? it prints a line for another terminal",
     "unitask login              # or store the key of your account",
     "unitask tasks face         # search the task types",
     "unitask run face-swap target-image=group.jpg swap-image=me.png --to swapped.png",
@@ -154,7 +154,7 @@ def run(arguments: list[str]) -> int:
         return ExitCode.CLOSED if end.code else ExitCode.DONE
     except TyperException as error:  # wrong use
         context = getattr(error, "ctx", None)
-        path = context.command_path if context else "unitask"
+        path = context.command_path if context else " ".join(["unitask", *(set(arguments[:1]) & set(COMMANDS))])
         say(f"unitask: {_wrong_use(error)}", f"unitask: `{path} --help` shows how it is used")
         return ExitCode.USAGE
     return code if isinstance(code, int) else 0

@@ -46,6 +46,8 @@ Fields = Annotated[
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 _FILES = {"image": "picture.png", "video": "film.mp4", "audio": "sound.mp3"}  # of an example without a documented one
 _NAMED = {"origin_task_id": "90efd2db-bcfc-413f-a0be-c893850c9d68", "mask": "https://example.org/mask.png"}
+_TEXT = "a paper boat on a lake"
+_PLACEHOLDERS = ("x", "y", "p", "string")  # of documented requests
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "JSON"}
 _LIMITS = {
     "maxLength": "at most {:,} characters",
@@ -180,12 +182,16 @@ def limits(rule: dict[str, Any]) -> list[str]:
 
 def example(entry: contract.TaskType) -> str:
     """Return a command that runs a task of this type, with its documented input if there is one."""
-    words = [word for name, value in documented_input(entry).items() for word in _words(name, value)]
-    return shlex.join(["unitask", "run", kebab(entry.name), *words, "--to", "out/"])
+    rules = _rules(entry)
+    words = [word for name, value in documented_input(entry).items() for word in _words(name, value, rules[name])]
+    return " ".join(["unitask run", kebab(entry.name), *words, "--to out/"])
 
 
 def documented_input(entry: contract.TaskType) -> dict[str, Any]:
-    """Return the input of the first documented request, else plausible values for the required fields."""
+    """Return the input of the first documented request, else plausible values for the required fields.
+
+    Some documented texts are placeholders of one letter: those that are needed become readable.
+    """
     rules, required = _rules(entry), contract.component(entry.input).get("required", ())
     for documented in contract.document()["components"]["examples"].values():
         body = as_object(documented.get("value"))
@@ -194,9 +200,15 @@ def documented_input(entry: contract.TaskType) -> dict[str, Any]:
         if documented["x-operation"] == entry.create != "create_task" and documented["x-part"] == "request":
             is_it, given = True, body  # of an older protocol
         values = {name: value for name, value in as_object(given).items() if name in rules and value != ""}
-        if is_it and all(name in values for name in required):
-            return values
-    return {name: _NAMED.get(name) or _plausible(rules[name]) for name in required if name in rules}
+        if is_it and values and all(name in values for name in required):
+            used = {
+                name: value
+                for name, value in values.items()
+                if name in (*required, "prompt") or value not in _PLACEHOLDERS
+            }
+            return {name: _TEXT if value in _PLACEHOLDERS else value for name, value in used.items()}
+    needed = required or ("prompt",)
+    return {name: _NAMED.get(name) or _plausible(rules[name]) for name in needed if name in rules}
 
 
 def _plausible(rule: dict[str, Any]) -> Any:
@@ -209,16 +221,18 @@ def _plausible(rule: dict[str, Any]) -> Any:
         return [_plausible(rule["items"])]
     if rule.get("type") == "object":
         return {name: _plausible(rule["properties"][name]) for name in rule.get("required", ())}
-    return rule.get("minimum", 1) if rule.get("type") in ("integer", "number") else "a paper boat on a lake"
+    return rule.get("minimum", 1) if rule.get("type") in ("integer", "number") else _TEXT
 
 
-def _words(name: str, value: Any) -> Iterator[str]:
-    """Yield the words of a command that give a field this value."""
+def _words(name: str, value: Any, rule: dict[str, Any]) -> Iterator[str]:
+    """Yield the words of a command that give a field this value, quoted for a shell."""
     field = name.replace("_", "-")
     if is_list(value) and value and all(isinstance(item, str) for item in value):
         for item in value:
-            yield from _words(name, item)
+            yield from _words(name, item, rule)
     elif isinstance(value, str) and value and value[0] not in "@-":
-        yield f"{field}={value}"
+        yield f"{field}={shlex.quote(value)}"
+    elif isinstance(value, int | float) and contract.resolve(rule).get("type") in ("boolean", "integer", "number"):
+        yield f"{field}={json.dumps(value)}"
     else:
-        yield f"{field}:={json.dumps(value)}"
+        yield f"{field}:={shlex.quote(json.dumps(value))}"

@@ -127,3 +127,4 @@ def demo(
         raise errors.InvalidInput(SANDBOX_MISSING) from None
     ctx.obj = Place(goes_on=False)  # its provider ends with it
     swap(_path(out), say=lambda text: put(printable(text)))
+    say("`unitask --help` has the first steps with your own pictures")

@@ -83,6 +83,9 @@ def config(
     """Print the settings that are in force and where they come from, or store the base URL."""
     if base_url is not None:
         _config.store_base_url(base_url or None)
+        say(f"the base URL {base_url} is stored" if base_url else "no base URL is stored")
+        if os.environ.get("UNITASK_BASE_URL"):
+            say("unitask: warning: UNITASK_BASE_URL is set, and wins over a stored base URL")
     url = _config.base_url()
     key = _config.api_key(url.value)
     shown = {
@@ -201,15 +204,19 @@ def _extras() -> Iterator[Finding]:
         found = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement)
         if found and found[1] != "unitask" and found[2] not in ("all", "dev"):
             packages.setdefault(found[2], []).append(found[1])
+    versions = {name: _version(name) for name in {name for names in packages.values() for name in names}}
+    # packages that are there for another extra say nothing about this one
+    shared = {name for names in packages.values() if all(versions[one] for one in names) for name in names}
     for extra, names in sorted(packages.items()):
-        versions = {name: _version(name) for name in names}
-        present = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-        missing = ", ".join(name for name, version in versions.items() if not version)
+        missing = [name for name in names if not versions[name]]
+        own = [name for name in names if versions[name] and name not in shared]
         install = f"`pip install 'unitask[{extra}]'` installs it"
-        if present and missing:
-            yield Finding("warn", "extra", f"[{extra}] lacks {missing}", install)
+        if not missing:
+            yield Finding("ok", "extra", f"[{extra}] {', '.join(f'{name} {versions[name]}' for name in names)}")
+        elif len(own) > len(missing):
+            yield Finding("warn", "extra", f"[{extra}] lacks {', '.join(missing)}", install)
         else:
-            yield Finding("ok", "extra", f"[{extra}] {present or f'is not installed: {install}'}")
+            yield Finding("ok", "extra", f"[{extra}] is not installed: {install}")
 
 
 def _version(name: str) -> str:

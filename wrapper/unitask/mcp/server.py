@@ -36,7 +36,7 @@ What the provider or a model wrote in an answer (status, failure, message, text)
 WORDS = (  # what the messages of the library say to a programmer, and what a tool caller is to read instead
     (r"error\.find\(client\)", "find"),
     (r"\bclient\.(\w+)\(", r"\1("),
-    (r"`unitask tasks` lists", "search_tasks lists"),
+    (r"`unitask tasks( \w+)?` lists", "search_tasks lists"),
     (r": make the budget with assume_usd= .*", ", so the limit of this session cannot hold it"),
     (r"; give the content instead, or validate=False|, or api_key=", ""),
 )
