@@ -183,7 +183,7 @@ TO_FILE = ["--to", "{}/o.png"]
         ([seen("processing")] * 99, ["--timeout", "5"], 7),
         ([PAID, DONE, *GONE], TO_FILE, 10),
         ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 10),
-        ([PAID, MANY], TO_FILE, 2),  # a folder takes several files
+        ([PAID, MANY], TO_FILE, 10),  # a folder takes several files
         ([PAID, DONE, STOP], TO_FILE, 130),
         ([PAID, STOP], [], 130),
         ([PAID, NotImplementedError], ["--base-url", BASE_URL], 8),
@@ -227,7 +227,7 @@ def test_legacy_task_is_continued_by_the_command_that_is_reported(
         ([answer(502, b"<html>")], 9, ["face-swap may have been accepted", "`unitask find`", "2023-11-14 22:13:20"]),
         ([answer(520, {"code": 520, "data": task_data()})], 9, ["may have been accepted", TASK_ID]),
         ([PAID, seen("failed", error={"message": "no face found"})], 3, [TASK_ID, "no face found"]),
-        ([PAID, seen("completed", output={})], 2, [TASK_ID, "no output file"]),
+        ([PAID, seen("completed", output={})], 10, [TASK_ID, "no output file"]),
         ([PAID, seen("completed", output=[1])], 8, [TASK_ID, "output is [1], not an object"]),
     ],
 )

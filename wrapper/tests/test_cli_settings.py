@@ -199,9 +199,20 @@ def test_base_url_is_stored_removed_and_shown_with_its_source(
     assert f"{OTHER} is stored\nunitask: warning: UNITASK_BASE_URL is set, and wins" in capsys.readouterr().err
 
 
-def test_damaged_settings_are_named(config_file: Path, capsys: Captured) -> None:
+def test_file_that_cannot_be_written_leaves_nothing_of_the_key(
+    provider: UnitaskProvider, config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    config_file.mkdir(parents=True)
+    monkeypatch.setattr("unitask.cli._config._stored", dict)
+    assert login(monkeypatch) == 10
+    assert "cannot be written" in capsys.readouterr().err
+    assert list(config_file.parent.iterdir()) == [config_file]
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100_000], ids=["cut off", "deep"])
+def test_damaged_settings_are_named(content: str, config_file: Path, capsys: Captured) -> None:
     config_file.parent.mkdir()
-    config_file.write_text("{")
+    config_file.write_text(content)
     assert main(["config"]) == 2
     assert f"{config_file} cannot be read" in capsys.readouterr().err
     assert main(["tasks"]) == 0

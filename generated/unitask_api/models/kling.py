@@ -423,7 +423,7 @@ class KlingVideoInput(TypedDict, total=False):
     """Standard or professional quality; "turbo" with version 2.5, says a client. The oldest version of the page
     has it for pay-as-you-go only."""
     version: str
-    """Version of the model. For "3.0" use the class for it."""
+    """Version of the model. For "3.0" use the task type Kling3Video."""
     image_url: str
     """First picture; up to 10 MB, both sides over 300 pixels."""
     start_image_url: str

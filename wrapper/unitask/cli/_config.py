@@ -136,7 +136,7 @@ def _stored() -> dict[str, Any]:
         content: Any = json.loads(file.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.InvalidInput(f"{file} cannot be read: {error}. Correct it, or delete it") from error
     if not is_object(content):
         raise errors.InvalidInput(f"{file} is not a JSON object. Correct it, or delete it")
@@ -149,8 +149,12 @@ def _store(content: dict[str, Any]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=file.parent)  # of mode 600
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2)
-        Path(name).replace(file)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                json.dump(content, stream, indent=2)
+            Path(name).replace(file)
+        except BaseException:  # nothing of the key is left behind
+            Path(name).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise errors.UnitaskError(f"{file} cannot be written: {error.strerror or error}") from error

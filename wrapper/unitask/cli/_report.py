@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
     DONE = 0, "done"
     UNEXPECTED = 1, "unexpected error"
-    USAGE = 2, "wrong use or invalid input"
+    USAGE = 2, "wrong use or invalid input; nothing was sent"
     FAILED = 3, "the task failed, or the provider refused it"
     KEY = 4, "the key is wrong or not allowed to do this"
     MONEY = 5, "credit or --max-usd does not cover it"
@@ -67,9 +67,10 @@ CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
 )
 
 
-def exit_code(error: BaseException) -> ExitCode:
-    """Return how a command ends after an error."""
-    return next((code for kinds, code in CODES if isinstance(error, kinds)), ExitCode.UNEXPECTED)
+def exit_code(error: BaseException, task: object = None) -> ExitCode:
+    """Return how a command ends after an error; `task` is the one that was accepted before, and is paid."""
+    code = next((code for kinds, code in CODES if isinstance(error, kinds)), ExitCode.UNEXPECTED)
+    return ExitCode.FILE if code is ExitCode.USAGE and task else code  # its place is taken, for example
 
 
 @dataclass(slots=True)

@@ -184,7 +184,7 @@ class Command(TyperCommand):
             return ExitCode.CLOSED
         except (errors.UnitaskError, KeyboardInterrupt) as error:
             say(*reports(error, ctx.obj))
-            return exit_code(error)
+            return exit_code(error, ctx.obj and ctx.obj.task)
         except (TyperException, typer.Exit):
             raise
         except Exception as error:

@@ -201,10 +201,13 @@ def documented_input(entry: contract.TaskType) -> dict[str, Any]:
             is_it, given = True, body  # of an older protocol
         values = {name: value for name, value in as_object(given).items() if name in rules and value != ""}
         if is_it and values and all(name in values for name in required):
-            needed = (*required, "prompt")
-            used = {name: value for name, value in values.items() if name in needed or value not in _PLACEHOLDERS}
+            used = {
+                name: value
+                for name, value in values.items()
+                if name in (*required, "prompt") or value not in _PLACEHOLDERS
+            }
             return {name: _TEXT if value in _PLACEHOLDERS else value for name, value in used.items()}
-    needed = required or [name for name in ("prompt",) if name in rules]
+    needed = required or ("prompt",)
     return {name: _NAMED.get(name) or _plausible(rules[name]) for name in needed if name in rules}
 
 

@@ -34,7 +34,7 @@ STDOUT = "-"
 
 TaskId = Annotated[str, Argument(metavar="ID", help="The id of a task; of a legacy task, the token that is shown.")]
 To = Annotated[
-    str | None, Option(metavar="PLACE", help="Save the output as FILE, or in FOLDER/; - writes it to stdout.")
+    str | None, Option(metavar="PLACE", help="Save the output as FILE, or several in FOLDER/; - writes it to stdout.")
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that exists.")]
 Timeout = Annotated[float | None, Option(metavar="SECONDS", min=0, help="Stop waiting; the task goes on.")]

@@ -134,8 +134,8 @@ class KlingVideo(TaskInput[KlingOutput]):
     """Make a short video from a text or from pictures, with Kling 1.0 to 2.6.
 
     A text alone, a first picture (image_url), a first and a last one (image_tail_url) or up to four elements
-    say what to show. Versions 2.0 and 2.1-master exist in mode "pro" only. For version 3.0 there is a class
-    of its own. Without version and mode the recorded bills are those of 1.6 and std.
+    say what to show. Versions 2.0 and 2.1-master exist in mode "pro" only. For version 3.0 there is a task
+    type of its own. Without version and mode the recorded bills are those of 1.6 and std.
 
     Price: $0.26 per 5 seconds (version 1.6 or 2.1, mode std); $0.46 (version 1.6 or 2.1, mode pro); $0.96
     (version 2.0 or 2.1-master); $0.2 (version 2.5 or 2.6, mode std); $0.33 (version 2.5, mode pro); $0.33
@@ -154,7 +154,7 @@ class KlingVideo(TaskInput[KlingOutput]):
         camera_control: How the camera moves; an older text has it for videos from a text only. Optional.
         mode: Standard or professional quality; "turbo" with version 2.5, says a client. The oldest version of the page
             has it for pay-as-you-go only. Optional.
-        version: Version of the model. For "3.0" use the class for it. Optional.
+        version: Version of the model. For "3.0" use the task type Kling3Video. Optional.
         image_url: First picture; up to 10 MB, both sides over 300 pixels. Optional.
         start_image_url: First picture, under the name that a client sends with version 2.5; its notes say that it works. Optional.
         image_tail_url: Last picture, with the same limits; only together with image_url. Optional.
