@@ -139,10 +139,10 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "unitask needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runs: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[cli,sandbox]'
+$(VENV)/.runs: pyproject.toml sandbox/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[cli,sandbox]' --editable sandbox
 	@touch $@
 
-$(VENV)/.checks: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[dev]'
+$(VENV)/.checks: pyproject.toml sandbox/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]' --editable sandbox
 	@touch $@ $(VENV)/.runs
