@@ -1,10 +1,12 @@
-"""Hooks of mkdocs.yml: pages of task types in the navigation, links to files outside of docs/, scripts of openapi.html."""
+"""Hooks of mkdocs.yml: navigation to task types, links, examples in docstrings, scripts of openapi.html."""
 
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
+from griffe import Extension, Object
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,3 +51,25 @@ def on_files(files: Files, *, config: Any) -> None:
     files.append(File.generated(config, "assets/openapi.js", content=script))
     for name in ("redoc.js", "redoc.standalone.js"):
         files.append(File.generated(config, f"assets/{name}", abs_src_path=str(PAGE / name)))
+
+
+class Examples(Extension):
+    """Show the section Example of a docstring as code."""
+
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        if obj.docstring:
+            obj.docstring.value = re.sub(r"(?<=^Example:\n)(    .*\n?|\n)+", _as_code, obj.docstring.value, flags=re.M)
+
+
+def _as_code(section: re.Match[str]) -> str:
+    code = textwrap.dedent(section[0]).strip()
+    return textwrap.indent(f"```python\n{code}\n```\n", "    ")
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Let the names of errors in the Python API lead to the page of errors."""
+    return re.sub(
+        r'<span title="unitask\.errors\.\w+">(\w+)</span>',
+        lambda name: f'<a href="errors.html#{name[1].lower()}">{name[1]}</a>',
+        output,
+    )
