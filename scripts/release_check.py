@@ -76,7 +76,7 @@ def version(root: Path = ROOT) -> str:
 
 def changelog(text: str, wanted: str, verdict: str) -> str:
     """Return the title of the version's section; what changed must be in it, and a break of the contract named."""
-    sections = dict(re.findall(r"^## (\[.+?\].*?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^## (\[.+?\].*?)\n(.*?)(?=^(?:## |\[Unreleased\]:)|\Z)", text, re.M | re.S))
     title = next((title for title in sections if title.startswith(f"[{wanted}]")), "")
     if not re.fullmatch(r"\[.+\] - \d{4}-\d\d-\d\d", title):
         raise Failed(f"CHANGELOG.md needs a section `## [{wanted}] - YYYY-MM-DD`")
