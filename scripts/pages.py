@@ -6,6 +6,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from generator.reference import marks, with_notes
+from unitask_contract.bundle import document
 from unitask_contract.counter import Coverage
 from unitask_contract.scenarios import Scenario, scenarios
 from unitask_sandbox.faults import FILE, WEBHOOK, WORK, NamedFault, library
@@ -50,7 +52,7 @@ def scenario_tables() -> str:
     for family in sorted({one.family for one in scenarios()}):
         rows = [_scenario(one) for one in scenarios() if one.family == family]
         parts += [f"## {family}\n", _table("scenario | call | how it ends | source", rows)]
-    return "\n".join(parts)
+    return with_notes("\n".join(parts), document()["x-sources"])
 
 
 def _scenario(scenario: Scenario) -> list[str]:
@@ -60,7 +62,7 @@ def _scenario(scenario: Scenario) -> list[str]:
     values = {**expect.get("returns", {}), **expect.get("output", {})}
     returned = ", ".join(f"{name} {value!s:.60}" for name, value in values.items()) or "returns"
     name, ending = scenario.name.partition(": ")[2], " and ".join(names) or returned
-    return [name, f"`{scenario.call}`", ending, ", ".join(scenario.source)]
+    return [name, f"`{scenario.call}`", ending, marks(scenario.source)]
 
 
 def coverage_table(coverage: Coverage) -> str:
