@@ -22,7 +22,7 @@ from unitask.testing import UnitaskProvider
 from unitask_sandbox import Settings, running, samples
 
 ROOT = Path(__file__).resolve().parents[1]
-REFERENCE = [*(ROOT / "docs" / "reference").glob("*.md")]
+REFERENCE = [*(ROOT / "docs" / "reference" / "tasks").glob("*.md")]
 TESTED_ELSEWHERE = {"testing.md"}  # wrapper/tests/test_testing.py
 PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 BLOCK = re.compile(r"(<!-- not run: .+ -->\n\n?)?^```python\n(.*?)^```", re.M | re.S)

@@ -1,5 +1,6 @@
 """Hooks of mkdocs.yml: pages of task types in the navigation, and links to files outside of docs/."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     folder = Path("docs", page.file.src_uri).parent
 
     def absolute(link: re.Match[str]) -> str:
-        target = Path(re.sub(r"[^/]+/\.\./", "", (folder / link[1]).as_posix()))
+        target = Path(os.path.normpath(folder / link[1]))
         return f"]({REPOSITORY}/{target.as_posix()}" if target.parts[0] != "docs" else link[0]
 
     return re.sub(r"\]\((\.\./[^)#\s]+)", absolute, markdown)
