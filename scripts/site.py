@@ -1,10 +1,17 @@
-"""Hooks of mkdocs.yml: pages of task types in the navigation, and links to files outside of docs/."""
+"""Hooks of mkdocs.yml: navigation to task types, links, examples in docstrings, scripts of openapi.html."""
 
+import json
 import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
+from griffe import Extension, Object
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "sandbox/unitask_sandbox/page"
 REPOSITORY = "https://github.com/unitask/unitask/blob/main"
 
 
@@ -34,3 +41,36 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         return f"]({REPOSITORY}/{target.as_posix()}" if target.parts[0] != "docs" else link[0]
 
     return re.sub(r"\]\((\.\./[^)#\s]+)", absolute, markdown)
+
+
+def on_files(files: Files, *, config: Any) -> None:
+    """Add what renders the HTTP API: Redoc, and the documents that it reads, for a page without a server."""
+    bundle = json.loads((ROOT / "generated/unitask_api/openapi.json").read_text(encoding="utf-8"))
+    shown = json.loads((ROOT / "docs/openapi.json").read_text(encoding="utf-8"))
+    documents = {"_sandbox/page/openapi.json": shown, "openapi.json": {"x-tasks": bundle["x-tasks"]}}
+    script = f"const documents = {json.dumps(documents)}\nfetch = async (name) => ({{ json: () => documents[name] }})"
+    files.append(File.generated(config, "assets/openapi.js", content=script))
+    for name in ("redoc.js", "redoc.standalone.js"):
+        files.append(File.generated(config, f"assets/{name}", abs_src_path=str(PAGE / name)))
+
+
+class Examples(Extension):
+    """Show the section Example of a docstring as code."""
+
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        if obj.docstring:
+            obj.docstring.value = re.sub(r"(?<=^Example:\n)(    .*\n?|\n)+", _as_code, obj.docstring.value, flags=re.M)
+
+
+def _as_code(section: re.Match[str]) -> str:
+    code = textwrap.dedent(section[0]).strip()
+    return textwrap.indent(f"```python\n{code}\n```\n", "    ")
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Let the names of errors in the Python API lead to the page of errors."""
+    return re.sub(
+        r'<span title="unitask\.errors\.\w+">(\w+)</span>',
+        lambda name: f'<a href="errors.html#{name[1].lower()}">{name[1]}</a>',
+        output,
+    )
