@@ -78,9 +78,10 @@ def _section(document: Document, task: Document) -> str:
         f"## {task['name']}\n\n{_plain(task['summary'])}\n",
         f"{_plain(task['description'])}\n" if task.get("description") else "",
         "Discontinued by the provider.\n" if task.get("deprecated") else "",
-        f"{_request(document, task)}. Price: {price_words(task)}. {count_words(task)}".rstrip()
-        + f" Usually takes {task['typical_seconds']['value']:g} s. "
-        f"Source: {task['docs']['page']} ({task['docs']['date']}).\n",
+        f"- Model and task type: {_request(document, task)}\n"
+        + f"- Price: {price_words(task)}. {count_words(task)}".rstrip()
+        + f"\n- Usual time: {task['typical_seconds']['value']:g} s\n"
+        + f"- Source: {task['docs']['page']} ({task['docs']['date']})\n",
         _tables("input", schemas, task["input"]),
         _tables("output", schemas, task["output"]),
         _example(document, task),
