@@ -1,6 +1,7 @@
 """Hooks of mkdocs.yml: navigation to task types, links, examples in docstrings, scripts of openapi.html."""
 
 import json
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -44,7 +45,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     folder = Path("docs", page.file.src_uri).parent
 
     def absolute(link: re.Match[str]) -> str:
-        target = Path(re.sub(r"[^/]+/\.\./", "", (folder / link[1]).as_posix()))
+        target = Path(os.path.normpath(folder / link[1]))
         return f"]({REPOSITORY}/{target.as_posix()}" if target.parts[0] != "docs" else link[0]
 
     return re.sub(r"\]\((\.\./[^)#\s]+)", absolute, markdown)
