@@ -42,6 +42,8 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Let links to files of the repository outside of docs/ lead to GitHub."""
     if page.file.src_uri in SEARCH:
         page.meta["search"] = SEARCH[page.file.src_uri]
+    if page.parent is None:
+        page.meta["hide"] = ["navigation"]  # of one page
     folder = Path("docs", page.file.src_uri).parent
 
     def absolute(link: re.Match[str]) -> str:
