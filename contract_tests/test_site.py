@@ -18,6 +18,14 @@ SEARCHES = {
     "no face": "reference/errors.html#nofacefound",
     "HEIC": "faq.html#can-i-send-a-heic-picture-from-an-iphone",
     "timeout": "reference/errors.html#waittimeout",
+    "HEIC": "faq.html#can-i-send-a-heic-picture-from-an-iphone",
+    "2048 pixels": "faq.html#my-picture-has-2048-pixels-and-is-refused",
+    "two faces": "faq.html#there-are-two-faces-which-one-is-swapped",
+    "results live": "faq.html#how-long-do-results-live",
+    "refunded": "faq.html#is-a-failed-task-refunded",
+    "HTTP 500": "faq.html#what-does-http-500-mean",
+    "queued hour": "faq.html#my-task-has-been-queued-for-an-hour",
+    "lost answer": "guides/lost-answer.html",
 }
 
 
