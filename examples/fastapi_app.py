@@ -34,7 +34,7 @@ async def report(_request: Request, error: errors.UnitaskError) -> JSONResponse:
 
 @app.post("/swaps", status_code=202)
 async def submit(group: UploadFile, face: UploadFile) -> dict[str, str]:
-    """Submit a swap. Store the id with your user, so that nobody else can read the task."""
+    """Submit a swap. Store the id with your user, so that other users cannot read the task."""
     task = await app.state.client.submit(tasks.FaceSwap(target_image=group, swap_image=face))
     return {"id": task.id}
 
