@@ -16,6 +16,7 @@ LOADS = (
 )
 SEARCHES = {
     "no face": "reference/errors.html#nofacefound",
+    "HEIC": "faq.html#can-i-send-a-heic-picture-from-an-iphone",
     "timeout": "reference/errors.html#waittimeout",
     "HEIC": "faq.html#can-i-send-a-heic-picture-from-an-iphone",
     "2048 pixels": "faq.html#my-picture-has-2048-pixels-and-is-refused",

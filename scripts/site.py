@@ -13,6 +13,12 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "sandbox/unitask_sandbox/page"
 REPOSITORY = "https://github.com/unitask/unitask/blob/main"
+SEARCH = {  # what a reader looks for comes first, and tables of the tests not at all
+    "faq.md": {"boost": 4},
+    "reference/errors.md": {"boost": 3},
+    "scenarios.md": {"exclude": True},
+    "coverage.md": {"exclude": True},
+}
 
 
 def on_config(config: Any) -> None:
@@ -34,6 +40,10 @@ def _fill(entries: list[Any], docs: Path) -> None:
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Let links to files of the repository outside of docs/ lead to GitHub."""
+    if page.file.src_uri in SEARCH:
+        page.meta["search"] = SEARCH[page.file.src_uri]
+    if page.parent is None:
+        page.meta["hide"] = ["navigation"]  # of one page
     folder = Path("docs", page.file.src_uri).parent
 
     def absolute(link: re.Match[str]) -> str:
