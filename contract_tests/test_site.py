@@ -18,7 +18,6 @@ SEARCHES = {
     "no face": "reference/errors.html#nofacefound",
     "HEIC": "faq.html#can-i-send-a-heic-picture-from-an-iphone",
     "timeout": "reference/errors.html#waittimeout",
-    "HEIC": "faq.html#can-i-send-a-heic-picture-from-an-iphone",
     "2048 pixels": "faq.html#my-picture-has-2048-pixels-and-is-refused",
     "two faces": "faq.html#there-are-two-faces-which-one-is-swapped",
     "results live": "faq.html#how-long-do-results-live",
