@@ -1,11 +1,12 @@
 """The Python code of README.md, docs/ and examples/ runs against the local provider.
 
-The code of a page is one program. A block that begins with `# NAME.py` is a file of its own; test_*.py runs in pytest.
-A block after the comment `<!-- not run: REASON -->` is left out.
+The code of a page is one program, and its commands `unitask run` follow. A block that begins with `# NAME.py` is a file
+of its own; test_*.py runs in pytest. A block after the comment `<!-- not run: REASON -->` is left out.
 """
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -69,6 +70,8 @@ def run(url: str, folder: Path, *arguments: str) -> None:
         "WEBHOOK_URL": f"http://127.0.0.1:{port}/",
         "PORT": str(port),
         "PYTHONPATH": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "XDG_STATE_HOME": str(folder),
     }
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -101,6 +104,8 @@ def test_code_of_a_page_runs(page: Path, sandbox_url: str, folder: Path) -> None
             program.append(block)
     folder.joinpath("page.py").write_text("\n".join(program), encoding="utf-8")
     run(sandbox_url, folder, "-c", RUN)
+    for command in re.findall("^unitask (run .*)", page.read_text(encoding="utf-8"), re.M):
+        run(sandbox_url, folder, "-m", "unitask", *shlex.split(command))
     if [*folder.glob("test_*.py")]:
         run(sandbox_url, folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", ".")
 

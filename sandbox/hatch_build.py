@@ -6,7 +6,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class OpenApiHook(BuildHookInterface):  # type: ignore[type-arg]
+class OpenApiHook(BuildHookInterface):
     """Include the file from the checkout; an sdist has it at its place."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002

@@ -103,7 +103,7 @@ def verdict(wanted: str) -> str:
     last = run("git", "tag", "--merged", "HEAD", "--sort=-v:refname", "--list", "v*").split()
     earlier = next((name for name in last if name != f"v{wanted}"), None)
     if earlier is None:
-        return "none"
+        return "none: no earlier release"
     command = (sys.executable, "-m", "generator.changes", "--base", earlier, "--require-bump")
     return run(*command, cwd=ROOT / "spec").rpartition("verdict: ")[2].split()[0]
 
@@ -181,17 +181,19 @@ def installed(python: str, form: str, extra: str, wanted: str) -> str:
 # --- the table
 
 
-def checks(wanted: str) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield the checks that follow from a version, with their names."""
+def facts(wanted: str) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the checks of what the files and the repository say."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     yield "tag", partial(tag, wanted)
     yield "changes of the contract", partial(verdict, wanted)
     yield "CHANGELOG", lambda: changelog(text, wanted, verdict(wanted))
-    yield "build", build
+
+
+def files() -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the checks of the files that were built."""
     yield "size", size
     yield "twine check", twine
-    for name in ("unitask", "unitask_sandbox"):
-        yield "README", lambda name=name: readme(next(OUT.glob(f"{name}-*.whl")))
+    yield from (("README", partial(readme, wheel)) for wheel in sorted(OUT.glob("*.whl")))
 
 
 def environments(wanted: str) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -218,8 +220,9 @@ def main() -> int:
     if not held(("version", version)):
         return 1
     wanted = version()
-    results = [held(check) for check in checks(wanted)]
-    if list(OUT.glob("unitask_sandbox-*.whl")):
+    results = [*map(held, facts(wanted)), held(("build", build))]
+    if results[-1]:
+        results += map(held, files())
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             results += pool.map(held, environments(wanted))
     return 0 if all(results) else 1
