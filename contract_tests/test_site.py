@@ -51,3 +51,11 @@ def test_site_builds_strictly_loads_nothing_from_another_host_and_can_be_searche
 def test_pages_of_errors_and_commands_are_current() -> None:
     assert (DOCS / "reference/errors.md").read_text(encoding="utf-8") == error_page()
     assert (DOCS / "reference/commands.md").read_text(encoding="utf-8") == command_page()
+
+
+def test_page_of_settings_names_each_variable_that_is_read() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "wrapper/unitask").rglob("*.py"))
+    read = set(re.findall(r"\"((?:UNITASK|PIAPI|XDG|SSL)_?[A-Z]+[A-Z_]*)\"", code))
+
+    assert "XDG_STATE_HOME" in read
+    assert read <= set(re.findall(r"`(\w+)`", (DOCS / "reference/settings.md").read_text(encoding="utf-8")))
