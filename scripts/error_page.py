@@ -114,9 +114,12 @@ def _section(kind: type[errors.UnitaskError], error: errors.UnitaskError | None)
         parts += [f"Base: [`{base}`](#{base.lower()})\n"]
     if error:
         parts += ["```text", str(error), "```\n"]
-        causes = _causes(kind)
-        parts += [f"- Causes: {causes}"] if causes else []
-        parts += [f"- Next step: {error.next_step}", f"- `retryable`: {error.retryable}\n"]
+    if causes := _causes(kind):
+        parts.append(f"- Causes: {causes}")
+    next_step, retryable = kind.usual_next_step, kind.usually_retryable
+    if error:
+        next_step, retryable = error.next_step, error.retryable
+    parts += [f"- Next step: {next_step}", f"- `retryable`: {retryable}\n"]
     if attributes:
         parts += ["Attributes:\n", *_attributes(attributes)]
     return "\n".join(parts)
