@@ -21,7 +21,8 @@ Each class belongs to a pair of `model` and `task_type`. A page of a family list
 
 A number behind a field leads to its sources at the end of the page. The first words of a source say how surely the
 fact is known, the surest first: recorded (a real answer), documented (a page of the provider), from a third party
-(a program that was run against the API, or a report), inferred (a conclusion from the others).
+(a program that was run against the API, or a report), inferred (a conclusion from the others):
+[what we know, and how surely](../../explanation/evidence.md).
 """
 
 
@@ -50,14 +51,16 @@ def with_notes(page: str, sources: Document) -> str:
 
 
 def _index(document: Document) -> str:
-    rows = [
-        f"| [{task['name']}]({family}.md#{task['name'].lower()}) | `{task['model']}` | `{task['task_type']}` "
-        f"| {price_words(task)} | {_plain(task['summary'])} |"
-        for family, tasks in families(document).items()
-        for task in tasks
-    ]
-    head = f"# Task types\n\n{ABOUT}\n| class | model | task_type | price | what |\n|---|---|---|---|---|\n"
-    return HEADER + head + "\n".join(rows) + "\n"
+    parts = [f"{HEADER}# Task types\n\n{ABOUT}"]
+    for family, tasks in families(document).items():
+        rows = [
+            f"| [{task['name']}]({family}.md#{task['name'].lower()}) | {_plain(task['summary'])} | {price_words(task)} "
+            f"| `{task['model']}` | `{task['task_type']}` |"
+            for task in tasks
+        ]
+        head = f"## {family}\n\n| class | what | price | model | task_type |\n|---|---|---|---|---|\n"
+        parts.append(head + "\n".join(rows) + "\n")
+    return "\n".join(parts)
 
 
 def _resources(resources: Document) -> str:
