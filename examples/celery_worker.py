@@ -8,14 +8,19 @@ import os
 from pathlib import Path
 
 from celery import Celery
-from unitask import Client, tasks
+from unitask import Client, JournalError, tasks
 from unitask.bulk import Journal
 
 app = Celery("portraits", broker=os.environ.get("CELERY_BROKER_URL", "redis://"), backend="rpc://")
 client = Client()  # a worker process that is forked makes connections of its own
 
 
-@app.task(acks_late=True, reject_on_worker_lost=True)
+@app.task(
+    acks_late=True,
+    reject_on_worker_lost=True,
+    autoretry_for=(JournalError,),  # the message was delivered again while the first run goes on
+    retry_kwargs={"countdown": 60, "max_retries": 60},
+)
 def swap(order: str, group: str, face: str) -> list[str]:
     """Swap a face for an order, and return the paths of the files."""
     Path("orders").mkdir(exist_ok=True)
