@@ -9,7 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture recordings vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump docs spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture recordings release-check vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -29,6 +29,9 @@ lint: $(VENV)/.checks
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/ruff check --quiet
 	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/actionlint
+	$(VENV)/bin/zizmor --quiet --offline --no-progress .github
+	$(VENV)/bin/hadolint Containerfile
 
 types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of the wrapper has a type that is written down
 	$(VENV)/bin/mypy
@@ -38,10 +41,13 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 
 generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.pages
+	PYTHONPATH=.:spec $(VENV)/bin/python -m scripts.pages
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
+
+docs: $(VENV)/.checks ## the site, in out/site: open out/site/index.html; strict, and no page loads anything from another host
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and its semver level
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE)
@@ -107,6 +113,10 @@ consumers: $(VENV)/.checks ## do tools of other makers take docs/openapi.json, a
 	cd out/consumers && venv/bin/datamodel-codegen --input ../../docs/openapi.json --input-file-type openapi \
 	  --output models.py --output-model-type pydantic_v2.BaseModel && venv/bin/python swap.py
 
+release-check: $(VENV)/.checks ## a release before its tag: build both distributions, install and run them on each Python, compare versions (some minutes)
+	$(PIP) build 'readme-renderer[md]' twine
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.release_check
+
 mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed? an hour or more; MUTANTS='unitask._core.contents*' tries these again
 	$(PIP) mutmut
 	@mkdir -p out/mutmut/spec
@@ -136,10 +146,10 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "unitask needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runs: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[cli,sandbox]'
+$(VENV)/.runs: pyproject.toml sandbox/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[cli,sandbox]' --editable sandbox
 	@touch $@
 
-$(VENV)/.checks: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[dev]'
+$(VENV)/.checks: pyproject.toml sandbox/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]' --editable sandbox
 	@touch $@ $(VENV)/.runs

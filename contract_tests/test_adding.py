@@ -100,5 +100,5 @@ def test_guide_makes_a_task_type_that_runs(copied: Path) -> None:
     bundle = json.loads((copied / "generated/unitask_api/openapi.json").read_text())
 
     assert (played, "SIMULATED" in made) == ("True []", True)
-    assert (copied / "docs/reference/echo.md").read_text().count("tasks.Echo(") == 1
+    assert (copied / "docs/reference/tasks/echo.md").read_text().count("tasks.Echo(") == 1
     assert "echo.echo.request" in bundle["components"]["examples"]

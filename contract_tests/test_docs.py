@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from unitask.cli.app import COMMANDS
 from unitask_contract.command import parser
 from unitask_contract.report_files import FORMS
 
@@ -17,7 +18,10 @@ CI = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 DOCUMENTS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", CI, re.DOTALL)]
 WORKFLOWS = {document["name"]: document for document in DOCUMENTS if "jobs" in document}
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
-PAGES = {path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))}
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md")
+}
 
 
 def anchors(page: Path) -> set[str]:
@@ -41,6 +45,13 @@ def test_make_has_the_targets_that_pages_name() -> None:
     named = {name for text in PAGES.values() for name in re.findall(r"(?:^ *|`)make ([a-z-]+)", text, re.M)}
 
     assert named <= set(targets)
+
+
+def test_commands_that_pages_name_exist() -> None:
+    named = {name for text in PAGES.values() for name in re.findall(r"(?:^|`)unitask ([a-z]+)", text, re.M)}
+
+    assert len(named) > 10
+    assert named <= COMMANDS.keys()
 
 
 def test_architecture_names_existing_files() -> None:

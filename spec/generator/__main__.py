@@ -25,8 +25,12 @@ WRAPPER = Path("wrapper/unitask")
 # What is generated: folders that hold nothing else, and modules.
 PUBLIC = Path("docs/openapi.json")
 PLACES = (
-    Path("generated"), WRAPPER / "tasks", Path("docs/reference"), PUBLIC, *(WRAPPER / name for name in MODULES.values())
-)  # fmt: skip
+    Path("generated"),
+    WRAPPER / "tasks",
+    Path("docs/reference/tasks"),
+    PUBLIC,
+    *(WRAPPER / name for name in MODULES.values()),
+)
 
 
 def generate(root: Path, spec: Path = SPEC) -> None:
@@ -39,7 +43,7 @@ def generate(root: Path, spec: Path = SPEC) -> None:
     with contextlib.redirect_stdout(io.StringIO()):  # the generator prints the name of a temporary folder
         emit_client(document, package)
     emit_catalogue(document, root / WRAPPER / "tasks")
-    emit_reference(document, root / "docs/reference")
+    emit_reference(document, root / "docs/reference/tasks")
     emit_public(document, root / PUBLIC)
     emit_async_client(spec.parent / WRAPPER, root / WRAPPER)
     lock = {

@@ -66,7 +66,9 @@ def main() -> None:
     for family, counted in [*counts.items(), ("all", sum(counts.values(), Counter[str]()))]:
         print(f"{family:<16}" + "".join(f"{counted[word]:>12}" for word in SUREST))
     print("\nWhat would settle what is known from clients alone, or inferred:")
-    print("- (n): n fields are open; docs/reference/FAMILY.md lists the fields of each class, with their sources.")
+    print(
+        "- (n): n fields are open; docs/reference/tasks/FAMILY.md lists the fields of each class, with their sources."
+    )
     print("- A or n alike: A, or one of the n other classes of the family with the same fields.")
     print(
         "- a recorded answer: the JSON body of GET /api/v1/task/{task_id}, or of the version 1 or 2 endpoint (legacy)."

@@ -409,7 +409,7 @@ class NoFaceFound(
     words=("no face found",),
     next_step="Give a picture that shows a face",
 ):
-    """There is no face in a picture that needs one. The submission is accepted, and the task fails (clients, 2025)."""
+    """There is no face in a picture that needs one. The submission is accepted, and the task fails."""
 
 
 class BadInputMedia(
