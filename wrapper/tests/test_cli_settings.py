@@ -286,10 +286,9 @@ def test_doctor_names_what_is_wrong_and_the_next_step(
     ("installed", "warnings"),
     [
         (("typer", "textual-image", "pillow"), []),  # pillow came with textual-image
-        (("typer", "textual-image", "numpy", "opencv-python-headless", "pillow", "python-multipart", "starlette"),
-         ["[sandbox] lacks av, uvicorn"]),
+        (("typer", "textual-image", "hypothesis", "pytest", "pyyaml"), ["[testing] lacks schemathesis"]),
     ],
-)  # fmt: skip
+)
 def test_doctor_warns_of_extras_that_are_not_whole(
     installed: tuple[str, ...], warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
