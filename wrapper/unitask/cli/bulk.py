@@ -58,7 +58,7 @@ def _limit(text: str) -> float:
         raise BadParameter(f"{text!r:.80} is neither an amount in USD nor none") from None
 
 
-bulk = Typer(
+bulk: Typer = Typer(
     cls=_Group,
     add_completion=False,
     help="Run the tasks of a file: `unitask bulk FILE --to DIR`, or one of these commands.",
