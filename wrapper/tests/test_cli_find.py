@@ -107,6 +107,17 @@ def test_task_of_another_submission_of_the_command_line_is_not_a_candidate(
     assert (code, fate["outcome"]) == (0, "absent")
 
 
+def test_submission_is_forgotten_when_the_user_knows_what_became_of_it(
+    unitask_provider: UnitaskProvider, record: Path, capsys: Captured
+) -> None:
+    unitask_provider.loses_the_answer(times=1)
+    assert main(RUN) == 9
+    _, (fate,) = found(capsys)
+    assert main(["find", "--forget", "another"]) == 2
+    assert main(["find", "--forget", fate["record"]]) == 0
+    assert found(capsys) == (0, [])
+
+
 def test_history_that_cannot_be_read_leaves_it_unclear(
     unitask_provider: UnitaskProvider, record: Path, capsys: Captured
 ) -> None:

@@ -29,7 +29,7 @@ from ..inputs import TaskInput
 from ..webhooks import remember
 from ._config import folder
 
-ACCEPTED = "accepted"
+ACCEPTED, SETTLED = "accepted", "settled"
 OPEN = ("sent", "uncertain", ACCEPTED)  # outcomes of submissions of which the user has no result
 LAST_TIME = datetime.max.replace(tzinfo=UTC).timestamp()  # of a row that can be shown
 LARGEST = 4 << 20  # bytes of the file, before it becomes submissions.old.jsonl; a submission takes some 600
@@ -192,7 +192,7 @@ def settle(task_id: str) -> None:
         return
     for row in rows:
         if row.task_id == task_id and row.outcome == ACCEPTED:
-            note(row.key, outcome="settled")
+            note(row.key, outcome=SETTLED)
 
 
 def handle(task: Task[Any]) -> str:

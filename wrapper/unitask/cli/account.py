@@ -22,7 +22,7 @@ from ._client import connect
 from ._fields import task_from
 from ._output import put_json
 from ._report import ExitCode
-from ._state import ACCEPTED, OPEN, Submitted, handle, submissions
+from ._state import ACCEPTED, OPEN, SETTLED, Submitted, handle, note, submissions
 from .catalogue import Fields, TaskName, price_words, tasks_like
 
 RETRIES = 2  # of requests whose answer a person waits for
@@ -126,11 +126,20 @@ def find(
     timeout: Annotated[
         float | None, Option("--timeout", metavar="SECONDS", help="Stop after this time (default: about a minute).")
     ] = None,
+    forget: Annotated[
+        str | None,
+        Option("--forget", metavar="RECORD", help="Name this submission no more: you know what became of it."),
+    ] = None,
     base_url: BaseUrl = None,
     json_output: AsJson = False,
 ) -> int:
     """Find out what became of submissions whose answer was lost."""
     found: list[dict[str, Any]] = []
+    if forget is not None:
+        if not any(row.key == forget and row.outcome in OPEN for row in submissions()):
+            raise errors.InvalidInput(f"no open submission has the record {forget!r:.80}: `unitask find` lists them")
+        note(forget, outcome=SETTLED)
+        return ExitCode.DONE
     if token:
         with connect(base_url, max_retries=RETRIES) as caller:
             found.append(_fate(caller.find(token, timeout=timeout), base_url))
@@ -151,6 +160,7 @@ def _search(row: Submitted, timeout: float | None, *, is_given: bool) -> dict[st
     """Return what became of a submission of an earlier command."""
     base_url = None if row.base_url == _config.base_url().value else row.base_url
     about = {
+        "record": row.key,
         "task": kebab(row.name),
         "sent_at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="seconds"),
     }
@@ -199,4 +209,6 @@ def _sentence(fate: dict[str, Any]) -> str:
     then = f"`{fate['next']}` is the next step" if fate["next"] else "It was not paid, and can be submitted again"
     if str(fate["next"]).startswith("unitask find"):
         then = f"`{fate['next']}` searches again; as long as it is unclear, to run the task again may pay it twice"
+    if fate["outcome"] == Outcome.UNCLEAR and "record" in fate:
+        then += f". `unitask find --forget {fate['record']}` when you know what became of it"
     return printable(f"{words}. {then}")
