@@ -257,10 +257,13 @@ def test_stdout_that_cannot_be_written_leaves_the_id_of_a_paid_task(
         def writable(self) -> bool:
             return True
 
-        def write(self, _: Any) -> int:
-            raise OSError(number, os.strerror(number))
+        def write(self, content: Any) -> int:
+            if sys.stdout is stdout:
+                raise OSError(number, os.strerror(number))
+            return len(content)  # at its end
 
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(Full()), write_through=True))
+    stdout = io.TextIOWrapper(io.BufferedWriter(Full()), write_through=True)
+    monkeypatch.setattr(sys, "stdout", stdout)
     assert main([*SWAP, "--quiet", *words]) == code
     (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
     monkeypatch.undo()
