@@ -17,6 +17,7 @@ from .. import errors
 from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
 from . import envelope, requests
 from .effects import Flow, Response, SendRequest, Sleep, Write
+from .flows import before_sending
 from .journal import Journal, Row, RowState, Verdict
 from .recovery import Submission, adopt, latest
 
@@ -73,24 +74,17 @@ class Ledger:
         with_fields: bool,
     ) -> Flow[Task[Any]]:
         """Write a row before a submission is sent, and its task when it was accepted; see `Submission.to_json`."""
-        written, reply = False, None
+        written = False
+
+        def write(send: SendRequest) -> "Flow[SendRequest]":
+            nonlocal written
+            if not written:
+                yield from self._intend(index, given, held, submission, with_fields=with_fields)
+                written = True
+            return replace(send, check=self.journal.check)
+
         try:
-            step = next(flow)
-            while True:
-                try:
-                    if isinstance(step, SendRequest) and step.submission:
-                        step.progress.left = False
-                        if not written:
-                            yield from self._intend(index, given, held, submission, with_fields=with_fields)
-                            written = True
-                        step = replace(step, check=self.journal.check)
-                    reply = yield step
-                except BaseException as error:
-                    step = flow.throw(error)
-                    continue
-                step = flow.send(reply)
-        except StopIteration as end:
-            task: Task[Any] = end.value
+            task = yield from before_sending(flow, write)
         except (errors.SubmissionUncertain, errors.JournalError):
             raise
         except errors.UnitaskError as error:

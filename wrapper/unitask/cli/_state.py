@@ -18,6 +18,7 @@ from .. import errors
 from .._base_client import PROCESS, Clock
 from .._core import recovery, requests
 from .._core.effects import Flow, SendRequest
+from .._core.flows import before_sending
 from .._core.recovery import Submission
 from .._model import task_token
 from .._model._json import as_object
@@ -135,24 +136,18 @@ def recorded(
     flow: Flow[Task[OutputT]], submission: Submission, name: str, base_url: str, clock: Clock
 ) -> Flow[Task[OutputT]]:
     """Carry out the flow of a submission; write a line before it is sent, and another one when its outcome is known."""
-    is_written, reply = False, None
+    is_written = False
+
+    def write(send: SendRequest) -> Flow[SendRequest]:
+        nonlocal is_written
+        if submission.dated() is None:
+            yield READ_TIME
+        _append_intent(submission, name, base_url, clock())
+        is_written = True
+        return send
+
     try:
-        step = next(flow)
-        while True:
-            try:
-                if isinstance(step, SendRequest) and step.submission:
-                    step.progress.left = False
-                    if submission.dated() is None:
-                        yield READ_TIME
-                    _append_intent(submission, name, base_url, clock())
-                    is_written = True
-                reply = yield step
-            except BaseException as error:
-                step = flow.throw(error)
-                continue
-            step = flow.send(reply)
-    except StopIteration as end:
-        created: Task[OutputT] = end.value
+        created = yield from before_sending(flow, write)
     except errors.UnitaskError as error:
         if is_written:
             token = error.token if isinstance(error, errors.SubmissionUncertain) else None
