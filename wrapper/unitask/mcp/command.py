@@ -9,7 +9,6 @@ from typer import Option
 
 from .._terminal import is_terminal
 from ..cli import _config
-from ..cli._report import NoKey
 from ..errors import InvalidInput
 
 FOR_ASSISTANTS = "an assistant starts this command, over pipes, and stdin is a terminal. Its configuration: {}"
@@ -37,11 +36,7 @@ def serve(
         raise InvalidInput(MISSING.format(error)) from None
     if is_terminal(sys.stdin):
         raise InvalidInput(FOR_ASSISTANTS.format(json.dumps({"mcpServers": {"unitask": _entry()}})))
-    url = _config.base_url(base_url).value
-    key = _config.api_key(url)
-    if key is None:
-        raise NoKey(url, base_url)
-    make_server(key.value, url, max_usd=max_usd, files=files).run()
+    make_server(*_config.account(base_url), max_usd=max_usd, files=files).run()
 
 
 def _entry() -> dict[str, Any]:
