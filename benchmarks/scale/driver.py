@@ -202,7 +202,7 @@ def shorten_pauses(tasks: int) -> None:
     from unitask._core.polling import DurationTracker
 
     most, planned = max(0.5, tasks / 1000), DurationTracker.next_poll_delay
-    DurationTracker.next_poll_delay = lambda *given: min(most, planned(*given))  # type: ignore[method-assign]
+    DurationTracker.next_poll_delay = lambda *given: min(most, planned(*given))  # type: ignore[method-assign]  # in this process
 
 
 async def fal(url: str, tasks: int, meter: Meter) -> None:

@@ -55,7 +55,7 @@ def test_lost_answer_is_found_with_the_command_that_continues(
 def test_task_whose_command_did_not_end_is_found_without_a_request(
     unitask_provider: UnitaskProvider, record: Path, capsys: Captured
 ) -> None:
-    unitask_provider.completes(statuses=["pending", KeyboardInterrupt(), "completed"])  # type: ignore[list-item]
+    unitask_provider.completes(statuses=["pending", KeyboardInterrupt(), "completed"])  # type: ignore[list-item]  # raised
     assert main(RUN) == 130
     before = len(unitask_provider.requests)
     code, (fate,) = found(capsys)
@@ -143,7 +143,7 @@ def test_submission_that_cannot_be_searched_does_not_hide_the_others(
     damage: Any, unitask_provider: UnitaskProvider, record: Path, capsys: Captured
 ) -> None:
     unitask_provider.loses_the_answer(times=1)
-    unitask_provider.completes(statuses=["pending", KeyboardInterrupt()])  # type: ignore[list-item]
+    unitask_provider.completes(statuses=["pending", KeyboardInterrupt()])  # type: ignore[list-item]  # raised
     assert [main(RUN), main(RUN)] == [9, 130]
     row = json.loads(record.read_text().split("\n\n")[0])
     damaged = damage if isinstance(damage, str) else json.dumps({**row, "key": "a", **damage})
