@@ -1,0 +1,1 @@
+"""Record real traffic, and use it: to check the contract, to answer again, and to learn durations."""

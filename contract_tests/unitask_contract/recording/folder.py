@@ -1,0 +1,183 @@
+"""A recording: a folder with a JSON file for each exchange, in the order in which the exchanges ended.
+
+    recording.json            the base URL, when the recording began, and the versions
+    openapi.json.gz           the contract by which it was checked
+    000001-create_task.json   an exchange: request, answer, times
+
+A file is written in one piece when the exchange ends. The last file of a process that was killed may be incomplete; it
+is left out, with a note.
+"""
+
+import gzip
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from unitask_contract import bundle
+from unitask_contract.bundle import fields
+from unitask_contract.connecting import CannotRun
+from unitask_contract.exchange import Exchange
+
+ABOUT, CONTRACT = "recording.json", "openapi.json.gz"
+FORMAT = 1
+OTHER = "other"  # in the file name of an exchange that answers no operation of the contract
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a request or an answer, without secrets.
+
+    Attributes:
+        form: "json"; "events" for a stream of server-sent events; "text" for short text of another type; "bytes" for
+            anything else, whose content is not kept; "none" without a body.
+        kind: Its media type.
+        size: Bytes, as the program received it: unpacked.
+        sha256: Of the same bytes, before anything was removed.
+        content: The JSON value; of events a list of [seconds since the request, text of an event]; the text; else None.
+    """
+
+    form: Literal["json", "events", "text", "bytes", "none"] = "none"
+    kind: str = ""
+    size: int = 0
+    sha256: str = ""
+    content: Any = None
+
+    @property
+    def raw(self) -> bytes:
+        """The body as bytes; of other bytes than text, nothing."""
+        if self.form == "json":
+            return json.dumps(self.content, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        if self.form == "events":
+            return "".join(text for _, text in self.content).encode()
+        return self.content.encode() if self.form == "text" else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One exchange.
+
+    Attributes:
+        number: From 1, in the order in which the exchanges ended.
+        operation: The operationId; empty when the contract has none for the request.
+        method: In capitals.
+        path: Without the query; ids are replaced as in the bodies.
+        query: Without secrets.
+        request_headers: The names in lower case; only those that matter, without secrets.
+        request: The body of the request.
+        started: When the request arrived: ISO 8601 in UTC.
+        head_seconds: From there to the head of the answer.
+        seconds: From there to the end of the answer.
+        status: None when there was no answer.
+        response_headers: As those of the request.
+        response: The body of the answer.
+        lost: Why there was no answer, or no whole one; else empty.
+    """
+
+    number: int
+    operation: str
+    method: str
+    path: str
+    query: str
+    request_headers: Mapping[str, str]
+    request: Body
+    started: str
+    head_seconds: float
+    seconds: float
+    status: int | None
+    response_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    response: Body = field(default_factory=Body)
+    lost: str = ""
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange, for the checks."""
+        raw = self.request.raw, self.status or 0, self.response.raw
+        return Exchange(self.method, self.path, *raw, self.response.kind, self.query)
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.number:06}-{self.operation or OTHER}.json"
+
+    def written(self) -> bytes:
+        """Return the file of the exchange."""
+        return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Read the file of an exchange; raise ValueError, KeyError or TypeError if it is none."""
+        values: dict[str, Any] = json.loads(content)
+        values.update({side: Body(**values[side]) for side in ("request", "response")})
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A folder with exchanges.
+
+    Attributes:
+        folder: The folder.
+        base_url: Of the provider whose traffic it is.
+        started: ISO 8601 in UTC.
+        contract_version: Of unitask, when it was recorded.
+    """
+
+    folder: Path
+    base_url: str
+    started: str
+    contract_version: str
+
+    @classmethod
+    def create(cls, folder: Path, base_url: str, started: str) -> Self:
+        """Begin a recording in a folder that is new or empty; raise CannotRun for any other."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise CannotRun(f"--to {folder}: the folder is not empty; name a new one")
+            about = {"format": FORMAT, "base_url": base_url, "started": started, "contract_version": version("unitask")}
+            (folder / CONTRACT).write_bytes(gzip.compress(json.dumps(bundle.document()).encode(), mtime=0))
+            (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CannotRun(f"--to {folder}: it cannot be written ({error.strerror})") from None
+        return cls(folder, base_url, started, str(about["contract_version"]))
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a recording; raise CannotRun if the folder is none."""
+        try:
+            about = fields(json.loads((folder / ABOUT).read_bytes()))
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not JSON"
+            raise CannotRun(f"{folder} is not a recording: {ABOUT} cannot be read ({why})") from None
+        if about.get("format") != FORMAT:
+            raise CannotRun(f"{folder} has format {about.get('format')!r}, and this unitask reads {FORMAT}")
+        return cls(folder, *(str(about.get(name, "")) for name in ("base_url", "started", "contract_version")))
+
+    def write(self, exchange: Recorded) -> None:
+        """Write the file of an exchange."""
+        file = os.open(self.folder / exchange.file_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, exchange.written())
+        finally:
+            os.close(file)
+
+    def exchanges(self) -> Iterator[Recorded]:
+        """Yield the exchanges in their order; files that are incomplete are left out: see `incomplete`."""
+        for path in sorted(self.folder.glob("[0-9]*-*.json")):
+            try:
+                yield Recorded.read(path.read_bytes())
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def incomplete(self) -> list[str]:
+        """Return the names of the files that are no exchanges."""
+        whole = {one.file_name for one in self.exchanges()}
+        return [path.name for path in sorted(self.folder.glob("[0-9]*-*.json")) if path.name not in whole]
+
+    def contract(self) -> dict[str, Any]:
+        """Return the bundle by which it was recorded."""
+        document: dict[str, Any] = json.loads(gzip.decompress((self.folder / CONTRACT).read_bytes()))
+        return document
