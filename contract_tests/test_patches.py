@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from generator.bundle import bundle as bundled
 from generator.bundle import load_yaml
-from generator.changes import changes, verdict
 from generator.lint import faults
 from jsonschema_rs import Draft202012Validator
 from unitask_contract import bundle, mutation
+from unitask_contract.changes import changes, verdict
 from unitask_contract.exchange import Exchange
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Kind, differences, proposal, spec_folder
