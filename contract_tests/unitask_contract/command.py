@@ -20,8 +20,9 @@ from unitask_contract import bundle, recorded, runner
 from unitask_contract.connecting import CannotRun
 from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.money import Money
-from unitask_contract.patches.proposals import Difference, differences, proposal
+from unitask_contract.patches.proposals import Confirmed, Difference, differences, proposal
 from unitask_contract.provider import Provider, remote, sandbox
+from unitask_contract.recording.folder import ABOUT
 from unitask_contract.report import Report, text
 from unitask_contract.report_files import FORMS
 
@@ -59,7 +60,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--report", action="append", default=[], type=Path, help=f"write a report to this file: {', '.join(FORMS)}"
     )
-    made.add_argument("--body", nargs="+", default=[], type=Path, help="check recorded bodies, without a request")
+    made.add_argument(
+        "--body",
+        nargs="+",
+        default=[],
+        type=Path,
+        help="check recorded bodies, or the folder of a recording, without a request",
+    )
     made.add_argument(
         "--operation",
         help="what the bodies answer, such as get_task, or a notification, such as receive_task (default: guessed)",
@@ -92,7 +99,9 @@ def _run(options: argparse.Namespace) -> int:
         if path.resolve() in {body.resolve() for body in options.body}:
             raise CannotRun(f"--report {path} is one of the bodies, and would be overwritten; choose another file")
         _check_place(path)
-    if options.body:
+    if [path for path in options.body if (path / ABOUT).is_file()]:
+        report = _of_recording(options.body)
+    elif options.body:
         bodies = recorded.report_of(options.body, options.operation)
         report = _with_patch(bodies, lambda: bodies.differences)
     else:
@@ -103,6 +112,13 @@ def _run(options: argparse.Namespace) -> int:
         for path in written:
             _say(f"the report is in {path}")
     return report.exit_code
+
+
+def _of_recording(paths: Sequence[Path]) -> Report:
+    if len(paths) > 1:
+        raise CannotRun("--body: a recording is read alone; give its folder, and nothing else")
+    report, confirmed = recorded.of_recording(paths[0])
+    return _with_patch(report, lambda: report.differences, confirmed)
 
 
 def _check_place(path: Path) -> None:
@@ -135,11 +151,11 @@ def _print(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _with_patch(report: Report, find: Callable[[], Sequence[Difference]]) -> Report:
+def _with_patch(report: Report, find: Callable[[], Sequence[Difference]], confirmed: Confirmed | None = None) -> Report:
     """Return the report with differences and a patch; a bug on the way does not lose the result."""
     try:
         found = find()
-        return replace(report, differences=found, patch=proposal(found))
+        return replace(report, differences=found, patch=proposal(found, confirmed))
     except Exception:
         traceback.print_exc()
         _say("the answers were not compared with the spec, or no change is proposed, because of a bug of unitask")

@@ -49,6 +49,7 @@ class Report:
     cause: str = ""  # what would explain everything that is broken; empty when nothing is known
     files: Mapping[str, FileResult] = field(default_factory=dict[str, FileResult])
     seconds: float = 0.0  # the median duration of an answer
+    rows: Sequence[Sequence[str]] = ()  # of a recording: the table by family, with its head
 
     @property
     def contradictions(self) -> list[Difference]:
@@ -123,7 +124,7 @@ def money(report: Report) -> Iterator[str]:
 def text(report: Report) -> str:
     """Return the report for a terminal; control characters are shown by their numbers."""
     rows = ["".join(f"{cell:>{WIDTH}}" for cell in row) for row in table(report)]
-    parts = [report.title, *(["", *rows] if rows else []), *_general(report)]
+    parts = [report.title, *(["", *rows] if rows else []), *_general(report), *_families(report)]
     parts += [f"\n{report.cause}"] if report.cause else [*_details(report), *_differences(report)]
     parts += [*_files(report), *money(report), *_patch(report)]
     return visible("\n".join([*parts, "", report.verdict]))
@@ -139,6 +140,13 @@ def _general(report: Report) -> Iterator[str]:
                 yield f"{result.outcome.value:>{WIDTH}}  {result.check.id}: {said}"
         kept = sum(result.outcome is Outcome.KEPT for result in of_provider)
         yield f"{kept:>{WIDTH}} of {len(of_provider)} checks of the whole provider kept"
+
+
+def _families(report: Report) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*report.rows, strict=True)]
+    for number, row in enumerate(report.rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield line if number else f"\n{line}"
 
 
 def _details(report: Report) -> Iterator[str]:
