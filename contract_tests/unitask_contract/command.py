@@ -20,7 +20,7 @@ from unitask_contract import bundle, recorded, runner
 from unitask_contract.connecting import CannotRun
 from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.money import Money
-from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
+from unitask_contract.patches.proposals import Difference, differences, proposal
 from unitask_contract.provider import Provider, remote, sandbox
 from unitask_contract.report import Report, text
 from unitask_contract.report_files import FORMS
@@ -174,10 +174,10 @@ def _of_provider(options: argparse.Namespace) -> Report:
 
 
 def _differences(provider: Provider) -> list[Difference]:
-    """Return the differences; new fields only of a remote provider, in answers to requests that were not generated."""
+    """Return the differences; what is new only of a remote provider, in answers to requests that were not generated."""
     found = differences([*provider.exchanges, *provider.generated])
-    named = [] if provider.inside else [one for one in differences(provider.exchanges) if one.kind is Kind.NEW_FIELD]
-    return [*(one for one in found if one.kind is not Kind.NEW_FIELD), *named]
+    named = [] if provider.inside else [one for one in differences(provider.exchanges) if one.kind.is_new]
+    return [*(one for one in found if not one.kind.is_new), *named]
 
 
 def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[Provider]:

@@ -40,8 +40,10 @@ class Exchange:
 
     @property
     def part(self) -> str:
-        """The response of the contract for this status: "200" or "default"."""
-        return "200" if self.status == 200 else "default"
+        """The response of the contract for this status: "200", another status that is documented, or "default"."""
+        status = str(self.status)
+        is_other = self.status != 200 and self.operation
+        return "default" if is_other and status not in bundle.operations()[self.operation]["responses"] else status
 
     @property
     def asked(self) -> Any:
@@ -59,6 +61,11 @@ class Exchange:
         tasks = (fields(fields(self.answer).get("data")), fields(self.asked))
         found = [one for task in tasks for one in contract.named(task.get("model"), task.get("task_type"))]
         return found[0].family if found else ""
+
+    @property
+    def group(self) -> str:
+        """The family of the task; without one the group of the operation."""
+        return self.family or (bundle.family_of(self.operation) if self.operation else "unknown")
 
 
 def read_json(body: bytes) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from unitask_contract.hiding import visible
-from unitask_contract.patches.proposals import Difference, Kind
+from unitask_contract.patches.proposals import Difference
 from unitask_contract.runner import OF_TASK_TYPES, Outcome, Result
 
 SLOW = 1.0  # seconds
@@ -16,8 +16,8 @@ MOST_SUBJECTS = 2  # task types that are shown for one check, and reasons for ch
 
 
 def _contradictions(differences: Iterable[Difference]) -> list[Difference]:
-    """Return the differences that the spec forbids; the others are new fields."""
-    return [one for one in differences if one.kind is not Kind.NEW_FIELD]
+    """Return the differences that the spec forbids; the others are new fields and words."""
+    return [one for one in differences if not one.kind.is_new]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _details(report: Report) -> Iterator[str]:
 
 def _differences(report: Report) -> Iterator[str]:
     for one in report.differences[:MOST_DIFFERENCES]:
-        yield f"\n{'new' if one.kind is Kind.NEW_FIELD else 'differs from the spec'}: {one}"
+        yield f"\n{'new' if one.kind.is_new else 'differs from the spec'}: {one}"
         files = [name for name, file in report.files.items() if any(shown.key == one.key for shown in file.differences)]
         if files:
             yield f"  in {', '.join(files)}"

@@ -4,13 +4,12 @@ The proof uses the canonical form of jsonschema-rs, which needs schemas without 
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from functools import partial, reduce
+from typing import Any, cast
 
 import jsonschema_rs
 
-from .bundle import Document, at
-
+Document = dict[str, Any]
 Schema = dict[str, Any] | bool
 
 _TEXT = {"description", "title", "example", "examples", "default", "deprecated", "externalDocs", "discriminator", "xml"}
@@ -22,12 +21,14 @@ _YES = jsonschema_rs.canonical.Containment.YES
 def dereferenced(document: Document, node: Any) -> Any:
     """Return a node of a document without references; the spec has no recursive ones."""
     if isinstance(node, list):
-        return [dereferenced(document, part) for part in node]
+        return [dereferenced(document, part) for part in cast("list[object]", node)]
     if not isinstance(node, dict):
         return node
-    if "$ref" in node:
-        return dereferenced(document, at(document, node["$ref"]))
-    return {key: dereferenced(document, part) for key, part in node.items()}
+    parts = cast("dict[str, Any]", node)
+    if "$ref" in parts:
+        steps: list[str] = parts["$ref"].split("/")[1:]
+        return dereferenced(document, reduce(lambda target, step: target[step], steps, cast("Any", document)))
+    return {key: dereferenced(document, part) for key, part in parts.items()}
 
 
 def plain(schema: Schema, *, closed: bool = False) -> Schema:
