@@ -1,22 +1,23 @@
-"""What a recording teaches: a day's mix of all families against the sandbox, whose answers have 12 planted differences."""
+"""What a recording teaches: a day with all families against the sandbox, with 12 planted differences."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from generator.bundle import bundle as bundled
-from generator.bundle import load_yaml
 from generator.lint import faults
-from generator.report import _surest
+from generator.report import evidence
 from unitask.cli import main
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
@@ -26,10 +27,11 @@ from unitask_contract.checks.task_types import _body, task_types
 from unitask_contract.in_process import IN_PROCESS
 from unitask_contract.patches.proposals import proposal
 from unitask_contract.provider import Provider, sandbox
-from unitask_contract.recording.folder import Recorded, Recording
-from unitask_contract.recording.learned import learned
+from unitask_contract.recording.folder import Recording
+from unitask_contract.recording.learned import Learned, learned
 from unitask_contract.recording.redaction import Redactor
 
+from .support import examples
 from .test_patches import SPEC, patched
 
 ROOT = SPEC.parent
@@ -70,18 +72,26 @@ class Planted:
 
 ACCOUNT, OUTPUT = "get_account_info 200 /data", "get_task 200 /data"
 PLANTED = {
-    "new field": Planted("flux ended", f"{OUTPUT}/meta/queue_position: no field", "minor", put("/data/meta/queue_position", 3)),
+    "new field": Planted(
+        "flux ended", f"{OUTPUT}/meta/queue_position: no field", "minor", put("/data/meta/queue_position", 3)
+    ),
     "new status word": Planted("hunyuan begun", f"{OUTPUT}/status: words", "patch", put("/data/status", "warming_up")),
     "missing field": Planted("upload", "upload_file 200 /data: required", "major", put("/data/url")),
     "number as text": Planted(
         "trellis ended", f"{OUTPUT}/meta/usage/consume: type", "major", put("/data/meta/usage/consume", "17")
     ),
-    "text as number": Planted("account", f"{ACCOUNT}/account_name: type", "major", put("/data/account_name", 17)),
-    "null": Planted("account again", f"{ACCOUNT}/wallet/point_remain: type", "major", put("/data/wallet/point_remain", None)),
-    "new word": Planted("wan ended", f"{OUTPUT}/config/service_mode: words", "patch", put("/data/config/service_mode", "hybrid")),
+    "text as number": Planted("account", f"{ACCOUNT}/plan: type", "major", put("/data/plan", 17)),
+    "null": Planted(
+        "account again", f"{ACCOUNT}/wallet/point_remain: type", "major", put("/data/wallet/point_remain", None)
+    ),
+    "new word": Planted(
+        "wan ended", f"{OUTPUT}/config/service_mode: words", "patch", put("/data/config/service_mode", "hybrid")
+    ),
     "error code": Planted("unknown task", "get_task default /code: type", "major", put("/code", "E404")),
     "status": Planted("luma submitted", "create_task 202 /: no answer", "minor", lambda answer: (202, answer[1])),
-    "field in a list": Planted("udio ended", f"{OUTPUT}/output/songs/*/bpm: no field", "minor", put("/data/output/songs/0/bpm", 9)),
+    "field in a list": Planted(
+        "udio ended", f"{OUTPUT}/output/songs/*/bpm: no field", "minor", put("/data/output/songs/0/bpm", 9)
+    ),
     "accepted word": Planted("kling submitted", "create_task request /input/aspect_ratio: enum", "minor"),
     "accepted without a field": Planted("faceswap submitted", "create_task request /input: required", "minor"),
 }
@@ -97,9 +107,10 @@ class Recorder(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         content = request.read()
-        accepted = request.extensions.get("accepted", {})  # a body instead, which the sandbox accepts
-        upstream = httpx.Request(request.method, request.url, json=accepted) if accepted else request
-        answer = self._sandbox.handle_request(upstream)
+        accepted = request.extensions.get("accepted")  # a body that the sandbox accepts
+        headers = {"x-api-key": request.headers["x-api-key"]}
+        upstream = httpx.Request(request.method, request.url, headers=headers, json=accepted)
+        answer = self._sandbox.handle_request(upstream if accepted else request)
         body, status = answer.read(), answer.status_code
         with_json = answer.headers.get("content-type", "").startswith("application/json")
         if with_json:
@@ -124,7 +135,7 @@ def a_day(provider: Provider) -> None:
     """Use every family, and every group of operations."""
 
     def call(name: str, method: str, path: str, body: Any = None, accepted: Any = None) -> Any:
-        more = {"call": name, "accepted": accepted or {}}
+        more = {"call": name, "accepted": accepted}
         answer = provider.http.request(method, path, json=body, headers=provider.headers(), extensions=more)
         assert answer.is_success or name == "unknown task", answer.text
         return answer
@@ -153,22 +164,141 @@ def a_day(provider: Provider) -> None:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     made = Recording.create(tmp_path_factory.mktemp("learned") / "day", IN_PROCESS, STARTED.isoformat())
-    with sandbox() as provider, httpx.Client(transport=Recorder(provider.http._transport, made), base_url=IN_PROCESS) as http:
+    with (
+        sandbox() as provider,
+        httpx.Client(transport=Recorder(provider.http._transport, made), base_url=IN_PROCESS) as http,
+    ):
         provider.http = http
         a_day(provider)
     return made
 
 
-def test_each_planted_difference_is_reported_once(recording: Recording) -> None:
-    said = [str(one) for one in learned(recording).differences]
+@pytest.fixture(scope="module")
+def lesson(recording: Recording) -> Learned:
+    return learned(recording)
 
-    assert {name: sum(line.startswith(one.says) for line in said) for name, one in PLANTED.items()} == dict.fromkeys(PLANTED, 1)
+
+def test_each_planted_difference_is_reported_once(lesson: Learned) -> None:
+    said = [str(one) for one in lesson.differences]
+
+    assert [name for name, one in PLANTED.items() if sum(line.startswith(one.says) for line in said) != 1] == []
     assert len(said) == len(PLANTED), said
+    assert {row[0] for row in lesson.rows} > {entry["family"] for entry in bundle.entries().values()} - {"legacy"}
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_change_for_a_planted_difference_has_its_semver_level(name: str, recording: Recording, tmp_path: Path) -> None:
-    (found,) = [one for one in learned(recording).differences if str(one).startswith(PLANTED[name].says)]
-    after = patched(proposal([found]), tmp_path)
+def test_change_for_a_planted_difference_has_its_semver_level(name: str, lesson: Learned, tmp_path: Path) -> None:
+    (found,) = [one for one in lesson.differences if str(one).startswith(PLANTED[name].says)]
 
-    assert (verdict(changes(bundled(SPEC), after)), faults(after)) == (PLANTED[name].level, [])
+    assert verdict(changes(bundled(SPEC), patched(proposal([found]), tmp_path))) == PLANTED[name].level
+
+
+def test_patch_makes_the_spec_accept_all_and_the_facts_recorded(
+    recording: Recording, lesson: Learned, tmp_path: Path
+) -> None:
+    patch, before = tmp_path / "out.patch", bundled(SPEC)
+    assert main(["contract", "--body", str(recording.folder), "--report", str(patch)]) == 1
+    after = patched(patch.read_text(), tmp_path)
+
+    assert (faults(after), verdict(changes(before, after))) == ([], "major")
+    facts = lesson.confirmed.places
+    assert len(facts) > 150
+    assert {"#/x-tasks/FaceSwap", "#/x-tasks/QwenTxt2Img/price", "#/paths/~1account~1info/get"} <= facts.keys()
+    assert "#/components/schemas/FaceSwapInput/properties/swap_image" not in facts  # it was not sent
+    new = newly_recorded(before, after)
+    assert facts.keys() <= new.keys()
+    assert {name for place in new.keys() - facts.keys() for name in new[place]} == {"observed"}
+    counts = [sum(evidence(one).values(), Counter[str]()) for one in (before, after)]
+    assert counts[1]["recorded"] - counts[0]["recorded"] > 100
+    assert counts[1].total() - counts[0].total() == 2  # the new fields
+
+
+def newly_recorded(before: Any, after: Any) -> dict[str, list[str]]:
+    """Return the sources of real bodies of each place whose surest evidence was another one before."""
+    found, known = dict(recorded_places(after)), dict(recorded_places(before))
+    return {place: sources for place, sources in found.items() if place not in known}
+
+
+def recorded_places(document: Any, place: str = "#", node: Any = None) -> Iterator[tuple[str, list[str]]]:
+    named = {name: part for name, part in document.items() if name != "x-sources"}
+    node = {**named, "x-tasks": {one["name"]: one for one in document["x-tasks"]}} if node is None else node
+    if isinstance(node, dict) and place != "#/components/examples":
+        known = [one for one in node.get("x-source", ()) if document["x-sources"][one]["evidence"] == "recorded"]
+        if known:
+            yield place, known
+        for step, part in node.items():
+            yield from recorded_places(document, f"{place}/{str(step).replace('/', '~1')}", part)
+
+
+def test_recording_says_nothing_new_after_its_patch(recording: Recording, tmp_path: Path) -> None:
+    patch = tmp_path / "out.patch"
+    main(["contract", "--body", str(recording.folder), "--report", str(patch)])
+    for name in ("spec", "generated", "wrapper", "contract_tests/unitask_contract"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    subprocess.run(["git", "apply", patch], cwd=tmp_path, check=True)
+    path = os.pathsep.join(str(tmp_path / name) for name in ("generated", "wrapper", "contract_tests", "spec"))
+    run = partial(subprocess.run, cwd=tmp_path / "spec", env={**os.environ, "PYTHONPATH": path}, check=True)
+    run([sys.executable, "-m", "generator"])
+    read = run(
+        [sys.executable, "-m", "unitask", "contract", "--body", str(recording.folder)], capture_output=True, text=True
+    )
+
+    assert "contract kept: nothing differs" in read.stdout
+    assert "become recorded" not in read.stdout
+    assert "a change of the spec is proposed" not in read.stdout
+
+
+def written(folder: Path, *exchanges: tuple[str, str, Any, int, Any, str]) -> Recording:
+    """Return a recording of exchanges: method, path, request, status, answer, and why it was lost."""
+    made = Recording.create(folder, "https://api.piapi.ai", STARTED.isoformat())
+    redactor, headers = Redactor(), {"content-type": "application/json"}
+    for number, (method, path, request, status, answer, lost) in enumerate(exchanges, 1):
+        bodies = [b"" if one is None else json.dumps(one).encode() for one in (request, answer)]
+        times = STARTED.isoformat(), 0.1, 0.2
+        made.write(
+            redactor.recorded(
+                number, method, path, "", headers, bodies[0], *times, status, headers, bodies[1], [], lost
+            )
+        )
+    return made
+
+
+def swapped(bill: int, word: str = "completed") -> tuple[str, str, Any, int, Any, str]:
+    """Return the poll of a face swap with a bill, in credits."""
+    answer = json.loads(json.dumps(examples()["faceswap.face-swap.completed.200"]["value"]))
+    answer["data"] |= {"input": {"target_image": "https://a.test/a.png", "swap_image": "https://a.test/b.png"}}
+    answer["data"] |= {"status": word, "task_id": f"{bill}"}
+    answer["data"]["meta"]["usage"]["consume"] = bill
+    return "GET", f"{TASK}/{bill}", None, 200, answer, ""
+
+
+def test_bill_confirms_the_price_or_contradicts_it(tmp_path: Path) -> None:
+    price = "#/x-tasks/FaceSwap/price"
+    right, wrong = (learned(written(tmp_path / str(bill), swapped(bill))) for bill in (100_000, 200_000))
+
+    assert (right.confirmed.places.get(price), price in wrong.confirmed.places) == (1, False)
+    assert "a bill of FaceSwap is $0.02, and its price in the catalogue is $0.01 (tasks: 1)" in wrong.notes
+    assert not any("bill" in note or "SIMULATED" in note for note in right.notes)
+
+
+def test_fields_of_a_request_are_confirmed_when_its_task_is_completed(tmp_path: Path) -> None:
+    field = "#/components/schemas/FaceSwapInput/properties/swap_image"
+    completed, failed = (learned(written(tmp_path / word, swapped(1, word))) for word in ("completed", "failed"))
+
+    assert (completed.confirmed.places.get(field), field in failed.confirmed.places) == (1, False)
+
+
+def test_incomplete_files_and_lost_exchanges_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "day"
+    written(folder, swapped(1), (*swapped(2)[:4], None, "the connection was closed"))
+    (folder / "000003-get_task.json").write_text('{"number": 3')
+
+    assert main(["contract", "--body", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "not read, because they are incomplete: 000003-get_task.json" in said
+    assert "not compared, because they have no whole answer: 1 exchanges" in said
+
+
+@pytest.mark.parametrize("more", [[], ["another.json"]])
+def test_recording_without_exchanges_or_beside_a_file_is_2(more: list[str], tmp_path: Path) -> None:
+    assert main(["contract", "--body", str(written(tmp_path / "day").folder), *more]) == 2

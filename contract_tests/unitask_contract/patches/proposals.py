@@ -350,7 +350,10 @@ def source_line(name: str, page: str, date: str) -> str:
 
 def _yaml(entries: list[dict[str, Any]]) -> str:
     """Return the entries of a list, with a blank line before each."""
-    texts = (yaml.safe_dump([one], default_flow_style=None, width=math.inf, sort_keys=False) for one in entries)
+    texts = (
+        yaml.safe_dump([one], default_flow_style=False if "places" in one else None, width=math.inf, sort_keys=False)
+        for one in entries
+    )
     return "".join(f"\n{text}" for text in texts)
 
 
