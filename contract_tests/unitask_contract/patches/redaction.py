@@ -52,7 +52,7 @@ def key_of(found: Finding) -> tuple[str, str, str, tuple[str, ...]]:
 
 def shown_path(path: Path) -> str:
     """Return a path as text, without the keys that the spec does not name."""
-    return pointer(tuple(step if isinstance(step, int) or step in _names() else REMOVED for step in path))
+    return pointer(tuple(step if isinstance(step, int) or step in names() else REMOVED for step in path))
 
 
 def name_of(step: str) -> str:
@@ -67,12 +67,12 @@ def word_of(text: str) -> str:
 
 
 @cache
-def _names() -> frozenset[str]:
+def names() -> frozenset[str]:
     return frozenset(name for rule in _rules(bundle.schemas()) for name in fields(rule.get("properties")))
 
 
 @cache
-def _words() -> frozenset[str]:
+def words() -> frozenset[str]:
     """Return every text that the spec lists: enumerations, advised ones too, models and task types."""
     named = [str(entry[key]) for entry in bundle.entries().values() for key in ("model", "task_type")]
     listed = [word for rule in _rules(bundle.schemas()) for word in (*items(rule.get("enum")), rule.get("const"))]
@@ -132,7 +132,7 @@ class _Redactor:
 
 
 def _map_key(step: str, taken: dict[str, Any]) -> str:
-    if step in _words():
+    if step in words():
         return step
     return REMOVED if REMOVED not in taken else f"{REMOVED}-{len(taken) + 1}"
 
@@ -158,7 +158,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    if text in _words() or text.lower() in _PLAIN or _TIME.fullmatch(text):
+    if text in words() or text.lower() in _PLAIN or _TIME.fullmatch(text):
         return text
     if _EMAIL.fullmatch(text):
         return "removed@removed.test"
