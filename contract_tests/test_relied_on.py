@@ -1,13 +1,22 @@
 """Of the changes of the contract, those are named that touch what a recorded app sends and receives."""
 
 import copy
+import json
+import shutil
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from unitask.cli import main
 from unitask_contract import bundle
-from unitask_contract.recording.folder import Body, Recorded
+from unitask_contract.in_process import IN_PROCESS, InProcess
+from unitask_contract.recording.folder import Body, Recorded, Recording
+from unitask_contract.recording.redaction import Redactor
 from unitask_contract.recording.relied_on import Contract, touches, uses
+from unitask_sandbox import Settings, create_app
 
 Document = dict[str, Any]
 Edit = Callable[[Document], object]
@@ -16,7 +25,7 @@ SCHEMAS = "/components/schemas"
 KLING, OUTPUT, USAGE = f"{SCHEMAS}/KlingVideoInput", f"{SCHEMAS}/KlingOutput", f"{SCHEMAS}/TaskUsage/properties"
 CREATE, GET = "/paths/~1api~1v1~1task/post", "/paths/~1api~1v1~1task~1{task_id}/get"
 HISTORY = "/paths/~1api~1open~1tasks~1histories/get"
-ID = "11111111-2222-5333-8444-555555555555"
+ID = "11111111-2222-8333-8000-555555555555"
 SENT = {
     "prompt": "(23 characters, sha256 0123456789ab)",
     "cfg_scale": 0.5,
@@ -154,7 +163,7 @@ TOUCHES: dict[str, tuple[Edit, str, str]] = {  # the change, where it touches th
         drop(f"{SCHEMAS}/TaskEnvelope/required"), f"{GET_NAME} 200 /data: required", "received (1 time"
     ),
     "an item that it receives has another type": (
-        put(f"{SCHEMAS}/KlingVideoFile/properties/width/type", "string"), f"{MADE} /works/*/video/width: type", "received"
+        put(f"{SCHEMAS}/KlingVideoFile/properties/width/type", "string"), f"{MADE} /works/*/video/width:", "received"
     ),
     "a word comes that was excluded": (
         add(f"{USAGE}/type/enum", "token"), f"{GET_NAME} 200 /data/meta/usage/type: enum was", "received"
@@ -234,3 +243,78 @@ def test_app_that_registers_webhooks_may_be_touched_by_a_change_of_notifications
     (found,) = touched(TOUCHES_NOT["a webhook that it does not use"], app)
 
     assert found.startswith("may be touched: webhooks POST task request: ")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recording of an app that makes a picture with the sandbox."""
+    folder = tmp_path_factory.mktemp("app")
+    given = {"prompt": "a fox on a hill", "width": 512, "guidance_scale": 4.5}
+    body = {"model": "Qubico/flux1-dev", "task_type": "txt2img", "input": given}
+    application = create_app(Settings(autorun=False, engine_process=False))
+    with closing(application.state.sandbox) as sandbox, httpx.Client(transport=InProcess(application)) as http:
+        headers = {"x-api-key": "sandbox"}
+        answers = [http.post(f"{IN_PROCESS}/api/v1/task", json=body, headers=headers)]
+        sandbox.advance()
+        paths = answers[0].json()["data"]["task_id"], ID
+        answers += [http.get(f"{IN_PROCESS}/api/v1/task/{path}", headers=headers) for path in paths]
+    redactor, recording = Redactor(), Recording.create(folder, "https://api.piapi.ai", "2026-11-29T12:00:00Z")
+    for number, one in enumerate(answers, 1):
+        sent, url = one.request, one.request.url
+        parts = sent.method, url.path, "", sent.headers, sent.content, "", 0.0, 0.0, one.status_code, one.headers
+        recording.write(redactor.recorded(number, *parts, one.content))
+    return folder
+
+
+def test_command_says_whether_a_contract_touches_the_recorded_app(
+    app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, report = tmp_path / "openapi.json", tmp_path / "report.json"
+    flux = f"{SCHEMAS}/FluxTxt2ImgInput"
+    elsewhere = put(f"{KLING}/required", ["seed"])
+    here = (put(f"{flux}/properties/guidance_scale/maximum", 4), put(f"{flux}/properties/prompt/pattern", "fox"))
+
+    assert main(["contract", "--relied-on", str(app)]) == 0
+    said = capsys.readouterr().out
+    assert "this app uses: operations 2, task types 1, HTTP 200, 404; " in said
+    assert said.endswith("this app is not touched (changes: 0 certain, 0 possible)\n")
+
+    spec.write_text(json.dumps(changed(bundle.document(), elsewhere)))
+    assert main(["contract", "--relied-on", str(app), "--spec", str(spec)]) == 0
+    assert "changes that do not touch this app: 1\n" in capsys.readouterr().out
+
+    spec.write_text(json.dumps(changed(bundle.document(), elsewhere, *here)))
+    assert main(["contract", "--relied-on", str(app), "--spec", str(spec), "--report", str(report)]) == 1
+    said = capsys.readouterr().out
+    name = "task FluxDevTxt2Img input"
+    evidence = "sent 4.5 (1 time, first in 000001-create_task.json)"
+    assert f"\ntouched: {name} /guidance_scale: maximum was 5, is 4; {evidence}\n" in said
+    assert f"\nmay be touched: {name} /prompt: pattern was absent" in said
+    assert "changes that do not touch this app: 2\n" in said  # the second one: FluxSchnellTxt2Img has the same input
+    assert said.endswith("this app is touched (changes: 1 certain, 1 possible)\n")
+    outcomes = {one["task_type"]: one["outcome"] for one in json.loads(report.read_text())["results"]}
+    assert outcomes == {
+        "paths POST /api/v1/task": "kept",
+        "paths GET /api/v1/task/{task_id}": "kept",
+        "task FluxDevTxt2Img": "broken",
+    }
+
+
+def test_command_names_why_it_cannot_compare(app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text("{}")
+    empty = tmp_path / "empty"
+    Recording.create(empty, "https://api.piapi.ai", "2026-11-29T12:00:00Z")
+    damaged = shutil.copytree(app, tmp_path / "damaged")
+    (damaged / "openapi.json.gz").write_bytes(b"no gzip")
+    reasons = {
+        ("--relied-on", str(tmp_path)): "is not a recording",
+        ("--relied-on", str(empty)): "has no exchange of an operation of the contract",
+        ("--relied-on", str(damaged)): "openapi.json.gz cannot be read",
+        ("--relied-on", str(app), "--spec", str(spec)): "not an openapi.json of unitask_api",
+        ("--relied-on", str(app), "--body", str(spec)): "no --body",
+        ("--spec", str(spec)): "with --relied-on",
+    }
+    for arguments, reason in reasons.items():
+        assert main(["contract", *arguments]) == 2
+        assert reason in capsys.readouterr().err

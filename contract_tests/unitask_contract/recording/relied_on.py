@@ -25,7 +25,9 @@ from unitask_contract.changes import OF_TASK, Change, answer, changes, described
 from unitask_contract.connecting import CannotRun
 from unitask_contract.containment import Document, Schema, dereferenced, field_paths, only, plain
 from unitask_contract.exchange import shortened
+from unitask_contract.hiding import visible
 from unitask_contract.recording.folder import CONTRACT, Body, Recorded, Recording
+from unitask_contract.recording.texts import is_placeholder
 from unitask_contract.runner import Check, Outcome, Result
 from unitask_contract.schema_paths import Path, parts, pointer
 
@@ -38,12 +40,7 @@ WEBHOOK = "webhooks POST task"
 LENGTHS = ("minLength", "maxLength")
 OF_CONTENT = (*LENGTHS, "enum", "const", "pattern", "format", "anyOf", "oneOf", "not", "uniqueItems")
 CHECK = Check("relied_on", "No change of the contract touches what this app sends and receives.", False, lambda: None)
-_TEXT = re.compile(r"\((\d+) characters, sha256 [0-9a-f]+\)")
-_REMOVED = re.compile(
-    r"\([\w.+-]+/[\w.+-]+, \d+ bytes, sha256 [0-9a-f]+\)|https://removed\.test/.*|\(e-mail\)|.*@removed\.test"
-    r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-    re.IGNORECASE,
-)
+_LENGTH = re.compile(r"\((\d{1,9}) characters(?:, sha256 [0-9a-f]{12})?\)\.*")  # texts.placeholder
 
 
 @dataclass(slots=True)
@@ -72,6 +69,10 @@ class Part:
     media: str = ""
     sent: dict[str, Seen] = field(default_factory=dict[str, Seen])
     received: dict[str, Seen] = field(default_factory=dict[str, Seen])
+
+    @property
+    def is_answer(self) -> bool:
+        return self.label.isdecimal()
 
     @property
     def fields(self) -> dict[str, set[str]]:
@@ -161,7 +162,7 @@ class Contract:
         kept: Document = {"required": "" in sent and body.get("required"), "content": _contents(body, sent)}
         answers: Document = {}
         for part in use.parts.values():
-            if part.label.isdecimal() and (holder := self._answer(found, part.label)):
+            if part.is_answer and (holder := self._answer(found, part.label)):
                 content = answers.setdefault(part.label, {"content": {}})["content"]
                 content.update(_contents(holder, [part.media]))
         parameters = [one for one in found["parameters"] if one["in"] != QUERY]
@@ -169,7 +170,7 @@ class Contract:
 
     def where(self, use: Use, part: Part) -> str:
         """Return the name of a part, as in changes.py."""
-        is_other = part.label.isdecimal() and part.label not in self.operations[use.name]["responses"]
+        is_other = part.is_answer and part.label not in self.operations[use.name]["responses"]
         return f"{use.name} {'default' if is_other else part.label}"
 
     @staticmethod
@@ -329,8 +330,9 @@ def _sent(where: str, part: Part, before: Schema, after: Schema) -> Iterator[Tou
             continue
         value = json.loads(sent)
         hidden = {path: length for path, text in _walk(value) if (length := _hidden(text)) is not None}
-        filled = json.loads(_TEXT.sub(lambda found: "x" * int(found[1]), sent))
-        given = [_typed(filled, schema) if part.label == QUERY else filled for schema in schemas]
+        filled = json.loads(_LENGTH.sub(lambda found: "x" * int(found[1]), sent))
+        are_texts = part.label == QUERY or "form" in part.media
+        given = [_typed(filled, schema) if are_texts else filled for schema in schemas]
         was = {_key(error) for error in validators[0].iter_errors(given[0])}
         found = [(path, "is not documented any more", "sent", True) for path in gone.intersection(_paths(value))]
         for error in validators[1].iter_errors(given[1]):
@@ -374,19 +376,19 @@ def _hidden(value: Any) -> int | None:
     """Return the length of a text that was removed; 0 when it is not known, None for any other value."""
     if not isinstance(value, str):
         return None
-    if found := _TEXT.fullmatch(value):
+    if found := _LENGTH.fullmatch(value):
         return int(found[1])
-    return 0 if _REMOVED.fullmatch(value) else None
+    return 0 if is_placeholder(value) else None
 
 
-def _typed(given: dict[str, str], rule: Schema) -> dict[str, Any]:
-    """Return parameters with the types of their schema; on the wire they are texts."""
+def _typed(given: Any, rule: Schema) -> dict[str, Any]:
+    """Return the fields of a query or a form with the types of their schema; on the wire they are texts."""
     rules: Mapping[str, Any] = fields(rule).get("properties", {})
-    found: dict[str, Any] = {**given}
-    for name, text in given.items():
-        if fields(rules.get(name)).get("type") in ("integer", "number", "boolean"):
+    found = dict(fields(given))
+    for name, value in fields(given).items():
+        if isinstance(value, str) and fields(rules.get(name)).get("type") in ("integer", "number", "boolean"):
             with suppress(ValueError):
-                found[name] = json.loads(text)
+                found[name] = json.loads(value)
     return found
 
 
@@ -436,20 +438,17 @@ class Comparison:
     def text(self) -> str:
         """The result for a terminal."""
         tasks = sum(name.startswith("task ") for name in self.uses)
-        seen = [part for use in self.uses.values() for part in use.parts.values()]
-        sent, received = (sum(len(part.fields) for part in seen if bool(part.sent) is side) for side in (True, False))
-        statuses = {part.label for part in seen if part.label.isdecimal()}
-        maybe = sum(not one.is_certain for one in self.touched)
-        return "\n".join([
-            f"{self.title}: this app relies on {len(self.uses) - tasks} operations, {tasks} task types, {sent} fields"
-            f" that it sends, and, with HTTP {', '.join(sorted(statuses))}, {received} fields that it receives"
-            " (whether it reads them is not known: each counts)",
-            *(f"\n{one}" for one in self.touched),
-            f"\n{len(self.others)} other changes do not touch it",
-            f"this app is touched: {len(self.touched) - maybe} changes touch it, {maybe} may touch it"
-            if self.touched
-            else "this app is not touched",
-        ])  # fmt: skip
+        statuses = sorted({one.label for use in self.uses.values() for one in use.parts.values() if one.is_answer})
+        word = "not touched" if not self.touched else "touched" if self.touched[0].is_certain else "perhaps touched"
+        certain = sum(one.is_certain for one in self.touched)
+        lines = [
+            f"{self.title}\nthis app uses: operations {len(self.uses) - tasks}, task types {tasks}, HTTP"
+            f" {', '.join(statuses)}; each field of an answer counts, since a recording does not show which are read",
+            *map(str, self.touched),
+            f"changes that do not touch this app: {len(self.others)}",
+            f"this app is {word} (changes: {certain} certain, {len(self.touched) - certain} possible)",
+        ]
+        return visible("\n\n".join(lines))
 
 
 def compare(folder: File, spec: File | None = None) -> Comparison:
