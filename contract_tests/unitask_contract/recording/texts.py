@@ -238,6 +238,13 @@ def _limits() -> tuple[int, ...]:
 
 
 @cache
+def whole_numbers() -> frozenset[str]:
+    """Return the fields that are whole numbers: a form has their digits."""
+    rules = [pair for one in bundle.schemas().values() for pair in fields(one.get("properties")).items()]
+    return frozenset(name for name, rule in rules if rule.get("type") == "integer")
+
+
+@cache
 def parameters() -> frozenset[str]:
     return frozenset(one["name"] for operation in contract.operations().values() for one in operation.parameters)
 
