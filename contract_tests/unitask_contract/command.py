@@ -22,6 +22,7 @@ from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.money import Money
 from unitask_contract.patches.proposals import Confirmed, Difference, differences, proposal
 from unitask_contract.provider import Provider, remote, sandbox
+from unitask_contract.recording import relied_on
 from unitask_contract.recording.folder import ABOUT
 from unitask_contract.report import Report, text
 from unitask_contract.report_files import FORMS
@@ -31,8 +32,9 @@ Examples:
   unitask contract
   unitask contract --base-url https://provider.example --max-usd 0.05 --report out.html
   unitask contract --body recorded.json
+  unitask contract --relied-on my-app/ --spec openapi.json
 
-Exit codes: 0 the contract is kept, 1 it is broken, 2 it could not be checked."""
+Exit codes: 0 the contract is kept, 1 it is broken, or touches the app, 2 it could not be checked."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,6 +73,10 @@ def parser() -> argparse.ArgumentParser:
         "--operation",
         help="what the bodies answer, such as get_task, or a notification, such as receive_task (default: guessed)",
     )
+    made.add_argument(
+        "--relied-on", type=Path, metavar="FOLDER", help="does the contract touch the app whose recording this is?"
+    )
+    made.add_argument("--spec", type=Path, help="for --relied-on: an openapi.json (default: the installed contract)")
     made.add_argument("--list", action="store_true", help="list the checks")
     return made
 
@@ -99,6 +105,24 @@ def _run(options: argparse.Namespace) -> int:
         if path.resolve() in {body.resolve() for body in options.body}:
             raise CannotRun(f"--report {path} is one of the bodies, and would be overwritten; choose another file")
         _check_place(path)
+    report, said = _report(options)
+    written = [path for path in options.report if _write(path, report)]
+    _print(said)
+    if sys.stderr.isatty():
+        for path in written:
+            _say(f"the report is in {path}")
+    return report.exit_code
+
+
+def _report(options: argparse.Namespace) -> tuple[Report, str]:
+    """Return the report, and its text for a terminal."""
+    if options.relied_on and not (options.body or options.base_url):
+        compared = relied_on.compare(options.relied_on, options.spec)
+        return Report(compared.title, None, compared.results), compared.text
+    if options.relied_on or options.spec:
+        raise CannotRun(
+            "--relied-on and --spec compare contracts; give --spec with --relied-on, and no --body, --base-url"
+        )
     if [path for path in options.body if (path / ABOUT).is_file()]:
         report = _of_recording(options.body)
     elif options.body:
@@ -106,12 +130,7 @@ def _run(options: argparse.Namespace) -> int:
         report = _with_patch(bodies, lambda: bodies.differences)
     else:
         report = _of_provider(options)
-    written = [path for path in options.report if _write(path, report)]
-    _print(text(report))
-    if sys.stderr.isatty():
-        for path in written:
-            _say(f"the report is in {path}")
-    return report.exit_code
+    return report, text(report)
 
 
 def _of_recording(paths: Sequence[Path]) -> Report:

@@ -18,8 +18,9 @@ from unitask_contract.schema_paths import BRANCHING, Path, Place, Placed, Schema
 
 NEW_FIELD = "properties"  # the keyword of a field that is not named
 NEW_WORD = "words"  # the keyword of a word that is not among the listed ones of an open list
-OF_FORMS = ("pattern", "format")
-_REMOVED_TEXT = re.compile(r"\(.{1,80}\)\.*|https://removed\.test/\S*")  # in a recording
+OF_TEXTS = ("enum", "const", "pattern", "format", "minLength", "maxLength")
+# Of a recording; a longer one breaks maxLength.
+_REMOVED_TEXT = re.compile(r"\([^()]{1,80}\)|https://removed\.test/\S*")
 MOST = 100  # findings of each kind; the work grows with the square of their number
 
 
@@ -103,7 +104,7 @@ def _of_error(error: ValidationError, body: Any, schema: dict[str, Any], schemas
     value = body
     for step in error.instance_path:
         value = value[step]
-    if keyword in OF_FORMS and isinstance(value, str) and _REMOVED_TEXT.fullmatch(value):
+    if keyword in OF_TEXTS and isinstance(value, str) and _REMOVED_TEXT.fullmatch(value):
         return
     names = (cast("Any", error.kind).property,) if keyword == "required" else ()
     # The catalogue names outputs, so there is no reference to edit.
@@ -127,7 +128,7 @@ def _new(value: Any, found: list[Placed], schemas: Schemas, where: Path = ()) ->
     """Yield the fields and words that the spec does not name."""
     if not found:
         return
-    if isinstance(value, str):
+    if isinstance(value, str) and not _REMOVED_TEXT.fullmatch(value):
         for place, words, listed in open_lists(found):
             if value.casefold() not in words:
                 yield Finding(where, place, NEW_WORD, listed, value, (value,))

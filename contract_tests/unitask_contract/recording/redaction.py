@@ -269,7 +269,7 @@ class _Exchange:
             parts = cast("dict[str, Any]", value).items()
             return {self._name(step, mode): self.value(part, step, _mode(mode, step)) for step, part in parts}
         if isinstance(value, list):
-            return [self.value(one, name, mode) for one in cast("list[Any]", value)]
+            return [self.value(one, name, mode) for one in cast("list[object]", value)]
         if not value or isinstance(value, bool):
             return value
         is_private = mode is Mode.SECRET or (isinstance(value, int) and texts.is_id(name))
@@ -371,19 +371,20 @@ def _header(name: str, value: str) -> str:
 
 def _form(raw: bytes, kind: str) -> dict[str, Any]:
     """Return the fields of a form; a file in it becomes what stands for it. Raise ValueError if it is none."""
+    pairs: list[tuple[str, str]] = []
     if _media(kind) != "multipart/form-data":
         pairs = parse_qsl(raw.decode(), keep_blank_values=True, strict_parsing=True)
     else:
         message = BytesParser().parsebytes(b"Content-Type: " + kind.encode("latin-1", "replace") + b"\r\n\r\n" + raw)
         if not message.is_multipart() or message.defects:
             raise ValueError("this is no multipart body")
-        pairs: list[tuple[str, str]] = []
         for part in cast("list[Any]", message.get_payload()):
             content: bytes = part.get_payload(decode=True) or b""
             is_file = part.get_filename() is not None
             shown = texts.file_of(content, part.get_content_type()) if is_file else content.decode()
             pairs.append((str(part.get_param("name", "", "content-disposition")), shown))
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str | int]] = {}
     for name, value in pairs:
-        found.setdefault(name.removesuffix("[]"), []).append(value)
+        is_number = name in texts.whole_numbers() and re.fullmatch("[1-9][0-9]{0,8}", value)
+        found.setdefault(name.removesuffix("[]"), []).append(int(value) if is_number else value)
     return {name: values if len(values) > 1 else values[0] for name, values in found.items()}

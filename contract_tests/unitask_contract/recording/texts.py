@@ -156,6 +156,11 @@ def file_of(content: bytes, kind: str) -> str:
     return f"({media}, {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()[:12]})"
 
 
+def is_placeholder(text: str) -> bool:
+    """Return whether a text stands in place of another one."""
+    return re.fullmatch(_OURS, text) is not None
+
+
 def is_word(text: str) -> bool:
     is_short = len(text) <= LONGEST_WORD and _WORD.fullmatch(text) is not None
     return is_short and len(re.findall("[a-z][A-Z]", text)) <= 3
@@ -230,6 +235,13 @@ def _word_names() -> frozenset[str]:
 @cache
 def _limits() -> tuple[int, ...]:
     return tuple(sorted({int(found) for found in re.findall(r'"maxLength": (\d+)', json.dumps(bundle.schemas()))}))
+
+
+@cache
+def whole_numbers() -> frozenset[str]:
+    """Return the fields that are whole numbers: a form has their digits."""
+    rules = [pair for one in bundle.schemas().values() for pair in fields(one.get("properties")).items()]
+    return frozenset(name for name, rule in rules if rule.get("type") == "integer")
 
 
 @cache
