@@ -12,6 +12,7 @@ from typing import Any
 from unitask_contract.bundle import METHODS
 from unitask_contract.containment import Document, covers, dereferenced, field_paths, plain
 
+OF_TASK = ("model", "task_type", "family", "match", "output")  # each change is a break
 LEVELS = ("none", "patch", "minor", "major")
 
 
@@ -50,7 +51,7 @@ def _operations(old: Document, new: Document) -> Iterator[Change]:
     before, after = described(old), described(new)
     yield from _set(before, after, "", "operation")
     for where in sorted(before.keys() & after.keys()):
-        yield from _operation(before[where], after[where], where)
+        yield from operation(before[where], after[where], where)
 
 
 def described(document: Document) -> dict[str, Document]:
@@ -74,9 +75,10 @@ def described(document: Document) -> dict[str, Document]:
     return found
 
 
-def _operation(before: Document, after: Document, where: str) -> Iterator[Change]:
+def operation(before: Document, after: Document, where: str) -> Iterator[Change]:
+    """Compare an operation, as `described` returns it."""
     sent, received = (answer, request) if where.startswith("webhooks") else (request, answer)
-    yield from _values(before, after, ("operationId",), where)
+    yield from values(before, after, ("operationId",), where)
     yield from _security(before["security"], after["security"], where)
     yield from _parameters(before["parameters"], after["parameters"], where)
     one, other = before.get("requestBody", {}), after.get("requestBody", {})
@@ -126,7 +128,8 @@ def _need(before: Document, after: Document, where: str, kind: str) -> Iterator[
         yield Change("minor", where, f"{kind} is optional now")
 
 
-def _values(before: Document, after: Document, keys: Iterable[str], where: str) -> Iterator[Change]:
+def values(before: Document, after: Document, keys: Iterable[str], where: str) -> Iterator[Change]:
+    """Compare values of which each change is a break."""
     for key in keys:
         if before.get(key) != after.get(key):
             yield Change("major", where, f"{key} {before.get(key)!r} is now {after.get(key)!r}")
@@ -137,7 +140,7 @@ def _task_types(old: Document, new: Document) -> Iterator[Change]:
     yield from _set(before, after, "task", "task type")
     for name in sorted(before.keys() & after.keys()):
         one, other, where = before[name], after[name], f"task {name}"
-        yield from _values(one, other, ("model", "task_type", "family", "match", "output"), where)
+        yield from values(one, other, OF_TASK, where)
         for side, compare in (("input", request), ("output", answer)):
             yield from compare(_component(old, one[side]), _component(new, other[side]), f"{where} {side}")
 

@@ -13,7 +13,17 @@ from typing import Any
 
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.checks._http import TASK, UPLOAD, create, poll, rows, shown, status_of, until_done
+from unitask_contract.checks._http import (
+    TASK,
+    UPLOAD,
+    create,
+    poll,
+    require_ended_row,
+    rows,
+    shown,
+    status_of,
+    until_done,
+)
 from unitask_contract.inputs import NAMES, file_of, least_object
 from unitask_contract.prices import credits_of
 from unitask_contract.provider import LeftOut, Provider
@@ -70,8 +80,9 @@ def check_ended(provider: Provider, name: str) -> None:
 
 
 def check_output(provider: Provider, name: str) -> None:
-    """The output of a completed task has the schema of its task type, and each of its files can be fetched."""
+    """The output of a completed task stays, has the schema of its type, and each of its files can be fetched."""
     task = _completed(provider, name)
+    poll(provider, task["task_id"])  # others have ended meanwhile
     component = bundle.entries()[name]["output"]
     assert bundle.allows(component, task["output"]), f"the output does not fit {component}: {task['output']}"
     found = list(_media(task["output"], rules({"$ref": component}, Place(component), task["output"], bundle.schemas())))
@@ -92,11 +103,12 @@ def check_charged(provider: Provider, name: str) -> None:
 
 
 def check_listed(provider: Provider, name: str) -> None:
-    """The task is in the history."""
+    """The task is in the history, as ended when it has ended."""
     task_id = _created(provider, name)["task_id"]
     for page in range(1, MOST_PAGES):
         found = rows(provider, page=page, page_size=100)
-        if any(row["task_id"] == task_id for row in found):
+        if own := [row for row in found if row["task_id"] == task_id]:
+            require_ended_row(provider, own[0])
             return
         if len(found) < 100:
             break

@@ -162,6 +162,11 @@ def file_of(content: bytes, kind: str) -> str:
     return f"({media}, {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()[:12]})"
 
 
+def is_placeholder(text: str) -> bool:
+    """Return whether a text stands in place of another one."""
+    return re.fullmatch(_OURS, text) is not None
+
+
 def is_word(text: str) -> bool:
     is_short = len(text) <= LONGEST_WORD and _WORD.fullmatch(text) is not None
     return is_short and len(re.findall("[a-z][A-Z]", text)) <= 3
