@@ -78,10 +78,11 @@ cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with
 	npm install --prefix out/cross-check --no-save --no-package-lock --ignore-scripts @stdy/cli@0.22.2
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check out/cross-check/node_modules/@stdy/cli-*/bin/steady
 
-bench: $(VENV)/.checks ## import, validation, size, the cost of waiting and of a journal, as ratios
+bench: $(VENV)/.checks ## import, validation, size, the cost of waiting, of a journal and of a recording, as ratios
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
 	$(VENV)/bin/python -m benchmarks.scale.journal
+	$(VENV)/bin/python -m benchmarks.scale.recording
 
 bench-scale: ## many tasks at once: ours and published clients beside raw sockets; out/scale.md, 25 minutes (SCALE='--tasks 1000': less)
 	$(PYTHON) -m venv $(CLIENTS_VENV)
