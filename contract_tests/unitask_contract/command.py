@@ -22,9 +22,10 @@ from unitask_contract.causes import Cause
 from unitask_contract.connecting import CannotRun
 from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.money import Money
-from unitask_contract.patches.proposals import Difference, differences, proposal
+from unitask_contract.patches.proposals import Confirmed, Difference, differences, proposal
 from unitask_contract.provider import Provider, remote, sandbox
 from unitask_contract.recording import relied_on
+from unitask_contract.recording.folder import ABOUT
 from unitask_contract.report import SLOW, Report, text
 from unitask_contract.report_files import FORMS, annotations
 
@@ -65,7 +66,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--report", action="append", default=[], type=Path, help=f"write a report to this file: {', '.join(FORMS)}"
     )
-    made.add_argument("--body", nargs="+", default=[], type=Path, help="check recorded bodies, without a request")
+    made.add_argument(
+        "--body",
+        nargs="+",
+        default=[],
+        type=Path,
+        help="check recorded bodies, or the folder of a recording, without a request",
+    )
     made.add_argument(
         "--operation",
         help="what the bodies answer, such as get_task, or a notification, such as receive_task (default: guessed)",
@@ -127,12 +134,21 @@ def _report(options: argparse.Namespace) -> tuple[Report, str]:
         raise CannotRun(
             "--relied-on and --spec compare contracts; give --spec with --relied-on, and no --body, --base-url"
         )
-    if options.body:
+    if [path for path in options.body if (path / ABOUT).is_file()]:
+        report = _of_recording(options.body)
+    elif options.body:
         bodies = recorded.report_of(options.body, options.operation)
         report = _with_patch(bodies, lambda: bodies.differences)
     else:
         report = _of_provider(options)
     return report, text(report)
+
+
+def _of_recording(paths: Sequence[Path]) -> Report:
+    if len(paths) > 1:
+        raise CannotRun("--body: a recording is read alone; give its folder, and nothing else")
+    report, confirmed = recorded.of_recording(paths[0])
+    return _with_patch(report, lambda: report.differences, confirmed)
 
 
 def _publish(report: Report, said: str, options: argparse.Namespace) -> None:
@@ -179,11 +195,11 @@ def _print(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _with_patch(report: Report, find: Callable[[], Sequence[Difference]]) -> Report:
+def _with_patch(report: Report, find: Callable[[], Sequence[Difference]], confirmed: Confirmed | None = None) -> Report:
     """Return the report with differences and a patch; a bug on the way does not lose the result."""
     try:
         found = find()
-        return replace(report, differences=found, patch=proposal(found))
+        return replace(report, differences=found, patch=proposal(found, confirmed))
     except Exception:
         traceback.print_exc()
         _say("the answers were not compared with the spec, or no change is proposed, because of a bug of unitask")

@@ -99,6 +99,7 @@ class Report:
     cause: Cause | None = None  # what would explain everything that is broken
     files: Mapping[str, FileResult] = field(default_factory=dict[str, FileResult])
     seconds: float = 0.0  # the median duration of an answer
+    rows: Sequence[Sequence[str]] = ()  # of a recording: the table by family, with its head
 
     @property
     def contradictions(self) -> list[Difference]:
@@ -162,7 +163,7 @@ def cause_of(one: Difference) -> Cause:
     """Return the cause of a difference; the same difference in the answers of many operations has one."""
     if one.kind is Kind.UNDOCUMENTED and one.says == "JSON":
         return causes.NOT_JSON if "application/json" in one.came else causes.CONTENT_TYPE
-    if one.key[1] == "required":
+    if one.key[1] == "required" and one.part != "request":
         return causes.missing(one.came.removeprefix("none of "))
     name = one.came if one.kind is Kind.UNDOCUMENTED else one.where.rpartition("/")[2]
     side = "a request" if one.part == "request" else "an answer"
@@ -216,7 +217,7 @@ def text(report: Report) -> str:
     if more := len(findings[MOST_FINDINGS:]):
         parts.append(f"{more:>{WIDTH}} more findings (all: --report FILE.html)")
     rows = ["".join(f"{cell:>{WIDTH}}" for cell in row) for row in table(report)]
-    parts += [*(["", *rows] if rows else []), *_general(report)]
+    parts += [*(["", *rows] if rows else []), *_general(report), *_families(report)]
     for one in findings[:MOST_FINDINGS]:
         parts.append(f"\n{one.level.value}: {one.cause.title}")
         parts += [f"  {line}" for detail in one.details for line in detail.splitlines()]
@@ -233,6 +234,13 @@ def _general(report: Report) -> Iterator[str]:
                 yield f"{'left out':>{WIDTH}}  {result.check.id}: {result.detail.partition(chr(10))[0]}"
         kept = sum(result.outcome is Outcome.KEPT for result in of_provider)
         yield f"{kept:>{WIDTH}} of {len(of_provider)} checks of the whole provider kept"
+
+
+def _families(report: Report) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*report.rows, strict=True)]
+    for number, row in enumerate(report.rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield line if number else f"\n{line}"
 
 
 def _left_out(report: Report) -> Iterator[str]:

@@ -58,8 +58,10 @@ def bundle(spec: Path) -> Document:
     for change in load_yaml(spec / "observed.yaml") or ():
         _apply(document, change)
     _attach_examples(document, spec / "examples")
-    document["x-tasks"] = tasks
+    document["x-tasks"] = json.loads(json.dumps(tasks))
     document["x-sources"] = load_yaml(spec / "sources.yaml")
+    for recording in load_yaml(spec / "confirmed.yaml") or ():
+        _confirm(document, recording)
     return document
 
 
@@ -126,6 +128,17 @@ def _apply(document: Document, change: Document) -> None:
             schema.pop(keyword, None)
         else:
             schema[keyword] = value
+
+
+def _confirm(document: Document, recording: Document) -> None:
+    """Add the source of an entry of confirmed.yaml to its places."""
+    named = {**document, "x-tasks": {task["name"]: task for task in document["x-tasks"]}}
+    for place in recording["places"]:
+        try:
+            fact = at(named, place)
+        except LookupError:
+            raise SpecError(f"confirmed.yaml: there is no {place}; remove the line") from None
+        fact["x-source"] = [*fact.get("x-source", ()), recording["source"]]
 
 
 def _attach_examples(document: Document, folder: Path) -> None:

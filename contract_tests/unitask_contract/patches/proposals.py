@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from unitask_contract.patches.widening import ABOUT, OBSERVED, Unchangeable, con
 from unitask_contract.schema_paths import Schemas, pointer, type_of
 
 STATUS = ("#/components/schemas/TaskStatus", NEW_WORD)
-CHANGES, LEDGER, SOURCES = "observed.yaml", "drift.yaml", "sources.yaml"
+CHANGES, FACTS, LEDGER, SOURCES = "observed.yaml", "confirmed.yaml", "drift.yaml", "sources.yaml"
 
 MOST_EDITS = 100  # for one body
 SHOWN = 200  # characters of what came, and of what the spec says
@@ -75,6 +75,30 @@ class Difference:
         return f"{self.operation} {self.part} {self.where or '/'}: {self.says}; came {self.came}{seen}"
 
 
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Facts of the spec that a recording confirms.
+
+    Attributes:
+        source: Its name for `x-source`.
+        page: Where the recording is from.
+        date: When it began.
+        exchanges: How many it has.
+        places: Each fact, and how many exchanges confirm it.
+    """
+
+    source: str
+    page: str
+    date: str
+    exchanges: int
+    places: Mapping[str, int]
+
+    def entry(self) -> dict[str, Any]:
+        """Return the entry of confirmed.yaml."""
+        places = dict(sorted(self.places.items()))
+        return {"source": self.source, "exchanges": self.exchanges, "places": places}
+
+
 def differences(
     exchanges: Iterable[Exchange], notifications: Iterable[tuple[str, Any]] = (), *, requests: bool = False
 ) -> list[Difference]:
@@ -89,7 +113,7 @@ def differences(
     every = list(exchanges)
     failed = _failed_tasks(every) if requests else frozenset[str]()
     for exchange in every:
-        if requests and _is_accepted(exchange, failed):
+        if requests and is_accepted(exchange, failed):
             _add(found, exchange, _of_request(exchange, found))
         _add(found, exchange, _of_answer(exchange, found))
     for operation, body in notifications:
@@ -129,7 +153,8 @@ def _passed_words(exchanges: Iterable[Exchange]) -> frozenset[str]:
     return frozenset(passed)
 
 
-def _is_accepted(exchange: Exchange, failed: Collection[str]) -> bool:
+def is_accepted(exchange: Exchange, failed: Collection[str] = ()) -> bool:
+    """Return whether the answer is a success, and the task that it names is none of those that failed."""
     answer = fields(exchange.answer)
     code: object = answer.get("code", 200)
     task_id = str(fields(answer.get("data")).get("task_id"))
@@ -235,16 +260,17 @@ def spec_folder() -> Path:
     return beside if (beside / "sources.yaml").is_file() else package / "spec"
 
 
-def proposal(found: Iterable[Difference]) -> str:
+def proposal(found: Iterable[Difference], confirmed: Confirmed | None = None) -> str:
     """Return a patch that makes the spec allow, and name, what the differences show; empty when there is none.
 
-    It is a unified diff for the root of a checkout. It adds each body as an example, and entries to three files.
+    It is a unified diff for the root of a checkout. It adds each body as an example, and entries to three files; the
+    facts that a recording confirms to a fourth.
     """
     folder = spec_folder()
     schemas: Schemas = bundle.schemas()
     taken = {path.relative_to(folder).as_posix() for path in folder.glob("examples/*/observed-*.json")}
     examples: dict[str, str] = {}
-    entries: dict[str, list[dict[str, Any]]] = {CHANGES: [], LEDGER: []}
+    entries: dict[str, list[dict[str, Any]]] = {CHANGES: [], LEDGER: [], FACTS: []}
     bodies: dict[str, Difference] = {}
     for one in found:
         if one.evidence is not None:
@@ -255,12 +281,15 @@ def proposal(found: Iterable[Difference]) -> str:
         with suppress(Unchangeable):
             schemas = _accept(difference, schemas, name, entries)
             examples[path] = json.dumps(_example(difference), indent=2, ensure_ascii=False) + "\n"
-    if not examples:
-        return ""
+    sources: dict[str, tuple[str, str]] = {}
+    if examples:
+        sources[OBSERVED] = "an answer of a provider", str(datetime.now(UTC).date())
+    if confirmed and confirmed.places:
+        sources[confirmed.source] = confirmed.page, confirmed.date
+        entries[FACTS].append(confirmed.entry())
     texts = {name: _yaml(part) for name, part in entries.items() if part}
-    if OBSERVED not in bundle.document()["x-sources"]:
-        source = f"{{evidence: recorded, page: an answer of a provider, date: '{datetime.now(UTC).date()}'}}"
-        texts[SOURCES] = f"{OBSERVED}: {source}\n"
+    if new := sources.keys() - bundle.document()["x-sources"].keys():
+        texts[SOURCES] = "".join(source_line(name, *sources[name]) for name in sorted(new))
     changed = [_diff(name, (folder / name).read_text(encoding="utf-8"), text) for name, text in texts.items()]
     return "".join([*changed, *(_diff(path, None, text) for path, text in sorted(examples.items()))])
 
@@ -289,11 +318,9 @@ def _accept(
 
 def _new_status(operation: str, status: str, example: str) -> dict[str, Any]:
     """Return the entry of observed.yaml for an answer like that with 200, with another status."""
-    method, path = bundle.routes()[operation]
     schema = {"$ref": f"#/components/schemas/{bundle.components_of(operation)['200']}"}
     answer = {"description": f"As with 200. {ABOUT}", "content": {"application/json": {"schema": schema}}}
-    place = f"#/paths/{path.replace('~', '~0').replace('/', '~1')}/{method.lower()}/responses"
-    return {"place": place, "merge": {status: answer}, "example": example}
+    return {"place": f"{bundle.pointer_of(operation)}/responses", "merge": {status: answer}, "example": example}
 
 
 def _example(difference: Difference) -> dict[str, Any]:
@@ -316,9 +343,17 @@ def _free_path(difference: Difference, taken: Collection[str]) -> str:
     return next(path for path in paths if path not in taken)
 
 
+def source_line(name: str, page: str, date: str) -> str:
+    """Return the line of sources.yaml for a real body."""
+    return f"{name}: {{evidence: recorded, page: {json.dumps(page)}, date: '{date}'}}\n"
+
+
 def _yaml(entries: list[dict[str, Any]]) -> str:
     """Return the entries of a list, with a blank line before each."""
-    texts = (yaml.safe_dump([one], default_flow_style=None, width=math.inf, sort_keys=False) for one in entries)
+    texts = (
+        yaml.safe_dump([one], default_flow_style=False if "places" in one else None, width=math.inf, sort_keys=False)
+        for one in entries
+    )
     return "".join(f"\n{text}" for text in texts)
 
 

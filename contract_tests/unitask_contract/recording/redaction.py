@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from email.parser import BytesParser
 from enum import IntEnum, auto
 from functools import lru_cache
+from itertools import islice
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from unitask_api import contract
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 from unitask_contract.exchange import read_strictly
 from unitask_contract.hiding import HIDDEN, LONG, hidden, scrubbed
 from unitask_contract.patches.redaction import names
@@ -24,22 +26,27 @@ from unitask_contract.recording.folder import Body, Recorded
 from unitask_contract.recording.texts import CUT, MOST_MEMOS, pseudonym, url
 
 SECRET = "(secret)"
-MOST_KEYS = 8
+MOST_KEYS = 8  # that are remembered
+MOST_TASKS, MOST_TEXTS, LONGEST_SENT = 1024, 8, 2000  # whose texts are remembered: tasks, texts of each, characters
 LONGEST_TEXT = 10_000  # characters of a body that is text, or of the message of an error
 HEADERS = ("accept", "content-type", "authorization", "x-api-key")
 RESPONSE_HEADERS = ("age", "content-type", "date", "retry-after", "server")
 REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")
-_MEDIA = re.compile(r"(?:application|audio|font|image|model|multipart|text|video)/[a-z0-9.+-]{1,40}|\*/\*")
+_MEDIA = re.compile(
+    r"(?:application|audio|font|image|model|multipart|text|video)/(?:[a-z]{1,14}\d{0,2}[.+-]?){1,5}|\*/\*"
+)
 _CHARSET = re.compile(r";\s*charset=\"?([\w-]{1,20})", re.IGNORECASE)
-_DATE = re.compile(r"\d{1,9}|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
+_DATE = re.compile(r"\d{1,9}(?:\.\d{1,9})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 _EVENT_END = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
-_TOKEN = re.compile(r"\"(?:[^\"\\]|\\.)*+(?P<end>\"?)(?P<colon>\s*:)?|(?P<other>[^\"]+)", re.DOTALL)
+_TOKEN = re.compile(r"\"(?P<string>(?:[^\"\\]|\\.)*+(?P<end>\"?))(?P<colon>\s*:)?|(?P<other>[^\"]+)", re.DOTALL)
 _STRUCTURE = re.compile(
-    r"(?P<kept>[\s{}\[\]:,\ufeff]+|\b(?:true|false|null|NaN|Infinity)\b|-?\d{1,15}(?:\.\d{1,15})?(?:[eE][+-]?\d{1,3})?)"
+    r"(?P<kept>[\s{}\[\]:,\ufeff]+|\b(?:true|false|null|NaN|Infinity)\b)|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)"
     r"|[^\s{}\[\]:,\ufeff]+"
 )
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
-_SECRET_NAMES = re.compile(r".*(?:api_?key|authorization|secret|token|passw(?:or)?d|credentials?|cookie|signature)")
+_SECRET_NAMES = re.compile(
+    r"(?:.*_)?key|.*(?:api_?key|authorization|secret|token|passw(?:or)?d|credentials?|cookie|signature)"
+)
 _DATA_NAMES = frozenset({
     "input", "output", "task_input", "task_result", "choices", "generation", "works"
 })  # fmt: skip
@@ -69,6 +76,9 @@ class Redactor:
     def __init__(self, keep_texts: bool = False, key: str = "") -> None:
         self._keep_texts = keep_texts
         self._keys: dict[str, None] = {key: None} if key else {}
+        self._texts: dict[
+            str, tuple[str, ...]
+        ] = {}  # of requests, by the pseudonym of the task; its failure may quote them
 
     def request(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -119,24 +129,39 @@ class Redactor:
             operation = ""
         kind = response_headers.get("content-type", "")
         is_stream = _media(kind) == "text/event-stream"
+        shown_path, shown_query = one.path(method, path), one.query(query)
+        request = one.body(request_body, request_headers.get("content-type", ""), Mode.SENT)
+        one.sent |= dict.fromkeys(self._texts.get(shown_path.rpartition("/")[2], ()))
+        response = (
+            one.events(pieces or [(seconds, response_body)]) if is_stream else one.body(response_body, kind, Mode.PLAIN)
+        )
+        if method == "POST" and one.sent:
+            self._remember(response, one.sent)
         return Recorded(
             number=number,
             operation=operation,
             method=method,
-            path=one.path(method, path),
-            query=one.query(query),
+            path=shown_path,
+            query=shown_query,
             request_headers=_headers(request_headers, HEADERS),
-            request=one.body(request_body, request_headers.get("content-type", ""), Mode.SENT),
+            request=request,
             started=started,
             head_seconds=round(head_seconds, 6),
             seconds=round(seconds, 6),
             status=status,
             response_headers=one.response_headers(response_headers),
-            response=one.events(pieces or [(seconds, response_body)])
-            if is_stream
-            else one.body(response_body, kind, Mode.PLAIN),
+            response=response,
             lost=lost,
         )
+
+    def _remember(self, response: Body, sent: Iterable[str]) -> None:
+        """Remember the texts of a submission, by the id of its task."""
+        named = fields(response.content)
+        task_id = fields(named.get("data")).get("task_id") or named.get("task_id")
+        if isinstance(task_id, str):
+            self._texts[task_id] = tuple(text[:LONGEST_SENT] for text in islice(sent, MOST_TEXTS))
+            if len(self._texts) > MOST_TASKS:
+                del self._texts[next(iter(self._texts))]
 
     def _exchange(self, headers: Mapping[str, str]) -> "_Exchange":
         for value in (headers.get("x-api-key", ""), headers.get("authorization", "").rpartition(" ")[2]):
@@ -153,7 +178,8 @@ class _Exchange:
     def __init__(self, keep_texts: bool, keys: tuple[str, ...]) -> None:
         self._keep_texts, self._keys = keep_texts, keys
         self._ids = set[str]()  # of the path
-        self._sent = set[str]()  # texts of the request
+        self._secrets = set[str]()
+        self.sent = dict[str, None]()  # texts of the request
 
     def path(self, method: str, path: str) -> str:
         try:
@@ -204,8 +230,7 @@ class _Exchange:
             is_text = not media or media.startswith("text/") or media.endswith(("json", "xml"))
         if is_text and size <= LONGEST_TEXT:
             text = raw.decode("utf-8", "surrogateescape")
-            is_json = text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
-            return Body("text", media, size, "", self.damaged(text, mode) if is_json else self._marked(text))
+            return Body("text", media, size, "", self._damaged(text, mode))
         return Body("bytes", media, size, hashlib.sha256(raw).hexdigest())
 
     def events(self, pieces: Iterable[tuple[float, bytes]]) -> Body:
@@ -232,32 +257,35 @@ class _Exchange:
         try:
             shown = json.dumps(self.value(json.loads(value), "", Mode.STREAM), separators=(",", ":"))
         except (ValueError, RecursionError):
-            shown = self.damaged(value, Mode.STREAM)
+            shown = self._damaged(value, Mode.STREAM)
         return name + colon + space + shown
 
-    def damaged(self, text: str, mode: Mode) -> str:
-        """Redact the strings of a text that begins like JSON, and is none; it stays as damaged as it is."""
-        name, shown = "", list[str]()
+    def _damaged(self, text: str, mode: Mode) -> str:
+        """Redact a text that is no JSON; one that begins like JSON stays as damaged as it is."""
+        if text.lstrip("\ufeff \t\r\n")[:1] not in ("{", "["):
+            return self._message(_NOT_UTF8.sub("", text)) + ("\udcff" if _NOT_UTF8.search(text) else "")
+        name, is_field, shown = "", False, list[str]()
         for token in _TOKEN.finditer(text):
-            if other := token["other"]:
-                shown += [part[0] if part["kept"] else CUT for part in _STRUCTURE.finditer(other)]
-                continue
-            written = token[0][1 : token.end("end") - token.start() - bool(token["end"])]
-            try:
-                string = str(json.loads(f'"{written}"', strict=False))
-            except ValueError:
-                string = written
-            if token["colon"]:
-                name = string
-                string = self._name(string, mode)
-            else:
-                string = str(self.value(string, name, _mode(_mode(mode, name), name)))
-            mark = "\udcff" if _NOT_UTF8.search(written) else ""
-            shown.append(f"{json.dumps(string)[:-1]}{mark}{token['end']}{token['colon'] or ''}")
+            if not token["other"]:
+                written = token["string"][: -1 if token["end"] else None]
+                plain = _NOT_UTF8.sub("", written)
+                try:
+                    string = str(json.loads(f'"{plain}"', strict=False))
+                except ValueError:
+                    string = plain
+                if token["colon"]:
+                    name = string
+                    string = self._name(string, mode)
+                else:
+                    string = str(self.value(string, name, _mode(_mode(mode, name), name)))
+                mark = "\udcff" if plain != written else ""
+                shown.append(f"{json.dumps(string)[:-1]}{mark}{token['end']}{token['colon'] or ''}")
+            for part in _STRUCTURE.finditer(token["other"] or ""):
+                number = part["number"] and (part[0] if is_field and not texts.is_id(name) else "1")
+                shown.append(part["kept"] or number or CUT)
+                is_field = is_field and part[0].isspace()
+            is_field = bool(token["colon"])
         return "".join(shown)
-
-    def _marked(self, text: str) -> str:
-        return self._message(text) + ("\udcff" if _NOT_UTF8.search(text) else "")
 
     # Values.
 
@@ -282,12 +310,14 @@ class _Exchange:
         return HIDDEN if shown == name and self._has_key(name) else shown
 
     def _has_key(self, text: str) -> bool:
-        return any(len(key) >= LONG and key.casefold() in text.casefold() for key in self._keys)
+        secrets = (secret for secret in (*self._keys, *self._secrets) if len(secret) >= LONG)
+        return any(secret.casefold() in text.casefold() for secret in secrets)
 
     def _text(self, text: str, name: str, mode: Mode) -> str:
         if not text:
             return text
         if mode is Mode.SECRET:
+            self._secrets.add(text)
             return SECRET
         if mode is Mode.ERROR:
             return self._message(text)
@@ -298,7 +328,7 @@ class _Exchange:
         if shown == text:
             return HIDDEN if self._has_key(text) else text
         if has_digest:
-            self._sent.add(text)
+            self.sent[text] = None
         if self._keep_texts and shown.startswith(("(", "https://removed.test")) and not texts.is_media(text):
             return self._scrubbed(text)
         return shown
@@ -306,22 +336,18 @@ class _Exchange:
     def _scrubbed(self, text: str) -> str:
         for key in self._keys:
             text = hidden(text, key)
-        return scrubbed(text, "")
+        for secret in self._secrets:
+            text = text.replace(secret, SECRET) if len(secret) >= LONG else text
+        return scrubbed(text, "") if self._keep_texts else text
 
     def _message(self, text: str) -> str:
         """Redact the message of an error."""
-        if len(text) > LONGEST_TEXT:
-            return texts.placeholder(text, has_digest=False)
         if text in texts.messages():
             return text
-        for key in self._keys:
-            text = hidden(text, key)
-        if self._keep_texts:
-            return scrubbed(text, "")
-        for sent in sorted(self._sent, key=len, reverse=True):
-            if len(sent) > 3 and sent in text and not any(sent.lower() in known for known in texts.messages()):
-                text = text.replace(sent, CUT)
-        return texts.masked(text)
+        if len(text) > LONGEST_TEXT:
+            return texts.placeholder(text, has_digest=False)
+        text = self._scrubbed(text)
+        return text if self._keep_texts else texts.masked(texts.without_quotes(text, self.sent))
 
 
 @lru_cache(MOST_MEMOS)

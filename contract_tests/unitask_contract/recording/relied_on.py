@@ -34,6 +34,7 @@ from unitask_contract.schema_paths import Path, parts, pointer
 SHOWN = 100  # characters of a value or a rule
 MOST_VALUES = 5  # of a field, in the list of what the app relies on
 UNKNOWN = ""  # instead of the JSON of a value that is not in the recording
+GONE = "is not documented any more"
 REMOVED = "sent a value that is not in the recording"
 QUERY = "query"
 WEBHOOK = "webhooks POST task"
@@ -127,7 +128,8 @@ class Touch:
 
     def __str__(self) -> str:
         word = "touched" if self.is_certain else "may be touched"
-        return f"{word}: {' '.join(filter(None, [self.where, self.path]))}: {self.what}; {self.evidence} ({self.seen})"
+        where = f"{self.where.removeprefix('paths ')} {self.path}".strip()
+        return f"{word}: {where}: {self.what}; {self.evidence} ({self.seen})"
 
 
 class Contract:
@@ -139,8 +141,8 @@ class Contract:
         self.ids = {one["operationId"]: where for where, one in self.operations.items()}
         self.tasks = {f"task {entry['name']}": cast("Document", entry) for entry in document["x-tasks"]}
 
-    def rule(self, name: str, part: Part) -> Schema:
-        """Return the schema of a part of an operation or task type; an empty one without any."""
+    def rule(self, name: str, part: Part) -> Schema | None:
+        """Return the schema of a part of an operation or task type; None if it has no such part."""
         if task := self.tasks.get(name):
             return plain(dereferenced(self.document, self.document["components"]["schemas"][task[part.label]]))
         found = self.operations[name]
@@ -150,7 +152,8 @@ class Contract:
             required = [key for key, one in given.items() if one.get("required")]
             return plain({"type": "object", "properties": properties, "required": required})
         holder = found.get("requestBody", {}) if part.label == "request" else self._answer(found, part.label)
-        return plain(holder.get("content", {}).get(part.media, {}).get("schema", {}))
+        content = holder.get("content", {})
+        return plain(content[part.media].get("schema", {})) if part.media in content else None
 
     def used(self, use: Use) -> Document:
         """Return what the app uses of an operation, without the schemas and the query: those have parts."""
@@ -293,7 +296,7 @@ def _of_use(use: Use, old: Contract, new: Contract) -> Iterator[Touch]:
         yield Touch(change.where, "", change.what, "used" if is_shown else "registered", use.seen, is_shown)
     for part in use.parts.values():
         before, after = old.rule(use.name, part), new.rule(use.name, part)
-        if before != after:
+        if before != after and before is not None and after is not None:
             yield from (_sent if part.sent else _received)(old.where(use, part), part, before, after)
 
 
@@ -302,13 +305,14 @@ def _major(changed: Iterable[Change]) -> list[Change]:
 
 
 def _received(where: str, part: Part, before: Schema, after: Schema) -> Iterator[Touch]:
-    documented, reported = {"", *field_paths(before)}, list[str]()
+    documented, left = ({"", *field_paths(schema)} for schema in (before, after))
+    reported: list[str] = []
     for path, seen in sorted(part.received.items()):
-        if path in documented and not any(path.startswith(f"{above}/") for above in reported):
+        if path in documented and not _is_below(path, reported):
             one, other = _only(before, path), _only(after, path)
             if _major(answer(one, other, where)):
                 reported.append(path)
-                yield Touch(where, path, _difference(one, other), "received", seen)
+                yield Touch(where, path, _difference(one, other) if path in left else GONE, "received", seen)
 
 
 def _sent(where: str, part: Part, before: Schema, after: Schema) -> Iterator[Touch]:
@@ -334,11 +338,11 @@ def _sent(where: str, part: Part, before: Schema, after: Schema) -> Iterator[Tou
         are_texts = part.label == QUERY or "form" in part.media
         given = [_typed(filled, schema) if are_texts else filled for schema in schemas]
         was = {_key(error) for error in validators[0].iter_errors(given[0])}
-        found = [(path, "is not documented any more", "sent", True) for path in gone.intersection(_paths(value))]
+        found = [(path, GONE, "sent", True) for path in gone.intersection(_paths(value)) if not _is_below(path, gone)]
         for error in validators[1].iter_errors(given[1]):
             found += _of_error(error, given[1], hidden, difference) if _key(error) not in was else []
         for path, length in {pointer(path): length for path, length in hidden.items()}.items():
-            if path not in gone and is_break(path, LENGTHS if length else ()):
+            if path not in gone and not _is_below(path, gone) and is_break(path, LENGTHS if length else ()):
                 found.append((path, difference(path), REMOVED, False))
         reasons = {one[:2]: one[2:] for one in sorted(found, key=lambda one: one[3])}
         yield from (Touch(where, *key, evidence, seen, sure) for key, (evidence, sure) in reasons.items())
@@ -353,7 +357,7 @@ def _of_error(
     if keyword == "required":
         return [(f"{where}/{_names(error)[0]}", "is required now", "left out", True)]
     if keyword == "additionalProperties":
-        return [(f"{where}/{name}", "is not documented any more", "sent", True) for name in _names(error)]
+        return [(f"{where}/{name}", GONE, "sent", True) for name in _names(error)]
     if keyword in LENGTHS and hidden.get(path):
         return [(where, difference(where), f"sent a text of {hidden[path]} characters", True)]
     if any(place[: len(path)] == path for place in hidden):
@@ -392,6 +396,10 @@ def _typed(given: Any, rule: Schema) -> dict[str, Any]:
     return found
 
 
+def _is_below(path: str, others: Iterable[str]) -> bool:
+    return any(path.startswith(f"{above}/") for above in others)
+
+
 def _only(schema: Schema, path: str, without: Collection[str] = ()) -> Schema:
     return only(schema, path.split("/")[1:], without)
 
@@ -423,6 +431,7 @@ class Comparison:
     uses: Mapping[str, Use]
     touched: list[Touch]
     others: list[Change]
+    unknown: int  # exchanges of no operation of the contract
 
     @property
     def results(self) -> list[Result]:
@@ -431,7 +440,7 @@ class Comparison:
         for name, use in self.uses.items():
             lines = [str(one) for one in self.touched if f"{one.where} ".startswith(f"{name} ")]
             outcome = Outcome.BROKEN if lines else Outcome.KEPT
-            found.append(Result(CHECK, use.family, name, outcome, "\n".join([*lines, str(use)])))
+            found.append(Result(CHECK, use.family, name.removeprefix("paths "), outcome, "\n".join([*lines, str(use)])))
         return found
 
     @property
@@ -445,6 +454,7 @@ class Comparison:
             f"{self.title}\nthis app uses: operations {len(self.uses) - tasks}, task types {tasks}, HTTP"
             f" {', '.join(statuses)}; each field of an answer counts, since a recording does not show which are read",
             *map(str, self.touched),
+            *([f"exchanges that are not of the contract, and not compared: {self.unknown}"] if self.unknown else []),
             f"changes that do not touch this app: {len(self.others)}",
             f"this app is {word} (changes: {certain} certain, {len(self.touched) - certain} possible)",
         ]
@@ -464,11 +474,11 @@ def compare(folder: File, spec: File | None = None) -> Comparison:
     recording = Recording.open(folder)
     try:
         old = Contract(recording.contract())
-    except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CannotRun(f"{folder / CONTRACT} cannot be read ({error}); record the app again") from None
     try:
         new = Contract(bundle.document() if spec is None else json.loads(spec.read_bytes()))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CannotRun(f"--spec {spec}: not an openapi.json of unitask_api, with x-tasks ({error!r})") from None
     found = uses(recording.exchanges(), old)
     if not found:
@@ -477,4 +487,5 @@ def compare(folder: File, spec: File | None = None) -> Comparison:
     where = {name for one in touched for name in (one.where, f"{one.where} {one.path[1:]}")}
     others = [one for one in changes(old.document, new.document) if one.level != "patch" and one.where not in where]
     versions = [one.document["info"]["version"] for one in (old, new)]
-    return Comparison(f"{folder}, contract {versions[0]} to {versions[1]}", found, touched, others)
+    unknown = sum(one.operation not in old.ids for one in recording.exchanges())
+    return Comparison(f"{folder}, contract {versions[0]} to {versions[1]}", found, touched, others, unknown)

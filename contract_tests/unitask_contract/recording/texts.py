@@ -9,12 +9,12 @@ pseudonym stays itself.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import Any
 
 from unitask_api import contract
-from unitask_api.output_files import content_of, ending_of, ending_of_type, is_ending
+from unitask_api.output_files import content_of, ending_of, ending_of_type, is_ending, type_of_base64
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 from unitask_contract.counter import error_rows
@@ -39,7 +39,7 @@ _FORM = re.compile(
     re.IGNORECASE,
 )
 _PART = re.compile(  # of the message of an error
-    rf"""(?P<kept>{_OURS})
+    rf"""(?P<kept>{_OURS}|{_TIME.replace(" ", "[ ]")})
     |(?P<id>{_UUID})
     |(?P<url>(?:[a-z][a-z0-9+.-]{{0,20}}:)?//[^\s"'<>]+)
     |(?P<email>[^\s@"'<>()]{{1,200}}@[^\s@"'<>()]{{1,200}}\.\w+)
@@ -52,7 +52,7 @@ _CUTS = re.compile(r"\(\.\.\.\)(?:[\W_]{0,3}\(\.\.\.\))+")
 _SIZE = re.compile(r"\d{1,6}|\d{1,5}[a-z]{1,3}|\d{1,5}x\d{1,5}")
 _PIECE = r"(?:[A-Za-z]{1,20}\d{0,4}(?:[A-Za-z]{1,12}\d{0,3})?|\d{1,4}[A-Za-z]{0,12})"
 _WORD = re.compile(rf"{_PIECE}(?:(?:[:/_+-]|\.(?=\d)){_PIECE}){{0,7}}_?")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}\s*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\r\n-]+={0,2}\s*")
 MESSAGE_NAMES = frozenset({
     "message", "raw_message", "detail", "error", "errors", "error_message", "error_messages", "msg", "reason"
 })  # fmt: skip
@@ -62,23 +62,25 @@ _WORD_NAMES = frozenset({
     "task_model", "type", "usage_type"
 })  # fmt: skip
 WORDS = """
-    abort aborted access active after again already an any are argument array at attempt bad balance banned be been
-    before billing body boolean busy but bytes can cannot capacity cause character characters charge client code
-    combination concurrency concurrent conflict connection contact content corrupt could credit credits daily
-    database day days deadline decode denied deprecated detected did disabled does download during empty enabled end
-    endpoint error errors exceed exceeded exceeds exist existing exists expected expired fail failed failure fetch
-    file first flagged forbidden format found from gateway generate given guidelines has have header hour id if
-    ignored in inappropriate incorrect insufficient integer internal interrupted invalid invalidates is json key
-    large last later length less limit limited limits list load long longer lost maintenance malformed many maximum
-    media memory method minimum minute minutes missing moderation month monthly more must name no not null number
-    object of offline on one only operation or organization origin out over overloaded parameter parameters parent
-    parse parsing pending per permission permitted plan please policies policy process provider queue quota range
-    rate reached read reading reason received refused rejected report request requests required reset resolution
-    resource response retry retrying revoked runtime safety second seconds sensitive server service short should
-    size slow some soon start started string submit subscription support supported suspended system task temporarily
-    temporary than that the their there this time timed timeout times to token tokens too top try type unable
-    unauthorized unavailable unexpected unknown unreachable unsupported up upgrade upload upstream user valid
-    validation value violates violation wait was while will with within without worker wrong you your zero
+    abort aborted access accessdenied active after again already an any are argument array at attempt bad balance
+    banned be been before billing body boolean br busy but bytes can cannot capacity cause center character
+    characters charge client code combination concurrency concurrent conflict connection contact content corrupt
+    could credit credits daily database day days deadline decode denied deprecated detected did disabled div doctype
+    does download during empty enabled end endpoint entity error errors exceed exceeded exceeds exist existing
+    exists expected expired fail failed failure fetch file first flagged forbidden format found from gateway
+    generate given guidelines h1 has have head header hour hr html id if ignored in inappropriate incorrect
+    insufficient integer internal interrupted invalid invalidates is json key large last later length less limit
+    limited limits list load long longer lost maintenance malformed many maximum media memory method minimum minute
+    minutes missing moderation month monthly more must name no not null number object occurred of offline ok on one
+    only operation or organization origin out over overloaded parameter parameters parent parse parsing payment
+    pending per permission permitted plan please policies policy position process provider queue quota range rate
+    reached read reading reason received refused rejected report request requests required reset resolution resource
+    response retry retrying returning revoked runtime safety script second seconds sensitive server service short
+    should size slow some soon start started string submit subscription support supported suspended system task
+    temporarily temporary than that the their there this time timed timeout times to token tokens too top try type
+    unable unauthorized unavailable unexpected unknown unreachable unsupported up upgrade upload upstream user valid
+    validation value violated violates violation wait was web while will with within without worker wrong xml you
+    your zero
 """  # of the messages of errors
 
 
@@ -92,6 +94,8 @@ def pseudonym(text: str) -> str:
 
 def url(text: str) -> str:
     """Return the URL in place of a URL, with the same ending."""
+    if re.fullmatch(_OURS, text):
+        return text
     ending = ending_of(text)
     return f"https://removed.test/{_sha256(text)[:12]}{ending if is_ending(ending) else ''}"
 
@@ -146,8 +150,10 @@ def _file(text: str) -> str:
     """Return what stands for a file in base64 or a data URI; empty for any other text."""
     if not is_media(text):
         return ""
-    plain = text.replace("-", "+").replace("_", "/").rstrip("= \n")
-    found = content_of(text if text[:5].lower() == "data:" else f"data:;base64,{plain}{'=' * (-len(plain) % 4)}")
+    if text[:5].lower() != "data:":
+        plain = text.replace("-", "+").replace("_", "/").rstrip("= \r\n")
+        text = f"data:{type_of_base64(plain)};base64,{plain}{'=' * (-len(''.join(plain.split())) % 4)}"
+    found = content_of(text)
     return file_of(found[1], found[0]) if found else ""
 
 
@@ -191,6 +197,35 @@ def is_id(name: str) -> bool:
     return re.fullmatch(r"(?:.*_)?ids?|.*[a-z]Ids?", name) is not None
 
 
+def without_quotes(text: str, sent: Iterable[str]) -> str:
+    """Return the message of an error without what it quotes of texts: three words in a row, or a text of two."""
+    found = list(re.finditer(r"\w+", text))
+    quoted: set[int] = set()
+    for one in sent:
+        length = min(3, len(_row(one)))
+        known = _rows(one, length) - _documented_rows(length) if length > 1 else frozenset[tuple[str, ...]]()
+        for start in range(len(found) - length + 1 if known else 0):
+            if tuple(word[0].lower() for word in found[start : start + length]) in known:
+                quoted.update(range(start, start + length))
+    for number in sorted(quoted, reverse=True):
+        text = text[: found[number].start()] + CUT + text[found[number].end() :]
+    return text
+
+
+def _row(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _rows(text: str, length: int) -> frozenset[tuple[str, ...]]:
+    words_of = _row(text)
+    return frozenset(tuple(words_of[start : start + length]) for start in range(len(words_of) - length + 1))
+
+
+@cache
+def _documented_rows(length: int) -> frozenset[tuple[str, ...]]:
+    return frozenset(row for message in messages() for row in _rows(message, length))
+
+
 @lru_cache(MOST_MEMOS)
 def masked(text: str) -> str:
     return _CUTS.sub(CUT, _PART.sub(_part, text))
@@ -207,10 +242,14 @@ def _part(found: re.Match[str]) -> str:
             return url(text)
         case "email":
             return EMAIL
-        case "word" if text.lower() in _vocabulary() or text in names() or _SIZE.fullmatch(text.lower()):
+        case "word" if _is_usual(text.lower()) or text in names() or _SIZE.fullmatch(text.lower()):
             return text
         case _:
             return CUT
+
+
+def _is_usual(word: str) -> bool:
+    return word in _vocabulary() or f"{word}s" in _vocabulary() or word.removesuffix("s") in _vocabulary()
 
 
 # What the spec lists.
