@@ -37,6 +37,7 @@ from .test_patches import SPEC, patched
 ROOT = SPEC.parent
 STARTED = datetime.fromisoformat("2026-11-29T08:00:00+00:00")
 Answer = tuple[int, Any]  # status and JSON body
+Call = tuple[str, str, Any, int, Any, str]  # method, path, request, status, answer, and why it was lost
 
 
 def put(pointer: str, value: Any = ...) -> Callable[[Answer], Answer]:
@@ -248,13 +249,13 @@ def test_recording_says_nothing_new_after_its_patch(recording: Recording, tmp_pa
     assert "a change of the spec is proposed" not in read.stdout
 
 
-def written(folder: Path, *exchanges: tuple[str, str, Any, int, Any, str]) -> Recording:
-    """Return a recording of exchanges: method, path, request, status, answer, and why it was lost."""
+def written(folder: Path, *calls: Call) -> Recording:
+    """Return a recording in which a second lies between the calls."""
     made = Recording.create(folder, "https://api.piapi.ai", STARTED.isoformat())
     redactor, headers = Redactor(), {"content-type": "application/json"}
-    for number, (method, path, request, status, answer, lost) in enumerate(exchanges, 1):
+    for number, (method, path, request, status, answer, lost) in enumerate(calls, 1):
         bodies = [b"" if one is None else json.dumps(one).encode() for one in (request, answer)]
-        times = STARTED.isoformat(), 0.1, 0.2
+        times = (STARTED + timedelta(seconds=number)).isoformat(), 0.1, 0.2
         made.write(
             redactor.recorded(
                 number, method, path, "", headers, bodies[0], *times, status, headers, bodies[1], [], lost
@@ -263,7 +264,7 @@ def written(folder: Path, *exchanges: tuple[str, str, Any, int, Any, str]) -> Re
     return made
 
 
-def swapped(bill: int, word: str = "completed") -> tuple[str, str, Any, int, Any, str]:
+def swapped(bill: int, word: str = "completed") -> Call:
     """Return the poll of a face swap with a bill, in credits."""
     answer = json.loads(json.dumps(examples()["faceswap.face-swap.completed.200"]["value"]))
     answer["data"] |= {"input": {"target_image": "https://a.test/a.png", "swap_image": "https://a.test/b.png"}}

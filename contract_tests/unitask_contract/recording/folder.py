@@ -162,10 +162,15 @@ class Recording:
         return cls(folder, *(str(about.get(name, "")) for name in ("base_url", "started", "contract_version")))
 
     def write(self, exchange: Recorded) -> None:
-        """Write the file of an exchange."""
-        file = os.open(self.folder / exchange.file_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        """Write the file of an exchange; raise OSError, and leave no file, if that is impossible."""
+        path, content = self.folder / exchange.file_name, exchange.written()
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(file, exchange.written())
+            while content:  # a disk that is nearly full takes a part
+                content = content[os.write(file, content) :]
+        except OSError:
+            path.unlink()
+            raise
         finally:
             os.close(file)
 

@@ -23,6 +23,7 @@ from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 HEAD = ("family", "exchanges", "task types", "statuses", "differences")
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")  # their values are texts
 LOCAL = re.compile(r"localhost|127(\.\d+){3}|\[?::1\]?|.*\.(test|localhost)")
+SIMULATED = "SIMULATED: the provider is local, so the recording is no evidence of the API; do not commit the patch"
 _REMOVED_TEXT = re.compile(r"\((\d{1,9}) characters.*")
 
 
@@ -101,18 +102,26 @@ def learned(recording: Recording) -> Learned:
         if exchange.operation and one.response.form in ("json", "bytes"):
             facts.add(exchange)
     found = differences([exchange for _, exchange in answered], requests=True)
-    host, day = urlsplit(recording.base_url).hostname or "", recording.started[:10]
-    is_local = LOCAL.fullmatch(host) is not None
-    about = f"{'SIMULATED: ' * is_local}{len(recorded)} exchanges with {recording.base_url}"
-    confirmed = Confirmed(f"recording-{day}", f"a recording of {about}", day, len(recorded), dict(facts.places))
     return Learned(
         f"{recording.folder}: {len(recorded):,} exchanges with {recording.base_url} from {recording.started}",
         len(recorded),
         list(_rows(answered, facts.types, found)),
         found,
-        confirmed,
-        list(_notes(recording, recorded, facts, is_local)),
+        confirmed(recording, len(recorded), facts.places),
+        list(_notes(recording, recorded, facts)),
     )
+
+
+def confirmed(recording: Recording, exchanges: int, places: Mapping[str, int]) -> Confirmed:
+    """Return what a recording confirms, with its name as a source."""
+    day, simulated = recording.started[:10], "SIMULATED: " if is_local(recording) else ""
+    page = f"a recording of {simulated}{exchanges} exchanges with {recording.base_url}"
+    return Confirmed(f"recording-{day}", page, day, exchanges, dict(places))
+
+
+def is_local(recording: Recording) -> bool:
+    """Return whether the provider was on this machine: then the recording is no evidence about the API."""
+    return LOCAL.fullmatch(urlsplit(recording.base_url).hostname or "") is not None
 
 
 def _exchange(one: Recorded) -> Exchange:
@@ -132,9 +141,9 @@ def _rows(
         yield [group, f"{statuses.total():,}", seen, counts, str(sum(group in one.families for one in found))]
 
 
-def _notes(recording: Recording, recorded: Sequence[Recorded], facts: _Facts, is_local: bool) -> Iterator[str]:
-    if is_local:
-        yield "SIMULATED: the provider is local, so the recording is no evidence about the API; do not commit the patch"
+def _notes(recording: Recording, recorded: Sequence[Recorded], facts: _Facts) -> Iterator[str]:
+    if is_local(recording):
+        yield SIMULATED
     if incomplete := recording.incomplete():
         yield f"not read, because they are incomplete: {', '.join(incomplete)}"
     if lost := sum(bool(one.lost) for one in recorded):

@@ -120,6 +120,14 @@ COMMANDS: dict[str, Entry] = {
         "Serve tools for assistants, by the Model Context Protocol.",
         ("unitask mcp --files pictures/ --max-usd 2",),
     ),
+    "record": Entry(
+        ".recording:record",
+        "Record the traffic of any client, and check it against the contract: a proxy before the provider.",
+        (
+            "unitask record --to traffic/",
+            "unitask record --to traffic/ --base-url http://127.0.0.1:8042 --check",
+        ),
+    ),
     "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
     "bulk": Entry(
         ".bulk:bulk",
