@@ -171,7 +171,7 @@ def file_of(content: bytes, kind: str) -> str:
     return f"({media}, {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()[:12]})"
 
 
-def isplaceholder(text: str) -> bool:
+def is_placeholder(text: str) -> bool:
     """Return whether a text stands in place of another one."""
     return re.fullmatch(_OURS, text) is not None
 
