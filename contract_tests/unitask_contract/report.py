@@ -15,6 +15,7 @@ SLOW = 1.0  # seconds
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
 WIDTH = 12  # of a column
 MOST_FINDINGS = 20  # that are shown whole
+MOST_NAMED = 6  # checks, or operations, in the line of a finding
 MOST_SHOWN = 2  # results and differences that are shown of a finding, and reasons for checks that were left out
 
 
@@ -49,7 +50,9 @@ class Finding:
         for result in self.results:
             checks[result.check.id] += bool(result.subject)
         said = [f"{check} of {number} task types" if number > 1 else check for check, number in checks.items()]
-        return ", ".join(said) or ", ".join(dict.fromkeys(one.operation for one in self.differences))
+        said = said or list(dict.fromkeys(one.operation for one in self.differences))
+        more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
+        return ", ".join(said[:MOST_NAMED]) + more
 
     @property
     def details(self) -> Iterator[str]:
@@ -159,7 +162,7 @@ class Report:
 def cause_of(one: Difference) -> Cause:
     """Return the cause of a difference; the same difference in the answers of many operations has one."""
     if one.kind is Kind.UNDOCUMENTED and one.says == "JSON":
-        return causes.CONTENT_TYPE
+        return causes.NOT_JSON if "application/json" in one.came else causes.CONTENT_TYPE
     if one.key[1] == "required" and one.part != "request":
         return causes.missing(one.came.removeprefix("none of "))
     name = one.came if one.kind is Kind.UNDOCUMENTED else one.where.rpartition("/")[2]
