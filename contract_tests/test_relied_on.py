@@ -270,7 +270,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_command_says_whether_a_contract_touches_the_recorded_app(
     app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec, report = tmp_path / "openapi.json", tmp_path / "report.json"
+    spec, reports = (
+        tmp_path / "openapi.json",
+        [tmp_path / f"report{form}" for form in (".json", ".sarif", ".xml", ".html")],
+    )
     flux = f"{SCHEMAS}/FluxTxt2ImgInput"
     elsewhere = put(f"{KLING}/required", ["seed"])
     here = (put(f"{flux}/properties/guidance_scale/maximum", 4), put(f"{flux}/properties/prompt/pattern", "fox"))
@@ -286,7 +289,9 @@ def test_command_says_whether_a_contract_touches_the_recorded_app(
     assert "changes that do not touch this app: 1\n" in capsys.readouterr().out
 
     spec.write_text(json.dumps(changed(bundle.document(), elsewhere, *here)))
-    assert main(["contract", "--relied-on", str(app), "--spec", str(spec), "--report", str(report)]) == 1
+    assert (
+        main(["contract", "--relied-on", str(app), "--spec", str(spec), *(f"--report={one}" for one in reports)]) == 1
+    )
     said = capsys.readouterr().out
     name = "task FluxDevTxt2Img input"
     evidence = "sent 4.5 (1 time, first in 000001-create_task.json)"
@@ -294,12 +299,15 @@ def test_command_says_whether_a_contract_touches_the_recorded_app(
     assert f"\nmay be touched: {name} /prompt: pattern was absent" in said
     assert "changes that do not touch this app: 2\n" in said  # the second one: FluxSchnellTxt2Img has the same input
     assert said.endswith("this app is touched (changes: 1 certain, 1 possible)\n")
-    outcomes = {one["task_type"]: one["outcome"] for one in json.loads(report.read_text())["results"]}
-    assert outcomes == {
-        CREATE_NAME: "kept",
-        GET_NAME: "kept",
-        "task FluxDevTxt2Img": "broken",
-    }
+    results = {one["task_type"]: one for one in json.loads(reports[0].read_text())["results"]}
+    assert [name for name, one in results.items() if one["check"] == "used"] == [
+        CREATE_NAME,
+        "task FluxDevTxt2Img",
+        GET_NAME,
+    ]
+    assert "/guidance_scale 4.5, /prompt, /width 512" in results["task FluxDevTxt2Img"]["detail"]
+    assert results[f"{name} /guidance_scale"]["outcome"] == "broken"
+    assert all("maximum was 5, is 4" in report.read_text() for report in reports)
 
 
 def test_command_names_why_it_cannot_compare(app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,8 @@ _PROVIDER = "provider", "The provider can be checked."
 def as_sarif(report: Report) -> str:
     """Return the report as SARIF: a result for each finding."""
     checks = {check.id: check.promise for check in chosen()}
-    promises = dict([*checks.items(), _SPEC, _SPEED, _PROVIDER])
+    others = [(one.check.id, one.check.promise) for one in report.results]
+    promises = dict([*checks.items(), *others, _SPEC, _SPEED, _PROVIDER])
     rules = [
         {
             "id": name,

@@ -21,6 +21,7 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 from unitask_api import contract
 from unitask_contract import bundle
 from unitask_contract.bundle import at, fields, items
+from unitask_contract.causes import Cause
 from unitask_contract.changes import OF_TASK, Change, answer, changes, described, operation, request, values
 from unitask_contract.connecting import CannotRun
 from unitask_contract.containment import Document, Schema, dereferenced, field_paths, only, plain
@@ -28,7 +29,7 @@ from unitask_contract.exchange import shortened
 from unitask_contract.hiding import visible
 from unitask_contract.recording.folder import CONTRACT, Body, Recorded, Recording
 from unitask_contract.recording.texts import is_placeholder
-from unitask_contract.runner import Check, Outcome, Result
+from unitask_contract.runner import GENERAL, Check, Outcome, Result
 from unitask_contract.schema_paths import Path, parts, pointer
 
 SHOWN = 100  # characters of a value or a rule
@@ -40,7 +41,8 @@ QUERY = "query"
 WEBHOOK = "webhooks POST task"
 LENGTHS = ("minLength", "maxLength")
 OF_CONTENT = (*LENGTHS, "enum", "const", "pattern", "format", "anyOf", "oneOf", "not", "uniqueItems")
-CHECK = Check("relied_on", "No change of the contract touches what this app sends and receives.", False, lambda: None)
+USED = Check("used", "The recorded app uses it.", False, lambda: None)
+TOUCHED = Check("touched", "No change of the contract touches the recorded app.", False, lambda: None)
 _LENGTH = re.compile(r"\((\d{1,9}) characters(?:, sha256 [0-9a-f]{12})?\)\.*")  # texts.placeholder
 
 
@@ -126,10 +128,16 @@ class Touch:
     seen: Seen
     is_certain: bool = True
 
+    @property
+    def place(self) -> str:
+        return f"{self.where.removeprefix('paths ')} {self.path}".strip()
+
+    @property
+    def title(self) -> str:
+        return f"{'touched' if self.is_certain else 'may be touched'}: {self.place}: {self.what}"
+
     def __str__(self) -> str:
-        word = "touched" if self.is_certain else "may be touched"
-        where = f"{self.where.removeprefix('paths ')} {self.path}".strip()
-        return f"{word}: {where}: {self.what}; {self.evidence} ({self.seen})"
+        return f"{self.title}; {self.evidence} ({self.seen})"
 
 
 class Contract:
@@ -435,13 +443,15 @@ class Comparison:
 
     @property
     def results(self) -> list[Result]:
-        """A result for each operation and task type: what touches it, else what the app relies on."""
-        found: list[Result] = []
-        for name, use in self.uses.items():
-            lines = [str(one) for one in self.touched if f"{one.where} ".startswith(f"{name} ")]
-            outcome = Outcome.BROKEN if lines else Outcome.KEPT
-            found.append(Result(CHECK, use.family, name.removeprefix("paths "), outcome, "\n".join([*lines, str(use)])))
-        return found
+        """What the app relies on, by operations and task types, and a broken check for each change that touches it."""
+        found = [
+            Result(USED, use.family, name.removeprefix("paths "), Outcome.KEPT, str(use))
+            for name, use in self.uses.items()
+        ]
+        for one in self.touched:
+            evidence = f"{one.evidence} ({one.seen})"
+            found.append(Result(TOUCHED, GENERAL, one.place, Outcome.BROKEN, evidence, cause=Cause(one.title)))
+        return found if self.touched else [*found, Result(TOUCHED, GENERAL, "", Outcome.KEPT)]
 
     @property
     def text(self) -> str:
