@@ -18,7 +18,7 @@ from unitask_contract.schema_paths import BRANCHING, Path, Place, Placed, Schema
 
 NEW_FIELD = "properties"  # the keyword of a field that is not named
 NEW_WORD = "words"  # the keyword of a word that is not among the listed ones of an open list
-OF_TEXTS = ("enum", "const", "pattern", "format", "minLength", "maxLength")
+OF_TEXTS = ("pattern", "format")  # of a removed text; a word of the spec stays, and a length in comparison to limits
 # Of a recording; a longer one breaks maxLength.
 _REMOVED_TEXT = re.compile(r"\([^()]{1,80}\)|https://removed\.test/\S*")
 MOST = 100  # findings of each kind; the work grows with the square of their number

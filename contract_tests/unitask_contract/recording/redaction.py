@@ -38,11 +38,12 @@ _MEDIA = re.compile(
 _CHARSET = re.compile(r";\s*charset=\"?([\w-]{1,20})", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,9}(?:\.\d{1,9})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 _EVENT_END = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
-_TOKEN = re.compile(r"\"(?P<string>(?:[^\"\\]|\\.)*+(?P<end>\"?))(?P<colon>\s*:)?|(?P<other>[^\"]+)", re.DOTALL)
+_TOKEN = re.compile(r"\"(?P<string>(?:[^\"\\]|\\.|\\\Z)*+(?P<end>\"?))(?P<colon>\s*:)?|(?P<other>[^\"]+)", re.DOTALL)
 _STRUCTURE = re.compile(
-    r"(?P<kept>[\s{}\[\]:,\ufeff]+|\b(?:true|false|null|NaN|Infinity)\b)|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)"
+    r"(?P<kept>[\s{}\[\]:,\ufeff]+|\b(?:true|false|null|NaN|Infinity)\b)|(?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
     r"|[^\s{}\[\]:,\ufeff]+"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _SECRET_NAMES = re.compile(
     r"(?:.*_)?key|.*(?:api_?key|authorization|secret|token|passw(?:or)?d|credentials?|cookie|signature)"
@@ -316,6 +317,8 @@ class _Exchange:
     def _text(self, text: str, name: str, mode: Mode) -> str:
         if not text:
             return text
+        if not text.isascii() and (plain := _SURROGATE.sub("", text)) != text:
+            return self._text(plain, name, mode) + "\ud800"  # a client may refuse it
         if mode is Mode.SECRET:
             self._secrets.add(text)
             return SECRET
