@@ -172,7 +172,7 @@ def test_slow_answers_are_one_finding_with_median_and_limit() -> None:
         results = list(runner.run(late, ("udio",), runner.chosen(["accepted", "ended"])))
 
     (finding,) = Report("a provider", 1, results, seconds=median(late.seconds)).findings
-    assert next(iter(finding.details)) == "the median answer took 3.0 s; the limit is 1 s"
+    assert next(finding.details()) == "the median answer took 3.0 s; the limit is 1 s"
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

@@ -54,16 +54,15 @@ class Finding:
         more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
         return ", ".join(said[:MOST_NAMED]) + more
 
-    @property
-    def details(self) -> Iterator[str]:
-        """What is wrong, where it was seen, and what to do."""
+    def details(self, most: int = MOST_SHOWN) -> Iterator[str]:
+        """Yield what is wrong, with at most so many results and differences, and what to do."""
         if self.note:
             yield self.note
-        for result in self.results[:MOST_SHOWN]:
+        for result in self.results[:most]:
             yield f"{result.check.id} {result.subject}".strip() + f": {result.detail}"
-        yield from (str(one) for one in self.differences[:MOST_SHOWN])
-        more = [f"{one.check.id} {one.subject}".strip() for one in self.results[MOST_SHOWN:]]
-        more += [f"{one.operation} {one.part} {one.where}".strip() for one in self.differences[MOST_SHOWN:]]
+        yield from (str(one) for one in self.differences[:most])
+        more = [f"{one.check.id} {one.subject}".strip() for one in self.results[most:]]
+        more += [f"{one.operation} {one.part} {one.where}".strip() for one in self.differences[most:]]
         if more:
             yield f"also {', '.join(more)}"
         if self.cause.hint:
@@ -220,7 +219,7 @@ def text(report: Report) -> str:
     parts += [*(["", *rows] if rows else []), *_general(report), *_families(report)]
     for one in findings[:MOST_FINDINGS]:
         parts.append(f"\n{one.level.value}: {one.cause.title}")
-        parts += [f"  {line}" for detail in one.details for line in detail.splitlines()]
+        parts += [f"  {line}" for detail in one.details() for line in detail.splitlines()]
     parts += [*_left_out(report), *_files(report), *money(report), *_patch(report)]
     return visible("\n".join(parts))
 
