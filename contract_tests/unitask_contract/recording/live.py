@@ -59,7 +59,7 @@ class Check:
             return []
         self.compared += 1
         exchange = recorded.exchange
-        found = [*differences([exchange], requests=True), *_content_type(recorded, exchange)]
+        found = [*differences([exchange], requests=True), *content_type(recorded, exchange)]
         return [line for one in found if (line := self._report(one, recorded, task))]
 
     def summary(self) -> list[str]:
@@ -223,7 +223,7 @@ def _name(step: str) -> str:
     return step if not _NO_WORD.match(step) else "*"
 
 
-def _content_type(recorded: Recorded, exchange: Exchange) -> Iterator[Difference]:
+def content_type(recorded: Recorded, exchange: Exchange) -> Iterator[Difference]:
     """Yield the content type of a JSON body, if the spec has another one."""
     if not recorded.operation or recorded.response.form != "json" or recorded.response.kind == "application/json":
         return
