@@ -138,7 +138,8 @@ class Contract:
     def _content(self, name: str, label: str) -> Document:
         found = self.operations[name]
         holder: Document = found.get("requestBody", {}) if label == "request" else self._answer(found, label)
-        return holder.get("content", {})
+        content: Document = holder.get("content", {})
+        return content
 
     @staticmethod
     def _answer(found: Document, status: str) -> Document:
