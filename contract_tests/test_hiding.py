@@ -1,5 +1,6 @@
 """The key is hidden in reports where it is the key, in every spelling, and nothing else is hidden."""
 
+import base64
 import html
 import json
 import string
@@ -33,6 +34,16 @@ def test_key_is_hidden_in_every_spelling(name: str) -> None:
 
     assert hidden(text, LONG_KEY) == f"before {HIDDEN} after"
     assert hidden_in(text.encode(), LONG_KEY) == f"before {HIDDEN} after".encode()
+
+
+@settings(max_examples=tries(60))
+@given(key=st.text(string.printable + "é😀", min_size=10, max_size=40), before=st.binary(max_size=9), after=st.binary())
+def test_key_is_hidden_in_base64(key: str, before: bytes, after: bytes) -> None:
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = encode(before + key.encode() + after).decode()
+        first, found, last = hidden(text, key).partition(HIDDEN)
+        assert found
+        assert len(text) - len(first) - len(last) >= len(key.encode()) * 4 // 3 - 2
 
 
 FORMS = ["{0}", "\\{0}", "\\u{1:04x}", "\\\\u{1:04X}", "%{1:02X}", "&#{1};", "&#x{1:x};", "\\x{1:02x}"]

@@ -93,8 +93,8 @@ CANARIES: Mapping[str, st.SearchStrategy[tuple[str, list[str]]]] = {
     "prompt of other letters": st.text("äöüßéñçжщю漢字かな🦊🎉", min_size=5, max_size=30).map(
         lambda text: (text, [text])
     ),
-    "URL": st.tuples(hosts, letters, letters).map(
-        lambda found: (f"https://{found[0]}/{found[1]}.png?X-Signature={found[2]}", [*found])
+    "URL": st.lists(letters, min_size=3, max_size=3, unique=True).map(
+        lambda found: (f"https://{found[0]}.test/{found[1]}.png?X-Signature={found[2]}", [*found])
     ),
     "file name": letters.map(lambda word: (f"{word}-{word}.png", [word])),
     "data URI": st.binary(min_size=9, max_size=300).map(
@@ -192,6 +192,10 @@ PLACES: dict[str, Callable[[str, st.DataObject], dict[str, Any]]] = {
         "response_headers": {"content-type": "text/html"},
         "response_body": f"<html><a href='{text}'>{text}</a></html>",
     },
+    "cut page": lambda text, data: {
+        "response_headers": {"content-type": "text/plain"},
+        "response_body": f"the key is {text}"[: 15 + data.draw(st.integers(0, len(text)))],
+    },
     "not UTF-8": lambda text, _: {"response_body": b'{"message": "' + text.encode() + b'\xff", "data": 7}'},
     "cut": lambda text, data: {
         "response_body": (whole := json.dumps(put(data.draw(st.sampled_from(ANSWERS)), text, data)))[
@@ -209,18 +213,33 @@ PLACES: dict[str, Callable[[str, st.DataObject], dict[str, Any]]] = {
 @settings(max_examples=tries(60))
 @given(canary=canaries, data=st.data())
 def test_canary_is_in_no_file(place: str, canary: tuple[str, list[str]], data: st.DataObject) -> None:
+    check_canary(place, canary, data, keep_texts=False)
+
+
+def check_canary(place: str, canary: tuple[str, list[str]], data: st.DataObject, *, keep_texts: bool) -> None:
     text, needles = canary
     parts = PLACES[place](text, data)
     for name in ("request_body", "response_body"):
         if isinstance(parts.get(name), str):
             parts[name] = parts[name].encode()
-    one = recorded(redactor=Redactor(key=KEY), **parts)
+    one = recorded(redactor=Redactor(keep_texts, KEY), **parts)
     written = one.written().decode()
     shown = json.dumps(json.loads(written), ensure_ascii=False).casefold()
 
     assert Recorded.read(one.written()) == one
     for needle in needles:
         assert needle.casefold() not in shown, (text, written)
+
+
+KEPT = [CANARIES["key"], CANARIES["key in base64"], CANARIES["key in capitals, escaped"], CANARIES["e-mail"]]
+KEPT += [CANARIES["URL"].map(lambda found: (found[0], found[1][2:]))]
+
+
+@pytest.mark.parametrize("place", PLACES.keys() - {"location"})
+@settings(max_examples=tries(30))
+@given(canary=st.one_of(KEPT), data=st.data())
+def test_key_address_and_signature_are_in_no_file_with_texts(place: str, canary: Any, data: st.DataObject) -> None:
+    check_canary(place, canary, data, keep_texts=True)
 
 
 def test_words_and_numbers_stay_and_texts_become_pseudonyms() -> None:

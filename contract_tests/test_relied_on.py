@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from unitask_contract import bundle
 from unitask_contract.in_process import IN_PROCESS, InProcess
 from unitask_contract.recording.folder import Body, Recorded, Recording
 from unitask_contract.recording.redaction import Redactor
-from unitask_contract.recording.relied_on import Contract, touches, uses
+from unitask_contract.recording.relied_on import Contract, uses
+from unitask_contract.recording.touched import touches
 from unitask_sandbox import Settings, create_app
+
+from spec.tests.test_changes import BASE, TRIED
 
 Document = dict[str, Any]
 Edit = Callable[[Document], object]
@@ -234,6 +238,38 @@ def test_change_may_touch_the_app_if_it_depends_on_what_was_removed(edit: Edit, 
 @pytest.mark.parametrize("edit", TOUCHES_NOT.values(), ids=TOUCHES_NOT)
 def test_change_of_what_the_app_does_not_use_does_not_touch_it(edit: Edit) -> None:
     assert touched(edit) == []
+
+
+def test_app_that_uses_everything_is_touched_by_each_breaking_change_and_by_no_other() -> None:
+    app = [exchange(0, "cancel_tasks", None, 200, {"code": 200}, "created_before=5&model=kling")]
+    app += [
+        exchange(number, one["x-operation"], sent, 200 if one["x-part"] == "200" else 400, received)
+        for number, one in enumerate(bundle.examples().values(), 1)
+        if one["x-operation"] in bundle.routes()
+        for sent, received in [(one["value"], None) if one["x-part"] == "request" else (None, one["value"])]
+    ]
+    old = Contract(BASE)
+    found, unused = uses(app, old), bundle.operations().keys() - {one.operation for one in app}
+    wrong = {
+        what
+        for level, what, edit in TRIED
+        if what.split()[0] not in unused
+        and bool(touches(found, old, Contract(changed(BASE, edit)))) is not (level == "major")
+    }
+
+    assert wrong == {
+        "created_before is text",  # as it is in a query
+        "model is required",  # the app sends it always
+        "a number in a notification may be null",  # of the account: not in a recording
+    }
+
+
+def test_json_without_its_media_type_is_compared() -> None:
+    app = [replace(one, request=replace(one.request, kind="text/plain")) for one in APP]
+
+    (found,) = touched(put(f"{SCHEMAS}/TaskRequest/required", ["new"]), app)
+
+    assert found.startswith("touched: POST /api/v1/task request /new: is required now")
 
 
 def test_app_that_registers_webhooks_may_be_touched_by_a_change_of_notifications() -> None:

@@ -7,22 +7,23 @@ equals it.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from unitask_contract import bundle, prices
 from unitask_contract.bundle import fields, items
+from unitask_contract.connecting import is_loopback
 from unitask_contract.exchange import Exchange
 from unitask_contract.patches.contradictions import schema_of
 from unitask_contract.patches.proposals import Confirmed, Difference, differences, is_accepted
 from unitask_contract.recording.folder import Recorded, Recording
+from unitask_contract.recording.live import content_type
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 HEAD = ("family", "exchanges", "task types", "statuses", "differences")
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")  # their values are texts
-LOCAL = re.compile(r"localhost|127(\.\d+){3}|\[?::1\]?|.*\.(test|localhost)")
 SIMULATED = "SIMULATED: the provider is local, so the recording is no evidence of the API; do not commit the patch"
 _REMOVED_TEXT = re.compile(r"\((\d{1,9}) characters.*")
 
@@ -101,7 +102,7 @@ def learned(recording: Recording) -> Learned:
     for one, exchange in answered:
         if exchange.operation and one.response.form in ("json", "bytes"):
             facts.add(exchange)
-    found = differences([exchange for _, exchange in answered], requests=True)
+    found = [*differences([exchange for _, exchange in answered], requests=True), *_content_types(answered)]
     return Learned(
         f"{recording.folder}: {len(recorded):,} exchanges with {recording.base_url} from {recording.started}",
         len(recorded),
@@ -115,13 +116,24 @@ def learned(recording: Recording) -> Learned:
 def confirmed(recording: Recording, exchanges: int, places: Mapping[str, int]) -> Confirmed:
     """Return what a recording confirms, with its name as a source."""
     day, simulated = recording.started[:10], "SIMULATED: " if is_local(recording) else ""
-    page = f"a recording of {simulated}{exchanges} exchanges with {recording.base_url}"
+    page = f"{simulated}a recording of {exchanges} exchanges with {recording.base_url}"
     return Confirmed(f"recording-{day}", page, day, exchanges, dict(places))
 
 
 def is_local(recording: Recording) -> bool:
     """Return whether the provider was on this machine: then the recording is no evidence about the API."""
-    return LOCAL.fullmatch(urlsplit(recording.base_url).hostname or "") is not None
+    host = urlsplit(recording.base_url).hostname or ""
+    return is_loopback(host) or host.endswith(".test")
+
+
+def _content_types(answered: Sequence[tuple[Recorded, Exchange]]) -> Iterable[Difference]:
+    """Return each content type that the spec does not have, once."""
+    found: dict[object, Difference] = {}
+    for recorded, exchange in answered:
+        for one in content_type(recorded, exchange):
+            known = found.get(one.key, replace(one, count=0))
+            found[one.key] = replace(known, count=known.count + 1, families=known.families | {exchange.group})
+    return found.values()
 
 
 def _exchange(one: Recorded) -> Exchange:
