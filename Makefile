@@ -9,7 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump docs spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture recordings release-check vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump docs durations spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture recordings release-check vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -51,6 +51,9 @@ docs: $(VENV)/.checks ## the site, in out/site: open out/site/index.html; strict
 
 changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and its semver level
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE)
+
+durations: $(VENV)/.checks ## what a recording says about typical_seconds, FROM=FOLDER: a patch, and the polls with the new ones
+	@PYTHONPATH=.:spec $(VENV)/bin/python -m scripts.durations $(FROM)
 
 spec-report: $(VENV)/.checks ## how surely each family is known
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.report

@@ -56,9 +56,9 @@ def test_provider_that_breaks_the_contract_is_1_in_every_report(capsys: Captured
 
     said = capsys.readouterr().out
     page, junit, document, sarif, patch = (place.read_text() for place in places)
-    assert "broken: echo" in said
+    assert "broken: a task shows another id, model or task type" in said
     assert "0 of 4" in said
-    assert "<h3>broken: echo: A submission" in page
+    assert "<h3>broken: a task shows another id, model or task type" in page
     assert "<td class=failed>0 of 4" in page
     assert json.loads(document)["exit_code"] == 1
     (case,) = [case for case in Xml.fromstring(junit).iter("testcase") if case.get("name") == "echo"]

@@ -37,6 +37,7 @@ from .test_patches import SPEC, patched
 ROOT = SPEC.parent
 STARTED = datetime.fromisoformat("2026-11-29T08:00:00+00:00")
 Answer = tuple[int, Any]  # status and JSON body
+Call = tuple[str, str, Any, int, Any, str]  # method, path, request, status, answer, and why it was lost
 
 
 def put(pointer: str, value: Any = ...) -> Callable[[Answer], Answer]:
@@ -248,13 +249,13 @@ def test_recording_says_nothing_new_after_its_patch(recording: Recording, tmp_pa
     assert "a change of the spec is proposed" not in read.stdout
 
 
-def written(folder: Path, *exchanges: tuple[str, str, Any, int, Any, str]) -> Recording:
-    """Return a recording of exchanges: method, path, request, status, answer, and why it was lost."""
+def written(folder: Path, *calls: Call, kind: str = "application/json") -> Recording:
+    """Return a recording in which a second lies between the calls."""
     made = Recording.create(folder, "https://api.piapi.ai", STARTED.isoformat())
-    redactor, headers = Redactor(), {"content-type": "application/json"}
-    for number, (method, path, request, status, answer, lost) in enumerate(exchanges, 1):
+    redactor, headers = Redactor(), {"content-type": kind}
+    for number, (method, path, request, status, answer, lost) in enumerate(calls, 1):
         bodies = [b"" if one is None else json.dumps(one).encode() for one in (request, answer)]
-        times = STARTED.isoformat(), 0.1, 0.2
+        times = (STARTED + timedelta(seconds=number)).isoformat(), 0.1, 0.2
         made.write(
             redactor.recorded(
                 number, method, path, "", headers, bodies[0], *times, status, headers, bodies[1], [], lost
@@ -263,7 +264,7 @@ def written(folder: Path, *exchanges: tuple[str, str, Any, int, Any, str]) -> Re
     return made
 
 
-def swapped(bill: int, word: str = "completed") -> tuple[str, str, Any, int, Any, str]:
+def swapped(bill: int, word: str = "completed") -> Call:
     """Return the poll of a face swap with a bill, in credits."""
     answer = json.loads(json.dumps(examples()["faceswap.face-swap.completed.200"]["value"]))
     answer["data"] |= {"input": {"target_image": "https://a.test/a.png", "swap_image": "https://a.test/b.png"}}
@@ -297,6 +298,14 @@ def test_incomplete_files_and_lost_exchanges_are_named(tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert "not read, because they are incomplete: 000003-get_task.json" in said
     assert "not compared, because they have no whole answer: 1 exchanges" in said
+
+
+def test_content_type_that_is_not_json_is_a_difference(tmp_path: Path) -> None:
+    recording = written(tmp_path / "day", swapped(1), swapped(2), kind="text/plain")
+
+    assert [str(one) for one in learned(recording).differences] == [
+        "get_task 200 /: content type application/json; came text/plain (2 times)"
+    ]
 
 
 @pytest.mark.parametrize("more", [[], ["another.json"]])

@@ -5,21 +5,25 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from unitask._core import contents
 from unitask_api import output_files
 from unitask_contract import causes, provider, runner
 from unitask_contract.checks import fuzz, task_types
 from unitask_contract.checks._http import create
-from unitask_contract.report import Report
+from unitask_contract.patches.proposals import differences
+from unitask_contract.report import Level, Report
 from unitask_sandbox.engines import ENGINES
 
 from .support import ENTRIES
-from .support.defective_provider import DEFECTS, ENDED, defective
+from .support.defective_provider import DEFECTS, ENDED, Defect, answering, defective, replying, task, with_defects
 
 FAILED = (runner.Outcome.BROKEN, runner.Outcome.NOT_RUN)
 
@@ -134,6 +138,33 @@ def test_alteration_is_one_finding_that_names_it_within_a_minute(
     assert subject.waited <= 60
 
 
+JSON = {"content-type": "application/json"}
+NOTHING = httpx.Response(404, json={"code": 404, "message": "no such route", "data": None})
+ONE_CAUSE = {
+    'an answer has no field "usage"': Defect("", task(lambda it: it["meta"].pop("usage", None))),
+    "answers are not JSON by their content type": DEFECTS["answers-as-pages"],
+    "answers are not JSON, though their content type says so": Defect(
+        "", exchange=answering(lambda _, answer: httpx.Response(answer.status_code, content=b"<p>", headers=JSON))
+    ),
+    "HTTP 500 to POST /api/v1/task": Defect("", exchange=replying(httpx.Response(500, json={}), "create_task")),
+    "the provider keeps no tasks": Defect("", exchange=replying(NOTHING, "get_task")),
+    "the provider keeps no tasks: ": Defect("", task(lambda it: it.update(task_id="the-id-of-the-example"))),
+}
+
+
+@pytest.mark.parametrize("title", ONE_CAUSE)
+def test_checks_and_differences_with_one_cause_are_one_finding(title: str) -> None:
+    ids = ["face_swap", "no_face", "echo", "bad_requests", "account", "rows", "accepted", "ended", "charged"]
+    with provider.sandbox(partial(with_defects, [ONE_CAUSE[title]])) as subject:
+        results = list(runner.run(subject, ("general", "faceswap"), runner.chosen(ids)))
+        report = Report("a provider", 1, results, cause=causes.of_all(subject.exchanges))
+        found = [] if report.cause else differences(subject.exchanges)
+
+    broken = [one for one in replace(report, differences=found).findings if one.level is Level.BROKEN]
+    assert [one.cause.title.startswith(title) for one in broken] == [True]
+    assert len(broken[0].results) > 3
+
+
 def test_slow_answers_are_one_finding_with_median_and_limit() -> None:
     with provider.sandbox() as late:
         times = itertools.count(step=3.0)
@@ -141,7 +172,7 @@ def test_slow_answers_are_one_finding_with_median_and_limit() -> None:
         results = list(runner.run(late, ("udio",), runner.chosen(["accepted", "ended"])))
 
     (finding,) = Report("a provider", 1, results, seconds=median(late.seconds)).findings
-    assert next(iter(finding.details)) == "the median answer took 3.0 s; the limit is 1 s"
+    assert next(finding.details()) == "the median answer took 3.0 s; the limit is 1 s"
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

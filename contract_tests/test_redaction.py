@@ -1,10 +1,13 @@
 """The redaction of recorded exchanges: what a user wrote is in no file, and what the contract is about stays."""
 
 import base64
+import hashlib
 import json
+import re
 import string
 import urllib.parse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +19,8 @@ from unitask._core.effects import Response
 from unitask._model.task import Output, Task
 from unitask._model.timestamp import Timestamp
 from unitask_contract import bundle, mutation
-from unitask_contract.recording import texts
+from unitask_contract.patches.proposals import differences
+from unitask_contract.recording import live, redaction, texts
 from unitask_contract.recording.folder import Body, Recorded
 from unitask_contract.recording.redaction import Redactor
 from unitask_contract.scenarios import scenarios
@@ -89,8 +93,8 @@ CANARIES: Mapping[str, st.SearchStrategy[tuple[str, list[str]]]] = {
     "prompt of other letters": st.text("äöüßéñçжщю漢字かな🦊🎉", min_size=5, max_size=30).map(
         lambda text: (text, [text])
     ),
-    "URL": st.tuples(hosts, letters, letters).map(
-        lambda found: (f"https://{found[0]}/{found[1]}.png?X-Signature={found[2]}", [*found])
+    "URL": st.lists(letters, min_size=3, max_size=3, unique=True).map(
+        lambda found: (f"https://{found[0]}.test/{found[1]}.png?X-Signature={found[2]}", [*found])
     ),
     "file name": letters.map(lambda word: (f"{word}-{word}.png", [word])),
     "data URI": st.binary(min_size=9, max_size=300).map(
@@ -188,6 +192,10 @@ PLACES: dict[str, Callable[[str, st.DataObject], dict[str, Any]]] = {
         "response_headers": {"content-type": "text/html"},
         "response_body": f"<html><a href='{text}'>{text}</a></html>",
     },
+    "cut page": lambda text, data: {
+        "response_headers": {"content-type": "text/plain"},
+        "response_body": f"the key is {text}"[: 15 + data.draw(st.integers(0, len(text)))],
+    },
     "not UTF-8": lambda text, _: {"response_body": b'{"message": "' + text.encode() + b'\xff", "data": 7}'},
     "cut": lambda text, data: {
         "response_body": (whole := json.dumps(put(data.draw(st.sampled_from(ANSWERS)), text, data)))[
@@ -205,18 +213,33 @@ PLACES: dict[str, Callable[[str, st.DataObject], dict[str, Any]]] = {
 @settings(max_examples=tries(60))
 @given(canary=canaries, data=st.data())
 def test_canary_is_in_no_file(place: str, canary: tuple[str, list[str]], data: st.DataObject) -> None:
+    check_canary(place, canary, data, keep_texts=False)
+
+
+def check_canary(place: str, canary: tuple[str, list[str]], data: st.DataObject, *, keep_texts: bool) -> None:
     text, needles = canary
     parts = PLACES[place](text, data)
     for name in ("request_body", "response_body"):
         if isinstance(parts.get(name), str):
             parts[name] = parts[name].encode()
-    one = recorded(redactor=Redactor(key=KEY), **parts)
+    one = recorded(redactor=Redactor(keep_texts, KEY), **parts)
     written = one.written().decode()
     shown = json.dumps(json.loads(written), ensure_ascii=False).casefold()
 
     assert Recorded.read(one.written()) == one
     for needle in needles:
         assert needle.casefold() not in shown, (text, written)
+
+
+KEPT = [CANARIES["key"], CANARIES["key in base64"], CANARIES["key in capitals, escaped"], CANARIES["e-mail"]]
+KEPT += [CANARIES["URL"].map(lambda found: (found[0], found[1][2:]))]
+
+
+@pytest.mark.parametrize("place", PLACES.keys() - {"location"})
+@settings(max_examples=tries(30))
+@given(canary=st.one_of(KEPT), data=st.data())
+def test_key_address_and_signature_are_in_no_file_with_texts(place: str, canary: Any, data: st.DataObject) -> None:
+    check_canary(place, canary, data, keep_texts=True)
 
 
 def test_words_and_numbers_stay_and_texts_become_pseudonyms() -> None:
@@ -350,3 +373,163 @@ def test_client_reads_the_same_in_a_redacted_answer() -> None:
         differing += [] if before == after else [(operation, status, body, one.response.raw, before, after)]
 
     assert differing == []
+
+
+UNLIKE = ("key twice", "as a text", "nested deep")  # changes of a body that a recording does not keep
+
+
+def test_client_reads_the_same_in_redacted_answers_that_are_wrong() -> None:
+    differing: list[object] = []
+    for mutant in mutation.mutants()[::20]:
+        method, path = bundle.routes()[mutant.operation]
+        status = 500 if mutant.refusal else 200
+        one = recorded(b"", mutant.content, method=method, path=path, status=status)
+        before = reading(status, {"content-type": JSON}, mutant.content, "unified")
+        after = reading(status, one.response_headers, one.response.raw, "unified")
+        differing += [] if before == after or mutant.operator in UNLIKE else [(str(mutant), before, after)]
+
+    assert differing == []
+
+
+def violations(one: Recorded) -> set[Any]:
+    task = bundle.fields(bundle.fields(one.response.content).get("data"))
+    checked = ((name, bundle.validator(name), bundle.whole(value)) for name, value in live._parts(one, task))
+    return {(name, live._violation(error)) for name, rule, value in checked for error in rule.iter_errors(value)}
+
+
+def test_redacted_body_breaks_the_contract_where_it_did() -> None:
+    differing: list[object] = []
+    broken = 0
+    for example in examples().values():
+        if example["x-operation"] not in bundle.routes():
+            continue
+        method, path = bundle.routes()[example["x-operation"]]
+        for steps, operator, changed in [*mutation.changes(example["value"])][::15]:
+            bodies = (changed, b"") if example["x-part"] == "request" else (b"", changed)
+            one = recorded(*bodies, method=method, path=path, status=400 if example["x-part"] == "default" else 200)
+            side = "request" if example["x-part"] == "request" else "response"
+            found = violations(replace(one, **{side: replace(getattr(one, side), content=changed)}))
+            broken += bool(found)
+            differing += [] if violations(one) == found else [(example["summary"], steps, operator)]
+
+    assert differing == []
+    assert broken > 200
+
+
+FORBIDDEN: list[tuple[str, Any, str]] = [
+    ("prompt", "a " * 1250, ""),
+    ("prompt", "a " * 1251, "maxLength"),
+    ("aspect_ratio", "1:1", ""),
+    ("aspect_ratio", "7:5", "enum"),
+    ("aspect_ratio", "as wide as a house", "enum"),
+    ("duration", 6, "enum"),
+    ("prompt", 7, "type"),
+    ("prompt", ["a fox"], "type"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "keyword"), FORBIDDEN)
+def test_difference_of_a_request_is_found_when_it_is_redacted(field: str, value: Any, keyword: str) -> None:
+    sent = {"model": "kling", "task_type": "video_generation", "input": {"prompt": "a fox", field: value}}
+    one = recorded(sent, {"code": 200, "data": {"task_id": TASK_ID, "status": "pending"}, "message": "success"})
+    found = [(each.where, each.key[1]) for each in differences([one.exchange], requests=True)]
+
+    assert found == ([(f"/input/{field}", keyword)] if keyword else [])
+
+
+def test_placeholders_are_shorter_than_every_limit_of_the_spec() -> None:
+    assert len(texts.placeholder("x" * 80, has_digest=True)) <= min(texts._limits()) >= 45
+
+
+QUOTES = [
+    ("a red bear", 'banned prompt: "a red bear"', 'banned prompt: "(...)"'),
+    ("A man in a red car, and a dog", "no: a man in a red...", "no: (...)..."),
+    ("credit not enough", "account credit not enough", "account credit not enough"),
+    ("zorblax", "failed to read zorblax.png of Jane", "failed to read (...).png of (...)"),
+    (
+        "x",
+        "file https://a.test/b.png?s=1 of me@a.test is 1024x768, +49 170 1234567",
+        "file (URL) of (e-mail) is 1024x768, (...)",
+    ),
+    ("x", "\\u0061\\u0062 %61%62 &#97;&#98;", "(...)"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "said", "shown"), QUOTES)
+@pytest.mark.parametrize("when", ["in the answer", "in a poll"])
+def test_message_of_an_error_keeps_its_words_and_quotes_nothing(prompt: str, said: str, shown: str, when: str) -> None:
+    redactor = Redactor()
+    sent = {**DRAWING, "input": {"prompt": prompt}}
+    failed = {"code": 200, "data": {"task_id": TASK_ID, "status": "failed", "error": {"message": said}}}
+    if when == "in a poll":
+        recorded(sent, {"code": 200, "data": {"task_id": TASK_ID}}, redactor=redactor)
+        one = recorded(b"", failed, redactor=redactor, method="GET", path=f"/api/v1/task/{TASK_ID}")
+    else:
+        one = recorded(sent, failed, redactor=redactor)
+
+    found = one.response.content["data"]["error"]["message"]
+    assert re.sub(r"https://removed\.test/[0-9a-f]{12}\.png", "(URL)", found) == shown
+
+
+def test_files_in_a_body_are_shown_by_kind_size_and_hash() -> None:
+    raw = b"\x89PNG\r\n\x1a\n" + bytes(300)
+    packed = base64.b64encode(raw).decode()
+    shown = f"(image/png, 308 bytes, sha256 {hashlib.sha256(raw).hexdigest()[:12]})"
+    inputs = {"a": packed, "b": f"data:image/png;base64,{packed}", "c": "data:jane/doe;base64,aGk="}
+    one = recorded({**DRAWING, "input": inputs})
+    form = recorded(
+        b'--x\r\nContent-Disposition: form-data; name="image[]"; filename="me.png"\r\nContent-Type: image/png\r\n\r\n'
+        + raw
+        + b'\r\n--x\r\nContent-Disposition: form-data; name="n"\r\n\r\n2\r\n--x--\r\n',
+        path="/v1/images/edits",
+        request_headers={"content-type": "multipart/form-data; boundary=x"},
+    )
+
+    assert [*one.request.content["input"].values()][:2] == [shown, shown]
+    assert one.request.content["input"]["c"].startswith("(application/octet-stream, 2 bytes, sha256 ")
+    assert (form.request.form, form.request.kind) == ("json", "multipart/form-data")
+    assert form.request.content == {"image": shown, "n": 2}
+    assert answered(raw, kind="image/png") == Body("bytes", "image/png", 308, hashlib.sha256(raw).hexdigest())
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])
+def test_event_has_the_time_at_which_its_end_came(end: str) -> None:
+    raw = f'data: {{"choices":[{{"delta":{{"content":"hi"}}}}]}}{end}data: [DONE]{end}'.encode()
+    pieces = [(0.1, raw[:20]), (0.2, raw[20:50]), (0.3, raw[50:])]
+    body = recorded(pieces=pieces, response_headers={"content-type": "text/event-stream"}).response
+
+    assert [at for at, _ in body.content] == [0.2, 0.3]
+    assert body.raw == raw.replace(b"hi", b"(2 characters)")
+
+
+def test_texts_stay_on_demand_and_keys_secrets_and_addresses_vanish_all_the_same() -> None:
+    redactor = Redactor(keep_texts=True)
+    prompt = f"a fox for me@a.test with {KEY} and hush-hush-hush"
+    sent = {
+        **DRAWING,
+        "input": {"prompt": prompt, "image": "https://me:word@a.test/b.png?sig=1"},
+        "config": {"webhook_config": {"secret": "hush-hush-hush"}},
+    }
+    one = recorded(sent, {"code": 400, "message": f"unknown xyzzy {prompt}"}, redactor=redactor)
+    written = one.written().decode()
+
+    assert "a fox for (e-mail) with (the key)" in written
+    assert "xyzzy" in written
+    assert "https://a.test/b.png" in written
+    assert not [word for word in (KEY, "me@a.test", "word", "sig=1") if word in written]
+
+
+def test_work_is_done_once_for_a_text_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "MOST_TASKS", 50)
+    redactor = Redactor()
+    texts._short.cache_clear()
+    for number in range(200):
+        task = {"task_id": f"90efd2db-bcfc-413f-a0be-{number:012}", "status": "pending", "input": DRAWING["input"]}
+        for _ in range(5):
+            recorded(DRAWING, {"code": 200, "data": task, "message": "success"}, redactor=redactor)
+
+    assert texts._short.cache_info().misses < 210
+    assert len(redactor._texts) == 50
+    memos = [value.cache_info() for value in vars(texts).values() if hasattr(value, "cache_info")]
+    assert {memo.maxsize for memo in memos} == {texts.MOST_MEMOS, None}
+    assert all(memo.maxsize or memo.currsize <= 3 for memo in memos)

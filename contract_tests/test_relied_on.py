@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from unitask_contract import bundle
 from unitask_contract.in_process import IN_PROCESS, InProcess
 from unitask_contract.recording.folder import Body, Recorded, Recording
 from unitask_contract.recording.redaction import Redactor
-from unitask_contract.recording.relied_on import Contract, touches, uses
+from unitask_contract.recording.relied_on import Contract, uses
+from unitask_contract.recording.touched import touches
 from unitask_sandbox import Settings, create_app
+
+from spec.tests.test_changes import BASE, TRIED
 
 Document = dict[str, Any]
 Edit = Callable[[Document], object]
@@ -236,6 +240,38 @@ def test_change_of_what_the_app_does_not_use_does_not_touch_it(edit: Edit) -> No
     assert touched(edit) == []
 
 
+def test_app_that_uses_everything_is_touched_by_each_breaking_change_and_by_no_other() -> None:
+    app = [exchange(0, "cancel_tasks", None, 200, {"code": 200}, "created_before=5&model=kling")]
+    app += [
+        exchange(number, one["x-operation"], sent, 200 if one["x-part"] == "200" else 400, received)
+        for number, one in enumerate(bundle.examples().values(), 1)
+        if one["x-operation"] in bundle.routes()
+        for sent, received in [(one["value"], None) if one["x-part"] == "request" else (None, one["value"])]
+    ]
+    old = Contract(BASE)
+    found, unused = uses(app, old), bundle.operations().keys() - {one.operation for one in app}
+    wrong = {
+        what
+        for level, what, edit in TRIED
+        if what.split()[0] not in unused
+        and bool(touches(found, old, Contract(changed(BASE, edit)))) is not (level == "major")
+    }
+
+    assert wrong == {
+        "created_before is text",  # as it is in a query
+        "model is required",  # the app sends it always
+        "a number in a notification may be null",  # of the account: not in a recording
+    }
+
+
+def test_json_without_its_media_type_is_compared() -> None:
+    app = [replace(one, request=replace(one.request, kind="text/plain")) for one in APP]
+
+    (found,) = touched(put(f"{SCHEMAS}/TaskRequest/required", ["new"]), app)
+
+    assert found.startswith("touched: POST /api/v1/task request /new: is required now")
+
+
 def test_app_that_registers_webhooks_may_be_touched_by_a_change_of_notifications() -> None:
     config = {"webhook_config": {"endpoint": "https://removed.test/0123456789ab"}}
     app = [exchange(1, "create_task", {**CREATED, "config": config}, 200, DONE)]
@@ -270,7 +306,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_command_says_whether_a_contract_touches_the_recorded_app(
     app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec, report = tmp_path / "openapi.json", tmp_path / "report.json"
+    spec, reports = (
+        tmp_path / "openapi.json",
+        [tmp_path / f"report{form}" for form in (".json", ".sarif", ".xml", ".html")],
+    )
     flux = f"{SCHEMAS}/FluxTxt2ImgInput"
     elsewhere = put(f"{KLING}/required", ["seed"])
     here = (put(f"{flux}/properties/guidance_scale/maximum", 4), put(f"{flux}/properties/prompt/pattern", "fox"))
@@ -286,7 +325,9 @@ def test_command_says_whether_a_contract_touches_the_recorded_app(
     assert "changes that do not touch this app: 1\n" in capsys.readouterr().out
 
     spec.write_text(json.dumps(changed(bundle.document(), elsewhere, *here)))
-    assert main(["contract", "--relied-on", str(app), "--spec", str(spec), "--report", str(report)]) == 1
+    assert (
+        main(["contract", "--relied-on", str(app), "--spec", str(spec), *(f"--report={one}" for one in reports)]) == 1
+    )
     said = capsys.readouterr().out
     name = "task FluxDevTxt2Img input"
     evidence = "sent 4.5 (1 time, first in 000001-create_task.json)"
@@ -294,12 +335,15 @@ def test_command_says_whether_a_contract_touches_the_recorded_app(
     assert f"\nmay be touched: {name} /prompt: pattern was absent" in said
     assert "changes that do not touch this app: 2\n" in said  # the second one: FluxSchnellTxt2Img has the same input
     assert said.endswith("this app is touched (changes: 1 certain, 1 possible)\n")
-    outcomes = {one["task_type"]: one["outcome"] for one in json.loads(report.read_text())["results"]}
-    assert outcomes == {
-        CREATE_NAME: "kept",
-        GET_NAME: "kept",
-        "task FluxDevTxt2Img": "broken",
-    }
+    results = {one["task_type"]: one for one in json.loads(reports[0].read_text())["results"]}
+    assert [name for name, one in results.items() if one["check"] == "used"] == [
+        CREATE_NAME,
+        "task FluxDevTxt2Img",
+        GET_NAME,
+    ]
+    assert "/guidance_scale 4.5, /prompt, /width 512" in results["task FluxDevTxt2Img"]["detail"]
+    assert results[f"{name} /guidance_scale"]["outcome"] == "broken"
+    assert all("maximum was 5, is 4" in report.read_text() for report in reports)
 
 
 def test_command_names_why_it_cannot_compare(app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange
 
 MOST_FORGOTTEN = 2  # tasks that GET does not find after they were created; more have one cause
-OF_SCHEMATHESIS = ("MissingContentType", "MalformedMediaType", "UndefinedContentType", "MalformedJson")
+OF_SCHEMATHESIS = ("MissingContentType", "MalformedMediaType", "UndefinedContentType")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ GONE = Cause(
     "GET does not find a task that exists", "keep tasks after their end: clients poll again and download later"
 )
 BACK = Cause("the status of a task goes back", "a status only moves on: pending, processing, then an end")
-CHANGED = Cause("a task changes after its end", "status and output are final once the task has ended")
+CHANGED = Cause("a task changes after its end", "a status that ends a task is final")
 STUCK = Cause("a task does not end", "a longer --timeout waits longer")
 WORD = Cause(
     "a task ends with a status that the contract does not name",
@@ -57,7 +57,13 @@ STALE = Cause("the history shows a task that has ended as under way", "update th
 CONTENT_TYPE = Cause(
     "answers are not JSON by their content type", "send `content-type: application/json` with every JSON body"
 )
+NOT_JSON = Cause("answers are not JSON, though their content type says so")
 SLOW = Cause("answers are slow", "polls and submissions should be answered at once; the work happens in the background")
+ECHO = Cause("a task shows another id, model or task type than its own")
+NOT_REFUSED = Cause("an invalid request is not refused", "answer HTTP 400 with a message before anything is charged")
+ENVELOPE = Cause(
+    'a refusal is not {"code", "message", "data"}', "clients read the reason of a refusal from this envelope"
+)
 NO_DATA = Cause('an answer has no field "data"')
 
 
@@ -82,11 +88,14 @@ def of_error(error: BaseException, check: str, promise: str, line: str) -> Cause
     kind = type(error).__name__
     if kind in OF_SCHEMATHESIS:
         return CONTENT_TYPE
+    if kind == "MalformedJson":
+        return NOT_JSON
     if isinstance(error, KeyError):
         return missing(str(error.args[0]))
     if isinstance(error, AssertionError):
         return Cause(f"{check}: {promise}", key=f"{check}: {line or kind}")
-    return Cause(f"{kind}: {re.sub(r'[0-9a-f-]{8,}', '...', str(error))} in {check}")
+    place = f" in {check}" if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)) else ""
+    return Cause(f"{kind}: {re.sub(r'[0-9a-f-]{8,}', '...', str(error))}{place}")
 
 
 def of_all(exchanges: Iterable[Exchange]) -> Cause | None:
@@ -96,9 +105,10 @@ def of_all(exchanges: Iterable[Exchange]) -> Cause | None:
     is_kept = False
     for exchange in exchanges:
         shown = fields(fields(exchange.answer).get("data")).get("task_id")
+        wanted = exchange.path.rpartition("/")[2]
         if exchange.operation == "create_task" and exchange.status == 200 and isinstance(shown, str):
             created.append(shown)
-        elif exchange.operation == "get_task" and (wanted := exchange.path.rpartition("/")[2]) in created:
+        elif exchange.operation == "get_task" and exchange.status in (200, 404) and wanted in created:
             is_kept |= shown == wanted
             forgotten |= set() if shown == wanted else {wanted}
     if len(created) > MOST_FORGOTTEN and len(set(created)) == 1:

@@ -24,7 +24,7 @@ from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.money import Money
 from unitask_contract.patches.proposals import Confirmed, Difference, differences, proposal
 from unitask_contract.provider import Provider, remote, sandbox
-from unitask_contract.recording import relied_on
+from unitask_contract.recording import touched
 from unitask_contract.recording.folder import ABOUT
 from unitask_contract.report import SLOW, Report, text
 from unitask_contract.report_files import FORMS, annotations
@@ -128,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> tuple[Report, str]:
     """Return the report, and its text for a terminal."""
     if options.relied_on and not (options.body or options.base_url):
-        compared = relied_on.compare(options.relied_on, options.spec)
+        compared = touched.compare(options.relied_on, options.spec)
         return Report(compared.title, None, compared.results), compared.text
     if options.relied_on or options.spec:
         raise CannotRun(

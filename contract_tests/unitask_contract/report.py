@@ -15,6 +15,7 @@ SLOW = 1.0  # seconds
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
 WIDTH = 12  # of a column
 MOST_FINDINGS = 20  # that are shown whole
+MOST_NAMED = 6  # checks, or operations, in the line of a finding
 MOST_SHOWN = 2  # results and differences that are shown of a finding, and reasons for checks that were left out
 
 
@@ -44,23 +45,24 @@ class Finding:
 
     @property
     def subjects(self) -> str:
-        """Which checks failed, and how many answers differ from the spec."""
+        """The checks that failed, else the operations whose answers differ, else the note."""
         checks = {result.check.id: 0 for result in self.results}
         for result in self.results:
             checks[result.check.id] += bool(result.subject)
         said = [f"{check} of {number} task types" if number > 1 else check for check, number in checks.items()]
-        return ", ".join(said) or ", ".join(dict.fromkeys(one.operation for one in self.differences))
+        said = said or list(dict.fromkeys(one.operation for one in self.differences)) or [self.note]
+        more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
+        return ", ".join(said[:MOST_NAMED]) + more
 
-    @property
-    def details(self) -> Iterator[str]:
-        """What is wrong, where it was seen, and what to do."""
+    def details(self, most: int = MOST_SHOWN) -> Iterator[str]:
+        """Yield what is wrong, with at most so many results and differences, and what to do."""
         if self.note:
             yield self.note
-        for result in self.results[:MOST_SHOWN]:
+        for result in self.results[:most]:
             yield f"{result.check.id} {result.subject}".strip() + f": {result.detail}"
-        yield from (str(one) for one in self.differences[:MOST_SHOWN])
-        more = [f"{one.check.id} {one.subject}".strip() for one in self.results[MOST_SHOWN:]]
-        more += [f"{one.operation} {one.part} {one.where}".strip() for one in self.differences[MOST_SHOWN:]]
+        yield from (str(one) for one in self.differences[:most])
+        more = [f"{one.check.id} {one.subject}".strip() for one in self.results[most:]]
+        more += [f"{one.operation} {one.part} {one.where}".strip() for one in self.differences[most:]]
         if more:
             yield f"also {', '.join(more)}"
         if self.cause.hint:
@@ -159,7 +161,7 @@ class Report:
 def cause_of(one: Difference) -> Cause:
     """Return the cause of a difference; the same difference in the answers of many operations has one."""
     if one.kind is Kind.UNDOCUMENTED and one.says == "JSON":
-        return causes.CONTENT_TYPE
+        return causes.NOT_JSON if "application/json" in one.came else causes.CONTENT_TYPE
     if one.key[1] == "required" and one.part != "request":
         return causes.missing(one.came.removeprefix("none of "))
     name = one.came if one.kind is Kind.UNDOCUMENTED else one.where.rpartition("/")[2]
@@ -217,7 +219,7 @@ def text(report: Report) -> str:
     parts += [*(["", *rows] if rows else []), *_general(report), *_families(report)]
     for one in findings[:MOST_FINDINGS]:
         parts.append(f"\n{one.level.value}: {one.cause.title}")
-        parts += [f"  {line}" for detail in one.details for line in detail.splitlines()]
+        parts += [f"  {line}" for detail in one.details() for line in detail.splitlines()]
     parts += [*_left_out(report), *_files(report), *money(report), *_patch(report)]
     return visible("\n".join(parts))
 

@@ -31,10 +31,12 @@ def as_html(report: Report) -> str:
     parts = [f"<h1>{html.escape(report.verdict)}</h1><p>{title}</p>{_MEANING}"]
     parts += _table("Findings", ["outcome", "cause", "where"], *findings)
     parts += [*_table("Task types", *table(report)), *_table("The whole provider", *_general(report))]
-    parts += _table("Recorded bodies", *_files(report))
+    parts += [*_table("Recorded bodies", *_files(report)), *_table("Recorded exchanges", *report.rows)]
     for one in report.findings:
         parts.append(f"<h3>{one.level.value}: {html.escape(one.cause.title)}</h3>")
-        parts += [f"<pre>{html.escape(detail)}</pre>" for detail in one.details]
+        parts += [
+            f"<pre>{html.escape(detail)}</pre>" for detail in one.details(len(report.results) + len(report.differences))
+        ]
     reasons = [[reason, ", ".join(names)] for reason, names in left_out(report).items()]
     parts += _table("What was left out of the task types", ["reason", "checks"], *reasons)
     parts += [f"<p>{html.escape(line)}</p>" for line in money(report)]
@@ -130,7 +132,7 @@ def as_junit(report: Report) -> str:
     """Return the report for CI services: a suite for each family, for the spec and for the files."""
     suites: dict[str, list[Xml.Element]] = {"spec": []}
     first = {one.cause.id: one.results[0] for one in report.findings if one.results}
-    said = {id(one.results[0]): "\n".join([one.cause.title, *one.details]) for one in report.findings if one.results}
+    said = {id(one.results[0]): "\n".join([one.cause.title, *one.details()]) for one in report.findings if one.results}
     for result in report.results:
         name = f"{result.check.id}[{result.subject}]" if result.subject else result.check.id
         tag, detail = _TAGS[result.outcome], said.get(id(result), result.detail)
@@ -141,8 +143,9 @@ def as_junit(report: Report) -> str:
         case.set("time", f"{result.seconds:.3f}")
         suites.setdefault(result.family, []).append(case)
     for one in report.findings:
-        if one.level is Level.BROKEN and not one.results:
-            suites["spec"].append(_case("spec", one.cause.title, "failure", "\n".join(one.details)))
+        if one.level in (Level.BROKEN, Level.UNKNOWN) and not one.results:
+            tag = "failure" if one.level is Level.BROKEN else "error"
+            suites["spec"].append(_case("spec", one.cause.title, tag, "\n".join(one.details())))
     for path, file in report.files.items():
         tag = "error" if file.unread else "failure" if file.contradictions else ""
         case = _case("bodies", path, tag, file.unread or "\n".join(map(str, file.contradictions)))
@@ -171,7 +174,7 @@ def annotations(report: Report) -> Iterator[str]:
     """Yield a workflow command of GitHub for each finding."""
     for one in report.findings:
         title = _escaped(f"unitask contract: {one.cause.title}").replace(":", "%3A").replace(",", "%2C")
-        yield f"::{_COMMANDS[one.level]} title={title}::{_escaped(chr(10).join([one.subjects, *one.details]))}"
+        yield f"::{_COMMANDS[one.level]} title={title}::{_escaped(chr(10).join([one.subjects, *one.details()]))}"
 
 
 def _escaped(text: str) -> str:

@@ -27,7 +27,8 @@ _PROVIDER = "provider", "The provider can be checked."
 def as_sarif(report: Report) -> str:
     """Return the report as SARIF: a result for each finding."""
     checks = {check.id: check.promise for check in chosen()}
-    promises = dict([*checks.items(), _SPEC, _SPEED, _PROVIDER])
+    others = [(one.check.id, one.check.promise) for one in report.results]
+    promises = dict([*checks.items(), *others, _SPEC, _SPEED, _PROVIDER])
     rules = [
         {
             "id": name,
@@ -65,7 +66,7 @@ def _result(one: Finding, rules: list[str]) -> dict[str, Any]:
         "ruleId": rule,
         "ruleIndex": rules.index(rule),
         "level": _LEVELS[one.level],
-        "message": {"text": "\n".join([f"{one.cause.title} ({one.subjects})", *one.details])},
+        "message": {"text": "\n".join([f"{one.cause.title} ({one.subjects})", *one.details()])},
         "locations": [
             {"physicalLocation": {"artifactLocation": {"uri": file}, "region": {"startLine": line}}}
             for file, line in found[:MOST_PLACES]

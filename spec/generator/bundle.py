@@ -55,13 +55,14 @@ def bundle(spec: Path) -> Document:
         _add(schemas, family["schemas"], path)
         tasks += [{"name": task["name"], "family": path.stem, **task} for task in family["tasks"]]
     document["components"]["schemas"] = json.loads(json.dumps(dict(sorted(schemas.items()))))  # no shared anchors
-    for change in load_yaml(spec / "observed.yaml") or ():
-        _apply(document, change)
-    _attach_examples(document, spec / "examples")
     document["x-tasks"] = json.loads(json.dumps(tasks))
-    document["x-sources"] = load_yaml(spec / "sources.yaml")
+    by_name = {**document, "x-tasks": {task["name"]: task for task in document["x-tasks"]}}
+    for change in load_yaml(spec / "observed.yaml") or ():
+        _apply(by_name, change)
     for recording in load_yaml(spec / "confirmed.yaml") or ():
-        _confirm(document, recording)
+        _confirm(by_name, recording)
+    _attach_examples(document, spec / "examples")
+    document["x-sources"] = load_yaml(spec / "sources.yaml")
     return document
 
 
@@ -132,10 +133,9 @@ def _apply(document: Document, change: Document) -> None:
 
 def _confirm(document: Document, recording: Document) -> None:
     """Add the source of an entry of confirmed.yaml to its places."""
-    named = {**document, "x-tasks": {task["name"]: task for task in document["x-tasks"]}}
     for place in recording["places"]:
         try:
-            fact = at(named, place)
+            fact = at(document, place)
         except LookupError:
             raise SpecError(f"confirmed.yaml: there is no {place}; remove the line") from None
         fact["x-source"] = [*fact.get("x-source", ()), recording["source"]]

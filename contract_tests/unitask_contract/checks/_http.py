@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import httpx
-from unitask_contract import causes
+from unitask_contract import bundle, causes
 from unitask_contract.bundle import component, entry_of, fields
 from unitask_contract.causes import Broken
-from unitask_contract.exchange import shortened
+from unitask_contract.exchange import read_json, shortened
 from unitask_contract.provider import Inside, LeftOut, Provider
 from unitask_sandbox import samples
 
@@ -28,7 +28,6 @@ MOST_STUCK = 3  # tasks that are waited for until they count as stuck
 LEAST_PATIENCE, MOST_PATIENCE = 45.0, 600.0  # seconds until a task counts as stuck
 TIMES_TYPICAL = 3  # so many times the usual duration of its type, between these limits
 INSTANT = 0.05  # a provider whose tasks end within this share of the usual duration is not a real one
-LEAST_TEXT = 12  # characters of a text that belongs to one input
 SENT = 200  # characters of a request that are shown
 _PHASES = ("queued", "started", "ended")  # in this order; a task never goes back
 _RANKS: dict[str, int] = {
@@ -66,12 +65,15 @@ def data_of(provider: Provider, method: str, path: str, **request: Any) -> dict[
 def data_in(answer: httpx.Response) -> dict[str, Any]:
     """Return the data of a successful answer."""
     if answer.status_code != 200:
-        url = answer.request.url
-        raise Broken(causes.http_cause(answer.status_code, answer.request.method, url.path), shown(answer))
+        raise Broken(_http_cause(answer), shown(answer))
     data = fields(json_of(answer).get("data"))
     if not data:
         raise Broken(causes.NO_DATA, shown(answer))
     return data
+
+
+def _http_cause(answer: httpx.Response) -> causes.Cause:
+    return causes.http_cause(answer.status_code, answer.request.method, answer.request.url.path)
 
 
 def json_of(answer: httpx.Response) -> dict[str, Any]:
@@ -79,8 +81,29 @@ def json_of(answer: httpx.Response) -> dict[str, Any]:
     kind = answer.headers.get("content-type") or "without a content type"
     if kind.partition(";")[0].strip() != "application/json":
         raise Broken(causes.CONTENT_TYPE, f"the answer is {kind}: {shown(answer)}")
-    body: dict[str, Any] = answer.json()
+    body = read_json(answer.content)
+    if body is None:
+        raise Broken(causes.NOT_JSON, shown(answer))
+    return fields(body)
+
+
+def refusal_in(answer: httpx.Response) -> dict[str, Any]:
+    """Return the body of a refusal: HTTP 4xx, in the envelope for errors."""
+    if answer.status_code >= 500:
+        raise Broken(_http_cause(answer), shown(answer))
+    if answer.status_code < 400:
+        raise Broken(causes.NOT_REFUSED, shown(answer))
+    body = json_of(answer)
+    if not bundle.allows("ErrorEnvelope", body):
+        raise Broken(causes.ENVELOPE, shown(answer))
     return body
+
+
+def require_echo(task: dict[str, Any], task_id: str, body: dict[str, Any]) -> None:
+    """Check that a task shows its id, and the model and task type that were sent."""
+    sent, seen = (task_id, body["model"], body["task_type"]), (task["task_id"], task["model"], task["task_type"])
+    if sent != seen:
+        raise Broken(causes.ECHO, f"task {' '.join(map(str, sent))} is shown as {' '.join(map(str, seen))}")
 
 
 def shown(answer: httpx.Response) -> str:
@@ -144,8 +167,8 @@ def _secret(task: dict[str, Any]) -> object:
 def _is_of(echoed: dict[str, Any], given: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether an input that is shown is that of another submission; providers add, drop and rewrite fields."""
     own, theirs = list(given.values()), list(other.values())
-    if any(text in theirs and text not in own for text in echoed.values() if len(str(text)) >= LEAST_TEXT):
-        return True
+    if any(text in theirs and text not in own for text in echoed.values() if re.search(r" |://|.{99}", str(text))):
+        return True  # a prompt, an address or a file; a word can be the default of a field
     if not echoed.keys() & given.keys():
         return bool(echoed.keys() & other.keys())
     return echoed == other and not echoed.keys() <= given.keys()
@@ -171,8 +194,8 @@ def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
         number += 1
     provider.pace = max(provider.pace or 0.0, (provider.waited - created) / _usual_seconds(body))
     again = poll(provider, task_id)
-    if (status_of(again), _urls(again.get("output"))) != (status_of(task), _urls(task.get("output"))):
-        raise Broken(causes.CHANGED, f"task {task_id} was {task}, and is {again}")
+    if status_of(again) != status_of(task):
+        raise Broken(causes.CHANGED, f"task {task_id} was {task['status']}, and is {again['status']}")
     return task
 
 

@@ -17,10 +17,12 @@ from unitask_contract.checks._http import (
     TASK,
     UPLOAD,
     create,
+    data_in,
     poll,
+    refusal_in,
+    require_echo,
     require_ended_row,
     rows,
-    shown,
     status_of,
     until_done,
 )
@@ -50,9 +52,7 @@ def check_refused(provider: Provider, name: str) -> None:
     if not required:
         raise LeftOut("nothing is required")
     rest = {field: value for field, value in body["input"].items() if field != required[0]}
-    answer = provider.request("POST", TASK, json={**body, "input": rest})
-    assert 400 <= answer.status_code < 500, shown(answer)
-    assert bundle.allows("ErrorEnvelope", answer.json()), shown(answer)
+    refusal_in(provider.request("POST", TASK, json={**body, "input": rest}))
 
 
 def check_accepted(provider: Provider, name: str) -> None:
@@ -64,8 +64,7 @@ def check_echoed(provider: Provider, name: str) -> None:
     """The submission and a poll show the same task, with the model and task type that were sent."""
     created, body = _created(provider, name), _body(provider, name)
     for task in (created, poll(provider, created["task_id"])):
-        assert task["task_id"] == created["task_id"], task
-        assert (task["model"], task["task_type"]) == (body["model"], body["task_type"]), task
+        require_echo(task, created["task_id"], body)
 
 
 def check_ended(provider: Provider, name: str) -> None:
@@ -151,7 +150,7 @@ def _file(provider: Provider, kind: str) -> str:
     answer = provider.request("POST", UPLOAD, json={"file_name": NAMES[kind], "file_data": encoded})
     if answer.status_code != 200:
         raise LeftOut(f"it needs a file, and an upload is HTTP {answer.status_code} here: {answer.text}")
-    return str(answer.json()["data"]["url"])
+    return str(data_in(answer)["url"])
 
 
 @_once

@@ -5,9 +5,11 @@ that the spec does not name. Answers are open, so these are allowed. Of several 
 object with one wrong field was meant as the object, not as null.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, cast
 
@@ -18,7 +20,7 @@ from unitask_contract.schema_paths import BRANCHING, Path, Place, Placed, Schema
 
 NEW_FIELD = "properties"  # the keyword of a field that is not named
 NEW_WORD = "words"  # the keyword of a word that is not among the listed ones of an open list
-OF_TEXTS = ("enum", "const", "pattern", "format", "minLength", "maxLength")
+OF_TEXTS = ("pattern", "format")  # of a removed text; a word of the spec stays, and a length in comparison to limits
 # Of a recording; a longer one breaks maxLength.
 _REMOVED_TEXT = re.compile(r"\([^()]{1,80}\)|https://removed\.test/\S*")
 MOST = 100  # findings of each kind; the work grows with the square of their number
@@ -79,11 +81,21 @@ def _with_part(place: str, output: str, schemas: Schemas) -> dict[str, Any]:
 def findings(body: Any, schema: dict[str, Any], schemas: Schemas) -> list[Finding]:
     """Return the differences of a body, at most MOST of each kind; what is not allowed comes first."""
     checked = bundle.whole(body)
-    validator = Draft202012Validator({**schema, "components": {"schemas": schemas}})
+    is_usual = schemas is bundle.schemas()
+    validator = _validator(json.dumps(schema)) if is_usual else _validator_of(schema, schemas)
     errors = validator.iter_errors(checked)
     broken = (found for error in errors for found in _of_error(error, checked, schema, schemas))
     new = _new(body, rules(schema, Place(""), body, schemas), schemas)
     return [*islice(broken, MOST), *islice(new, MOST)]
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Draft202012Validator:
+    return _validator_of(json.loads(schema), bundle.schemas())
+
+
+def _validator_of(schema: dict[str, Any], schemas: Schemas) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": {"schemas": schemas}})
 
 
 def _of_error(error: ValidationError, body: Any, schema: dict[str, Any], schemas: Schemas) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -260,17 +260,24 @@ def spec_folder() -> Path:
     return beside if (beside / "sources.yaml").is_file() else package / "spec"
 
 
-def proposal(found: Iterable[Difference], confirmed: Confirmed | None = None) -> str:
+def proposal(
+    found: Iterable[Difference], confirmed: Confirmed | None = None, changes: Sequence[dict[str, Any]] = ()
+) -> str:
     """Return a patch that makes the spec allow, and name, what the differences show; empty when there is none.
 
     It is a unified diff for the root of a checkout. It adds each body as an example, and entries to three files; the
     facts that a recording confirms to a fourth.
+
+    Args:
+        found: The differences.
+        confirmed: The facts.
+        changes: More entries of observed.yaml, from the recording of the facts.
     """
     folder = spec_folder()
     schemas: Schemas = bundle.schemas()
     taken = {path.relative_to(folder).as_posix() for path in folder.glob("examples/*/observed-*.json")}
     examples: dict[str, str] = {}
-    entries: dict[str, list[dict[str, Any]]] = {CHANGES: [], LEDGER: [], FACTS: []}
+    entries: dict[str, list[dict[str, Any]]] = {CHANGES: [*changes], LEDGER: [], FACTS: []}
     bodies: dict[str, Difference] = {}
     for one in found:
         if one.evidence is not None:
@@ -284,9 +291,9 @@ def proposal(found: Iterable[Difference], confirmed: Confirmed | None = None) ->
     sources: dict[str, tuple[str, str]] = {}
     if examples:
         sources[OBSERVED] = "an answer of a provider", str(datetime.now(UTC).date())
-    if confirmed and confirmed.places:
+    if confirmed and (confirmed.places or changes):
         sources[confirmed.source] = confirmed.page, confirmed.date
-        entries[FACTS].append(confirmed.entry())
+        entries[FACTS] += [confirmed.entry()] if confirmed.places else []
     texts = {name: _yaml(part) for name, part in entries.items() if part}
     if new := sources.keys() - bundle.document()["x-sources"].keys():
         texts[SOURCES] = "".join(source_line(name, *sources[name]) for name in sorted(new))

@@ -7,22 +7,24 @@ equals it.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from unitask_contract import bundle, prices
 from unitask_contract.bundle import fields, items
+from unitask_contract.connecting import is_loopback
 from unitask_contract.exchange import Exchange
 from unitask_contract.patches.contradictions import schema_of
 from unitask_contract.patches.proposals import Confirmed, Difference, differences, is_accepted
 from unitask_contract.recording.folder import Recorded, Recording
+from unitask_contract.recording.live import content_type
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 HEAD = ("family", "exchanges", "task types", "statuses", "differences")
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")  # their values are texts
-LOCAL = re.compile(r"localhost|127(\.\d+){3}|\[?::1\]?|.*\.(test|localhost)")
+SIMULATED = "SIMULATED: the provider is local, so the recording is no evidence of the API; do not commit the patch"
 _REMOVED_TEXT = re.compile(r"\((\d{1,9}) characters.*")
 
 
@@ -100,19 +102,38 @@ def learned(recording: Recording) -> Learned:
     for one, exchange in answered:
         if exchange.operation and one.response.form in ("json", "bytes"):
             facts.add(exchange)
-    found = differences([exchange for _, exchange in answered], requests=True)
-    host, day = urlsplit(recording.base_url).hostname or "", recording.started[:10]
-    is_local = LOCAL.fullmatch(host) is not None
-    about = f"{'SIMULATED: ' * is_local}{len(recorded)} exchanges with {recording.base_url}"
-    confirmed = Confirmed(f"recording-{day}", f"a recording of {about}", day, len(recorded), dict(facts.places))
+    found = [*differences([exchange for _, exchange in answered], requests=True), *_content_types(answered)]
     return Learned(
         f"{recording.folder}: {len(recorded):,} exchanges with {recording.base_url} from {recording.started}",
         len(recorded),
         list(_rows(answered, facts.types, found)),
         found,
-        confirmed,
-        list(_notes(recording, recorded, facts, is_local)),
+        confirmed(recording, len(recorded), facts.places),
+        list(_notes(recording, recorded, facts)),
     )
+
+
+def confirmed(recording: Recording, exchanges: int, places: Mapping[str, int]) -> Confirmed:
+    """Return what a recording confirms, with its name as a source."""
+    day, simulated = recording.started[:10], "SIMULATED: " if is_local(recording) else ""
+    page = f"{simulated}a recording of {exchanges} exchanges with {recording.base_url}"
+    return Confirmed(f"recording-{day}", page, day, exchanges, dict(places))
+
+
+def is_local(recording: Recording) -> bool:
+    """Return whether the provider was on this machine: then the recording is no evidence about the API."""
+    host = urlsplit(recording.base_url).hostname or ""
+    return is_loopback(host) or host.endswith(".test")
+
+
+def _content_types(answered: Sequence[tuple[Recorded, Exchange]]) -> Iterable[Difference]:
+    """Return each content type that the spec does not have, once."""
+    found: dict[object, Difference] = {}
+    for recorded, exchange in answered:
+        for one in content_type(recorded, exchange):
+            known = found.get(one.key, replace(one, count=0))
+            found[one.key] = replace(known, count=known.count + 1, families=known.families | {exchange.group})
+    return found.values()
 
 
 def _exchange(one: Recorded) -> Exchange:
@@ -132,9 +153,9 @@ def _rows(
         yield [group, f"{statuses.total():,}", seen, counts, str(sum(group in one.families for one in found))]
 
 
-def _notes(recording: Recording, recorded: Sequence[Recorded], facts: _Facts, is_local: bool) -> Iterator[str]:
-    if is_local:
-        yield "SIMULATED: the provider is local, so the recording is no evidence about the API; do not commit the patch"
+def _notes(recording: Recording, recorded: Sequence[Recorded], facts: _Facts) -> Iterator[str]:
+    if is_local(recording):
+        yield SIMULATED
     if incomplete := recording.incomplete():
         yield f"not read, because they are incomplete: {', '.join(incomplete)}"
     if lost := sum(bool(one.lost) for one in recorded):

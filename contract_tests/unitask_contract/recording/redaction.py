@@ -20,7 +20,7 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import read_strictly
 from unitask_contract.hiding import HIDDEN, LONG, hidden, scrubbed
-from unitask_contract.patches.redaction import names
+from unitask_contract.patches.redaction import names, words
 from unitask_contract.recording import texts
 from unitask_contract.recording.folder import Body, Recorded
 from unitask_contract.recording.texts import CUT, MOST_MEMOS, pseudonym, url
@@ -38,11 +38,12 @@ _MEDIA = re.compile(
 _CHARSET = re.compile(r";\s*charset=\"?([\w-]{1,20})", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,9}(?:\.\d{1,9})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 _EVENT_END = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
-_TOKEN = re.compile(r"\"(?P<string>(?:[^\"\\]|\\.)*+(?P<end>\"?))(?P<colon>\s*:)?|(?P<other>[^\"]+)", re.DOTALL)
+_TOKEN = re.compile(r"\"(?P<string>(?:[^\"\\]|\\.|\\\Z)*+(?P<end>\"?))(?P<colon>\s*:)?|(?P<other>[^\"]+)", re.DOTALL)
 _STRUCTURE = re.compile(
-    r"(?P<kept>[\s{}\[\]:,\ufeff]+|\b(?:true|false|null|NaN|Infinity)\b)|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)"
+    r"(?P<kept>[\s{}\[\]:,\ufeff]+|\b(?:true|false|null|NaN|Infinity)\b)|(?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
     r"|[^\s{}\[\]:,\ufeff]+"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _SECRET_NAMES = re.compile(
     r"(?:.*_)?key|.*(?:api_?key|authorization|secret|token|passw(?:or)?d|credentials?|cookie|signature)"
@@ -276,6 +277,8 @@ class _Exchange:
                 if token["colon"]:
                     name = string
                     string = self._name(string, mode)
+                elif self._keep_texts and not token["end"]:
+                    string = texts.placeholder(string, has_digest=False)  # it may end within a key
                 else:
                     string = str(self.value(string, name, _mode(_mode(mode, name), name)))
                 mark = "\udcff" if plain != written else ""
@@ -294,8 +297,11 @@ class _Exchange:
         if isinstance(value, str):
             return self._text(value, name, mode)
         if isinstance(value, dict):
-            parts = cast("dict[str, Any]", value).items()
-            return {self._name(step, mode): self.value(part, step, _mode(mode, step)) for step, part in parts}
+            known, kept = names(), dict[str, Any]()
+            for step, part in cast("dict[str, Any]", value).items():
+                shown = step if step in known else self._name(step, mode)
+                kept[shown] = self.value(part, step, _mode(mode, step)) if part else part
+            return kept
         if isinstance(value, list):
             return [self.value(one, name, mode) for one in cast("list[object]", value)]
         if not value or isinstance(value, bool):
@@ -304,23 +310,25 @@ class _Exchange:
         return 1 if is_private else value
 
     def _name(self, name: str, mode: Mode) -> str:
-        if name in names():
-            return name
         shown = texts.field(name, is_listed=mode is Mode.MAP)
         return HIDDEN if shown == name and self._has_key(name) else shown
 
     def _has_key(self, text: str) -> bool:
+        if text in words() or text in names():
+            return False
         secrets = (secret for secret in (*self._keys, *self._secrets) if len(secret) >= LONG)
         return any(secret.casefold() in text.casefold() for secret in secrets)
 
     def _text(self, text: str, name: str, mode: Mode) -> str:
         if not text:
             return text
+        if not text.isascii() and (plain := _SURROGATE.sub("", text)) != text:
+            return self._text(plain, name, mode) + "\ud800"  # a client may refuse it
         if mode is Mode.SECRET:
             self._secrets.add(text)
             return SECRET
         if mode is Mode.ERROR:
-            return self._message(text)
+            return self._scrubbed(text) if self._keep_texts else self._message(text)
         if text in self._ids:
             return pseudonym(text)
         has_digest = mode in (Mode.SENT, Mode.MAP)
@@ -336,18 +344,19 @@ class _Exchange:
     def _scrubbed(self, text: str) -> str:
         for key in self._keys:
             text = hidden(text, key)
+            cut = next((size for size in range(len(key) - 1, 3, -1) if text.endswith(key[:size])), 0)
+            text = text[:-cut] + HIDDEN if cut else text
         for secret in self._secrets:
             text = text.replace(secret, SECRET) if len(secret) >= LONG else text
         return scrubbed(text, "") if self._keep_texts else text
 
     def _message(self, text: str) -> str:
-        """Redact the message of an error."""
+        """Redact the message of an error, or a page: it may be cut within a key, so it is not kept on demand."""
         if text in texts.messages():
             return text
         if len(text) > LONGEST_TEXT:
             return texts.placeholder(text, has_digest=False)
-        text = self._scrubbed(text)
-        return text if self._keep_texts else texts.masked(texts.without_quotes(text, self.sent))
+        return texts.masked(texts.without_quotes(self._scrubbed(text), self.sent))
 
 
 @lru_cache(MOST_MEMOS)

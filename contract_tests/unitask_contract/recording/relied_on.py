@@ -1,47 +1,28 @@
-"""What an app relies on, by a recording of its traffic, and which changes of the contract touch that.
+"""What an app relies on, by a recording of its traffic.
 
-A request was sent as it was, so its values are checked against the new contract. An answer can be another one next
-time, so the schema of each field that was received is compared, as in changes.py. Whether the app reads a field is not
-in a recording: each field of an answer counts. Of a text that was removed from the recording the length is known at
-most; a change that depends on the rest of it may touch the app.
+Whether the app reads a field of an answer is not in a recording: each field that came counts.
 """
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import cache, reduce
-from operator import getitem
-from pathlib import Path as File
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from jsonschema_rs import Draft202012Validator, ValidationError
 from unitask_api import contract
-from unitask_contract import bundle
-from unitask_contract.bundle import at, fields, items
-from unitask_contract.changes import OF_TASK, Change, answer, changes, described, operation, request, values
-from unitask_contract.connecting import CannotRun
-from unitask_contract.containment import Document, Schema, dereferenced, field_paths, only, plain
-from unitask_contract.exchange import shortened
-from unitask_contract.hiding import visible
-from unitask_contract.recording.folder import CONTRACT, Body, Recorded, Recording
+from unitask_contract.bundle import at, fields
+from unitask_contract.changes import described
+from unitask_contract.containment import Document, Schema, dereferenced, plain
+from unitask_contract.recording.folder import Body, Recorded
 from unitask_contract.recording.texts import is_placeholder
-from unitask_contract.runner import Check, Outcome, Result
 from unitask_contract.schema_paths import Path, parts, pointer
 
-SHOWN = 100  # characters of a value or a rule
 MOST_VALUES = 5  # of a field, in the list of what the app relies on
 UNKNOWN = ""  # instead of the JSON of a value that is not in the recording
-GONE = "is not documented any more"
-REMOVED = "sent a value that is not in the recording"
 QUERY = "query"
 WEBHOOK = "webhooks POST task"
-LENGTHS = ("minLength", "maxLength")
-OF_CONTENT = (*LENGTHS, "enum", "const", "pattern", "format", "anyOf", "oneOf", "not", "uniqueItems")
-CHECK = Check("relied_on", "No change of the contract touches what this app sends and receives.", False, lambda: None)
-_LENGTH = re.compile(r"\((\d{1,9}) characters(?:, sha256 [0-9a-f]{12})?\)\.*")  # texts.placeholder
+LENGTH = re.compile(r"\((\d{1,9}) characters(?:, sha256 [0-9a-f]{12})?\)\.*")  # texts.placeholder
 
 
 @dataclass(slots=True)
@@ -80,8 +61,8 @@ class Part:
         """The path of each field, with the values that the app sent, as far as the recording has them."""
         found: dict[str, set[str]] = {path: set() for path in self.received if path}
         for value in (json.loads(text) for text in self.sent if text != UNKNOWN):
-            for path, part in _walk(value):
-                known = not isinstance(part, list | dict) and _hidden(part) is None
+            for path, part in walk(value):
+                known = not isinstance(part, list | dict) and removed(part) is None
                 found.setdefault(pointer(path), set()).update([json.dumps(part)] if known else [])
         return {path: shown for path, shown in sorted(found.items()) if path}
 
@@ -106,32 +87,6 @@ class Use:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """A change that touches the app.
-
-    Attributes:
-        where: The operation or task type, and the part of it, as in changes.py.
-        path: Of the field; empty for the whole.
-        what: What is different.
-        evidence: What the app sent or received.
-        seen: How often.
-        is_certain: Whether it touches the app for certain; else the recording does not show enough of the value.
-    """
-
-    where: str
-    path: str
-    what: str
-    evidence: str
-    seen: Seen
-    is_certain: bool = True
-
-    def __str__(self) -> str:
-        word = "touched" if self.is_certain else "may be touched"
-        where = f"{self.where.removeprefix('paths ')} {self.path}".strip()
-        return f"{word}: {where}: {self.what}; {self.evidence} ({self.seen})"
-
-
 class Contract:
     """The operations and task types of a bundle, without references."""
 
@@ -151,8 +106,7 @@ class Contract:
             properties = {key: one.get("schema", {}) for key, one in given.items()}
             required = [key for key, one in given.items() if one.get("required")]
             return plain({"type": "object", "properties": properties, "required": required})
-        holder = found.get("requestBody", {}) if part.label == "request" else self._answer(found, part.label)
-        content = holder.get("content", {})
+        content = self._content(name, part.label)
         return plain(content[part.media].get("schema", {})) if part.media in content else None
 
     def used(self, use: Use) -> Document:
@@ -176,6 +130,17 @@ class Contract:
         is_other = part.is_answer and part.label not in self.operations[use.name]["responses"]
         return f"{use.name} {'default' if is_other else part.label}"
 
+    def media(self, name: str, label: str, body: Body) -> str:
+        """Return the media type of a body; of JSON with another one, as curl sends it, the one of the contract."""
+        media, content = body.kind.partition(";")[0].strip().lower(), self._content(name, label)
+        return media if media in content or body.form != "json" else next(iter(content), media)
+
+    def _content(self, name: str, label: str) -> Document:
+        found = self.operations[name]
+        holder: Document = found.get("requestBody", {}) if label == "request" else self._answer(found, label)
+        content: Document = holder.get("content", {})
+        return content
+
     @staticmethod
     def _answer(found: Document, status: str) -> Document:
         answers: Document = found["responses"]
@@ -184,9 +149,6 @@ class Contract:
 
 def _contents(holder: Document, media: Collection[str]) -> Document:
     return {name: {} for name in holder.get("content", {}) if name in media}
-
-
-# What the app relies on.
 
 
 def uses(exchanges: Iterable[Recorded], old: Contract) -> dict[str, Use]:
@@ -200,13 +162,13 @@ def uses(exchanges: Iterable[Recorded], old: Contract) -> dict[str, Use]:
             return known
 
         if where := old.ids.get(one.operation):
-            _add(use(where, old.operations[where]["tags"][0]), one)
+            _add(use(where, old.operations[where]["tags"][0]), one, old)
             for entry, sent in _created(one, old):
                 made = use(f"task {entry['name']}", entry["family"])
                 _count(made.part("input").sent, [json.dumps(sent)] if sent is not None else [], one)
             for entry, received in _outputs(one, old, found):
                 made = use(f"task {entry['name']}", entry["family"], again=False)
-                _count(made.part("output").received, _paths(received), one)
+                _count(made.part("output").received, paths(received), one)
             if at(one.request.content, "/config/webhook_config/endpoint"):
                 use(WEBHOOK, "webhook")
     return found
@@ -217,17 +179,15 @@ def _count(seen: dict[str, Seen], keys: Iterable[str], one: Recorded) -> None:
         seen.setdefault(key, Seen(one.file_name)).count += 1
 
 
-def _add(use: Use, one: Recorded) -> None:
+def _add(use: Use, one: Recorded, old: Contract) -> None:
     body, query = one.request, dict(parse_qsl(one.query, keep_blank_values=True))
-    _count(use.part("request", _media(body)).sent, [json.dumps(body.content) if body.form == "json" else UNKNOWN], one)
+    sent = json.dumps(body.content) if body.form == "json" else UNKNOWN
+    _count(use.part("request", old.media(use.name, "request", body)).sent, [sent], one)
     _count(use.part(QUERY).sent, [json.dumps(query)], one)
     if one.status:
-        content = one.response.content if one.response.form == "json" else None
-        _count(use.part(str(one.status), _media(one.response)).received, _paths(content), one)
-
-
-def _media(body: Body) -> str:
-    return body.kind.partition(";")[0].strip().lower()
+        body, label = one.response, str(one.status)
+        received = paths(body.content if body.form == "json" else None)
+        _count(use.part(label, old.media(use.name, label, body)).received, received, one)
 
 
 def _created(one: Recorded, old: Contract) -> Iterator[tuple[Document, Any]]:
@@ -255,237 +215,21 @@ def _outputs(one: Recorded, old: Contract, found: Mapping[str, Use]) -> Iterator
             yield from ((entry, present) for entry in old.tasks.values() if entry["protocol"] == protocol and present)
 
 
-def _paths(value: Any) -> dict[str, None]:
+def paths(value: Any) -> dict[str, None]:
     """Return the path of each part of a value, with a star for each index."""
-    return dict.fromkeys(pointer(path) for path, _ in _walk(value))
+    return dict.fromkeys(pointer(path) for path, _ in walk(value))
 
 
-def _walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     yield path, value
     for step, part in parts(value):
-        yield from _walk(part, (*path, step))
+        yield from walk(part, (*path, step))
 
 
-# What touches it.
-
-
-def touches(found: Mapping[str, Use], old: Contract, new: Contract) -> list[Touch]:
-    """Return the changes that touch the app; those that certainly do come first."""
-    each: dict[tuple[str, str, str], Touch] = {}
-    for touch in (touch for use in found.values() for touch in _of_use(use, old, new)):
-        key = touch.where, touch.path, touch.what
-        known = each.get(key)
-        if known is None or touch.is_certain > known.is_certain:
-            each[key] = replace(touch, seen=replace(touch.seen))
-        elif touch.is_certain == known.is_certain:
-            known.seen.count += touch.seen.count
-    return sorted(each.values(), key=lambda one: (not one.is_certain, one.where, one.path))
-
-
-def _of_use(use: Use, old: Contract, new: Contract) -> Iterator[Touch]:
-    is_task = use.name in old.tasks
-    if use.name not in (new.tasks if is_task else new.operations):
-        yield Touch(use.name, "", f"{'task type' if is_task else 'operation'} is gone", "used", use.seen)
-        return
-    if is_task:
-        changed = values(old.tasks[use.name], new.tasks[use.name], OF_TASK, use.name)
-    else:
-        changed = operation(old.used(use), new.used(use), use.name)
-    is_shown = use.name != WEBHOOK  # a recording has no notifications
-    for change in _major(changed):
-        yield Touch(change.where, "", change.what, "used" if is_shown else "registered", use.seen, is_shown)
-    for part in use.parts.values():
-        before, after = old.rule(use.name, part), new.rule(use.name, part)
-        if before != after and before is not None and after is not None:
-            yield from (_sent if part.sent else _received)(old.where(use, part), part, before, after)
-
-
-def _major(changed: Iterable[Change]) -> list[Change]:
-    return [one for one in changed if one.level == "major"]
-
-
-def _received(where: str, part: Part, before: Schema, after: Schema) -> Iterator[Touch]:
-    documented, left = ({"", *field_paths(schema)} for schema in (before, after))
-    reported: list[str] = []
-    for path, seen in sorted(part.received.items()):
-        if path in documented and not _is_below(path, reported):
-            one, other = _only(before, path), _only(after, path)
-            if _major(answer(one, other, where)):
-                reported.append(path)
-                yield Touch(where, path, _difference(one, other) if path in left else GONE, "received", seen)
-
-
-def _sent(where: str, part: Part, before: Schema, after: Schema) -> Iterator[Touch]:
-    schemas = before, after
-    validators = [Draft202012Validator(schema, validate_formats=True) for schema in schemas]
-    gone = set(field_paths(before)) - set(field_paths(after))
-
-    @cache
-    def difference(path: str) -> str:
-        return _difference(_only(before, path), _only(after, path))
-
-    @cache
-    def is_break(path: str, without: tuple[str, ...]) -> bool:
-        return bool(_major(request(_only(before, path, without), _only(after, path, without), where)))
-
-    for sent, seen in part.sent.items():
-        if sent == UNKNOWN:
-            yield from (Touch(where, "", one.what, REMOVED, seen, False) for one in _major(request(*schemas, where)))
-            continue
-        value = json.loads(sent)
-        hidden = {path: length for path, text in _walk(value) if (length := _hidden(text)) is not None}
-        filled = json.loads(_LENGTH.sub(lambda found: "x" * int(found[1]), sent))
-        are_texts = part.label == QUERY or "form" in part.media
-        given = [_typed(filled, schema) if are_texts else filled for schema in schemas]
-        was = {_key(error) for error in validators[0].iter_errors(given[0])}
-        found = [(path, GONE, "sent", True) for path in gone.intersection(_paths(value)) if not _is_below(path, gone)]
-        for error in validators[1].iter_errors(given[1]):
-            found += _of_error(error, given[1], hidden, difference) if _key(error) not in was else []
-        for path, length in {pointer(path): length for path, length in hidden.items()}.items():
-            if path not in gone and not _is_below(path, gone) and is_break(path, LENGTHS if length else ()):
-                found.append((path, difference(path), REMOVED, False))
-        reasons = {one[:2]: one[2:] for one in sorted(found, key=lambda one: one[3])}
-        yield from (Touch(where, *key, evidence, seen, sure) for key, (evidence, sure) in reasons.items())
-
-
-def _of_error(
-    error: ValidationError, value: Any, hidden: Mapping[Path, int], difference: Callable[[str], str]
-) -> list[tuple[str, str, str, bool]]:
-    """Return path, difference, evidence and certainty of a reason to refuse a value."""
-    path, keyword = tuple(error.instance_path), error.kind.name
-    where = pointer(path)
-    if keyword == "required":
-        return [(f"{where}/{_names(error)[0]}", "is required now", "left out", True)]
-    if keyword == "additionalProperties":
-        return [(f"{where}/{name}", GONE, "sent", True) for name in _names(error)]
-    if keyword in LENGTHS and hidden.get(path):
-        return [(where, difference(where), f"sent a text of {hidden[path]} characters", True)]
-    if any(place[: len(path)] == path for place in hidden):
-        is_certain = keyword not in OF_CONTENT
-        return [(where, difference(where), "sent" if is_certain else REMOVED, is_certain)]
-    return [(where, difference(where), f"sent {shortened(json.dumps(reduce(getitem, path, value)), SHOWN)}", True)]
-
-
-def _key(error: ValidationError) -> object:
-    return tuple(error.instance_path), error.kind.name, _names(error)
-
-
-def _names(error: ValidationError) -> tuple[str, ...]:
-    """Return the fields that are missing or not allowed."""
-    kind = cast("Any", error.kind)
-    return (kind.property,) if kind.name == "required" else tuple(getattr(kind, "unexpected", ()))
-
-
-def _hidden(value: Any) -> int | None:
+def removed(value: Any) -> int | None:
     """Return the length of a text that was removed; 0 when it is not known, None for any other value."""
     if not isinstance(value, str):
         return None
-    if found := _LENGTH.fullmatch(value):
+    if found := LENGTH.fullmatch(value):
         return int(found[1])
     return 0 if is_placeholder(value) else None
-
-
-def _typed(given: Any, rule: Schema) -> dict[str, Any]:
-    """Return the fields of a query or a form with the types of their schema; on the wire they are texts."""
-    rules: Mapping[str, Any] = fields(rule).get("properties", {})
-    found = dict(fields(given))
-    for name, value in fields(given).items():
-        if isinstance(value, str) and fields(rules.get(name)).get("type") in ("integer", "number", "boolean"):
-            with suppress(ValueError):
-                found[name] = json.loads(value)
-    return found
-
-
-def _is_below(path: str, others: Iterable[str]) -> bool:
-    return any(path.startswith(f"{above}/") for above in others)
-
-
-def _only(schema: Schema, path: str, without: Collection[str] = ()) -> Schema:
-    return only(schema, path.split("/")[1:], without)
-
-
-def _difference(one: Any, other: Any, keyword: str = "the schema") -> str:
-    """Return the first keyword of two schemas that differs, with both values."""
-    if _has_schemas(one) and _has_schemas(other):
-        before, after = dict(parts(one)), dict(parts(other))
-        for step in (*before, *after):
-            if before.get(step) != after.get(step):
-                name = step if isinstance(step, str) else keyword
-                return _difference(before.get(step), after.get(step), name)
-    was, now = ("absent" if part is None else shortened(json.dumps(part), SHOWN) for part in (one, other))
-    return f"{keyword} was {was}, is {now}"
-
-
-def _has_schemas(value: Any) -> bool:
-    return isinstance(value, dict) or any(isinstance(part, dict) for part in items(value))
-
-
-# The result.
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What an app relies on, and which changes touch that."""
-
-    title: str
-    uses: Mapping[str, Use]
-    touched: list[Touch]
-    others: list[Change]
-    unknown: int  # exchanges of no operation of the contract
-
-    @property
-    def results(self) -> list[Result]:
-        """A result for each operation and task type: what touches it, else what the app relies on."""
-        found: list[Result] = []
-        for name, use in self.uses.items():
-            lines = [str(one) for one in self.touched if f"{one.where} ".startswith(f"{name} ")]
-            outcome = Outcome.BROKEN if lines else Outcome.KEPT
-            found.append(Result(CHECK, use.family, name.removeprefix("paths "), outcome, "\n".join([*lines, str(use)])))
-        return found
-
-    @property
-    def text(self) -> str:
-        """The result for a terminal."""
-        tasks = sum(name.startswith("task ") for name in self.uses)
-        statuses = sorted({one.label for use in self.uses.values() for one in use.parts.values() if one.is_answer})
-        word = "not touched" if not self.touched else "touched" if self.touched[0].is_certain else "perhaps touched"
-        certain = sum(one.is_certain for one in self.touched)
-        lines = [
-            f"{self.title}\nthis app uses: operations {len(self.uses) - tasks}, task types {tasks}, HTTP"
-            f" {', '.join(statuses)}; each field of an answer counts, since a recording does not show which are read",
-            *map(str, self.touched),
-            *([f"exchanges that are not of the contract, and not compared: {self.unknown}"] if self.unknown else []),
-            f"changes that do not touch this app: {len(self.others)}",
-            f"this app is {word} (changes: {certain} certain, {len(self.touched) - certain} possible)",
-        ]
-        return visible("\n\n".join(lines))
-
-
-def compare(folder: File, spec: File | None = None) -> Comparison:
-    """Compare the contract by which a recording was made with another one, for the app that was recorded.
-
-    Args:
-        folder: The recording.
-        spec: The other contract, an openapi.json of unitask; None for the installed one.
-
-    Raises:
-        CannotRun: The recording or the other contract cannot be read.
-    """
-    recording = Recording.open(folder)
-    try:
-        old = Contract(recording.contract())
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CannotRun(f"{folder / CONTRACT} cannot be read ({error}); record the app again") from None
-    try:
-        new = Contract(bundle.document() if spec is None else json.loads(spec.read_bytes()))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CannotRun(f"--spec {spec}: not an openapi.json of unitask_api, with x-tasks ({error!r})") from None
-    found = uses(recording.exchanges(), old)
-    if not found:
-        raise CannotRun(f"{folder} has no exchange of an operation of the contract; record the app first")
-    touched = touches(found, old, new)
-    where = {name for one in touched for name in (one.where, f"{one.where} {one.path[1:]}")}
-    others = [one for one in changes(old.document, new.document) if one.level != "patch" and one.where not in where]
-    versions = [one.document["info"]["version"] for one in (old, new)]
-    unknown = sum(one.operation not in old.ids for one in recording.exchanges())
-    return Comparison(f"{folder}, contract {versions[0]} to {versions[1]}", found, touched, others, unknown)

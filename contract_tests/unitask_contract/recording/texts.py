@@ -23,6 +23,7 @@ from unitask_contract.patches.redaction import REMOVED, name_of, names, words
 EMAIL, CUT = "(e-mail)", "(...)"
 MOST_MEMOS = 8192
 LONGEST_WORD = 40
+MOST_BLANKS = 4  # around a word or an id
 LEAST_BASE64 = 200  # characters
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _OURS = (  # what this module writes in place of something else
@@ -110,6 +111,17 @@ def shown(text: str, name: str, has_digest: bool) -> str:
 
 
 def _shown(text: str, name: str, has_digest: bool) -> str:
+    plain = text.strip()
+    if not 0 < len(text) - len(plain) <= MOST_BLANKS:
+        return _of_plain(text, name, has_digest)
+    within = _of_plain(plain, name, has_digest) if plain else ""
+    return placeholder(text, has_digest=has_digest) if " characters" in within else text.replace(plain, within)
+
+
+_short = lru_cache(MOST_MEMOS)(_shown)
+
+
+def _of_plain(text: str, name: str, has_digest: bool) -> str:
     if text in words():
         return text
     found = _FORM.fullmatch(text)
@@ -130,9 +142,6 @@ def _shown(text: str, name: str, has_digest: bool) -> str:
             return text
         case _:
             return _file(text) or placeholder(text, has_digest=has_digest)
-
-
-_short = lru_cache(MOST_MEMOS)(_shown)
 
 
 def placeholder(text: str, *, has_digest: bool) -> str:
