@@ -6,6 +6,7 @@ import json
 import string
 from urllib.parse import quote
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,15 +71,17 @@ def test_short_key_is_hidden_only_where_it_is_the_key(key: str, text: str, shown
     assert hidden(text, key) == shown
 
 
-def test_detail_of_a_check_is_without_key_and_personal_data() -> None:
+@pytest.mark.parametrize("error", [AssertionError, ValueError, httpx.ConnectError])
+def test_detail_and_cause_of_a_check_are_without_key_and_personal_data(error: type[Exception]) -> None:
     text = f"{LONG_KEY} of jane.doe@example.test at https://me:pass-word@files.test/a.png?Expires=1&Signature=abc"
 
     def check(_: provider.Provider) -> None:
-        raise AssertionError(text)
+        raise error(text)
 
     with provider.sandbox() as subject:
         subject.key = LONG_KEY
-        detail = runner.made(subject, runner.Check("x", "x", False, check)).detail
+        result = runner.made(subject, runner.Check("x", "x", False, check))
+        detail = f"{result.detail} {result.cause}"
 
     assert not any(secret in detail for secret in (LONG_KEY, "jane", "Signature", "abc", "me:", "word"))
     assert "https://files.test/a.png" in detail

@@ -45,12 +45,12 @@ class Finding:
 
     @property
     def subjects(self) -> str:
-        """Which checks failed, and how many answers differ from the spec."""
+        """The checks that failed, else the operations whose answers differ, else the note."""
         checks = {result.check.id: 0 for result in self.results}
         for result in self.results:
             checks[result.check.id] += bool(result.subject)
         said = [f"{check} of {number} task types" if number > 1 else check for check, number in checks.items()]
-        said = said or list(dict.fromkeys(one.operation for one in self.differences))
+        said = said or list(dict.fromkeys(one.operation for one in self.differences)) or [self.note]
         more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
         return ", ".join(said[:MOST_NAMED]) + more
 

@@ -32,6 +32,7 @@ from unitask_contract.recording.redaction import Redactor
 
 HOST = "127.0.0.1"
 LARGEST_HEAD = 64 * 1024  # bytes of a request before its body
+EYEBALLS = 0.25  # seconds until the next address of a name is tried
 GRACE = 30.0  # seconds that exchanges in flight may take after Ctrl-C
 BY_CLIENT = "the client closed the connection before the answer was complete"
 BY_PROVIDER = "the provider closed the connection before its answer was complete"
@@ -93,7 +94,7 @@ class _Upstream(asyncio.Protocol):
         return False
 
     def data_received(self, data: bytes) -> None:
-        self._client.answer_received(data)
+        self._client.answer_received(self, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client.upstream_lost(self, exc)
@@ -181,8 +182,9 @@ class _Client(asyncio.Protocol):
         self._left = int(request.headers.get("content-length", 0))
         server = self._proxy.server_of(request.target)
         self._exchange = _Exchange(request, method, server, now)
-        if server not in self._upstreams or self._upstreams[server].is_gone():
-            self.transport.pause_reading()
+        if server in self._upstreams and self._upstreams[server].is_gone():
+            self._upstreams.pop(server).transport.abort()
+        if server not in self._upstreams:  # reading goes on meanwhile: nothing is sent for a client that has left
             self._opening = asyncio.get_running_loop().create_task(self._open(server))
         self._send(server.head(head))
         return True
@@ -223,8 +225,9 @@ class _Client(asyncio.Protocol):
     async def _open(self, server: _Server) -> None:
         """Open a connection to the provider."""
         loop, made = asyncio.get_running_loop(), partial(_Upstream, self, server)
+        delay = EYEBALLS if server.host[-1].isalpha() else None
         try:
-            await loop.create_connection(made, server.host, server.port, ssl=server.tls)
+            await loop.create_connection(made, server.host, server.port, ssl=server.tls, happy_eyeballs_delay=delay)
         except (OSError, ssl.CertificateError) as error:
             reason = f"no connection to {server.authority.decode()}: {error}"
             self._proxy.say_once(reason)
@@ -236,17 +239,15 @@ class _Client(asyncio.Protocol):
             return upstream.transport.abort()
         self._upstreams[server], self._opening = upstream, None
         upstream.transport.writelines(self._unsent)
-        self._unsent.clear()
-        return self.transport.resume_reading()
+        return self._unsent.clear()
 
     # the answer
 
-    def answer_received(self, data: bytes) -> None:
+    def answer_received(self, upstream: _Upstream, data: bytes) -> None:
         """Read a piece of the answer, and forward it."""
         exchange = self._exchange
-        if exchange is None or exchange.is_recorded:  # it answers nothing
-            self.transport.write(data)
-            return self.transport.close()
+        if exchange is None or exchange.is_recorded or self._upstreams.get(exchange.server) is not upstream:
+            return upstream.transport.abort()  # it answers nothing
         exchange.answer.feed(data, self._time())
         if exchange.answer.is_whole:
             self._record()
@@ -260,7 +261,7 @@ class _Client(asyncio.Protocol):
         if exchange is None or exchange.server in self._upstreams or self._opening is not None:
             return
         is_end = error is None and exchange.answer.ends_with_connection
-        self._fail("" if is_end else NOT_HTTP if exchange.answer.is_broken else BY_PROVIDER)
+        self._fail("" if is_end else BY_PROVIDER)
 
     def _finish(self) -> None:
         """Get ready for the next request when this one is forwarded and answered."""
