@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import string
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
