@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import string
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -79,9 +78,7 @@ def answered(body: Any, status: int = 200, kind: str = JSON) -> Body:
 
 # What vanishes: each canary is drawn, put somewhere, and no piece of it may be in the file.
 
-letters = st.text(string.ascii_lowercase, min_size=7, max_size=12).filter(
-    lambda word: not texts._is_usual(word) and word not in recorded().written().decode()
-)
+letters = st.text("bcdfghjkmnpqrstvwxz", min_size=7, max_size=12)  # no part of a word that stays
 prompts = st.lists(letters, min_size=2, max_size=6).map(lambda found: (" ".join(found), found))
 hosts = letters.map(lambda word: f"{word}.test")
 CANARIES: Mapping[str, st.SearchStrategy[tuple[str, list[str]]]] = {

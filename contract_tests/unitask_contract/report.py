@@ -54,6 +54,9 @@ class Finding:
         more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
         return ", ".join(said[:MOST_NAMED]) + more
 
+    def __str__(self) -> str:
+        return f"{self.cause.title} ({self.subjects})" if self.subjects else self.cause.title
+
     def details(self, most: int = MOST_SHOWN) -> Iterator[str]:
         """Yield what is wrong, with at most so many results and differences, and what to do."""
         if self.note:
@@ -212,7 +215,7 @@ def text(report: Report) -> str:
     """Return the report for a terminal, the summary first; control characters are shown by their numbers."""
     findings = report.findings
     parts = [report.verdict, report.title]
-    parts += [f"{one.level.value:>{WIDTH}}  {one.cause.title} ({one.subjects})" for one in findings[:MOST_FINDINGS]]
+    parts += [f"{one.level.value:>{WIDTH}}  {one}" for one in findings[:MOST_FINDINGS]]
     if more := len(findings[MOST_FINDINGS:]):
         parts.append(f"{more:>{WIDTH}} more findings (all: --report FILE.html)")
     rows = ["".join(f"{cell:>{WIDTH}}" for cell in row) for row in table(report)]

@@ -174,7 +174,7 @@ def annotations(report: Report) -> Iterator[str]:
     """Yield a workflow command of GitHub for each finding."""
     for one in report.findings:
         title = _escaped(f"unitask contract: {one.cause.title}").replace(":", "%3A").replace(",", "%2C")
-        yield f"::{_COMMANDS[one.level]} title={title}::{_escaped(chr(10).join([one.subjects, *one.details()]))}"
+        yield f"::{_COMMANDS[one.level]} title={title}::{_escaped(chr(10).join([str(one), *one.details()]))}"
 
 
 def _escaped(text: str) -> str:

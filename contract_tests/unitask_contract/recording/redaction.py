@@ -77,9 +77,8 @@ class Redactor:
     def __init__(self, keep_texts: bool = False, key: str = "") -> None:
         self._keep_texts = keep_texts
         self._keys: dict[str, None] = {key: None} if key else {}
-        self._texts: dict[
-            str, tuple[str, ...]
-        ] = {}  # of requests, by the pseudonym of the task; its failure may quote them
+        # Texts of requests by the pseudonym of the task, whose failure may quote them.
+        self._texts: dict[str, tuple[str, ...]] = {}
 
     def request(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -136,11 +135,11 @@ class Redactor:
         except LookupError:
             operation = ""
         kind = response_headers.get("content-type", "")
-        is_stream = _media(kind) == "text/event-stream"
         one.sent |= dict.fromkeys(self._texts.get(shown_path.rpartition("/")[2], ()))
-        response = (
-            one.events(pieces or [(seconds, response_body)]) if is_stream else one.body(response_body, kind, Mode.PLAIN)
-        )
+        if _media(kind) == "text/event-stream":
+            response = one.events(pieces or [(seconds, response_body)])
+        else:
+            response = one.body(response_body, kind, Mode.PLAIN)
         if method == "POST" and one.sent:
             self._remember(response, one.sent)
         return Recorded(
@@ -215,11 +214,9 @@ class _Exchange:
         found = _headers(headers, RESPONSE_HEADERS)
         found |= {name: pseudonym(headers[name]) for name in REQUEST_IDS if headers.get(name)}
         if where := headers.get("location"):
-            path, _, query = where.partition("?")
+            path, mark, query = where.partition("?")
             is_path = path.startswith("/") and not path.startswith("//")
-            found["location"] = (
-                self.path("GET", path) + ("?" if query else "") + self.query(query) if is_path else url(where)
-            )
+            found["location"] = f"{self.path('GET', path)}{mark}{self.query(query)}" if is_path else url(where)
         return found
 
     # Bodies.
