@@ -33,7 +33,8 @@ HEADERS = ("accept", "content-type", "authorization", "x-api-key")
 RESPONSE_HEADERS = ("age", "content-type", "date", "retry-after", "server")
 REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")
 _MEDIA = re.compile(
-    r"(?:application|audio|font|image|model|multipart|text|video)/(?:[a-z]{1,14}\d{0,2}[.+-]?){1,5}|\*/\*"
+    r"(?:application|audio|font|image|model|multipart|text|video)/\d{0,2}[a-z]{1,20}\d{0,2}(?:[.+-][a-z]{1,20}\d{0,2}){0,5}"
+    r"|\*/\*"
 )
 _CHARSET = re.compile(r";\s*charset=\"?([\w-]{1,20})", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,9}(?:\.\d{1,9})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
