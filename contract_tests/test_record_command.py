@@ -17,10 +17,13 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from unitask.cli import main
 from unitask_contract.bundle import examples
+from unitask_contract.recording import proxy
 from unitask_contract.recording.folder import Recording
 from unitask_contract.recording.redaction import Redactor
 
@@ -84,11 +87,14 @@ def recorder(folder: Path, base_url: str, *options: str, **variables: str) -> Ge
             process.kill()
 
 
-def get(port: int, task_id: str) -> dict[str, Any]:
+def get(port: int, task_id: str) -> Any:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST)) as connection:
-        connection.request("GET", f"/api/v1/task/{task_id}", headers={"x-api-key": "a key of this test"})
-        answer: dict[str, Any] = json.loads(connection.getresponse().read())
-        return answer
+        return got(connection, task_id)
+
+
+def got(connection: http.client.HTTPConnection, task_id: str) -> Any:
+    connection.request("GET", f"/api/v1/task/{task_id}", headers={"x-api-key": "a key of this test"})
+    return json.loads(connection.getresponse().read())
 
 
 def self_signed(folder: Path) -> tuple[Path, ssl.SSLContext]:
@@ -129,23 +135,24 @@ def test_provider_behind_tls_is_recorded_and_ctrl_c_prints_a_summary(tmp_path: P
 
 
 def test_sigterm_lets_an_exchange_in_flight_end_and_check_reports_a_broken_contract(tmp_path: Path) -> None:
-    answers: list[dict[str, Any]] = []
+    answers: list[Any] = []
     with provider() as server:
         url = f"http://127.0.0.1:{server.server_port}"
         with recorder(tmp_path / "recording", url, "--check") as (process, port):
             get(port, "broken")
-            waiting = threading.Thread(target=lambda: answers.append(get(port, "wait")))
-            waiting.start()
-            assert server.waits.wait(LONGEST)
-            process.send_signal(signal.SIGTERM)
-            assert process.stderr.readline() != ""
-            server.go.set()
-            waiting.join(LONGEST)
-            _, err = process.communicate(timeout=LONGEST)
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST)) as connection:
+                waiting = threading.Thread(target=lambda: answers.append(got(connection, "wait")))
+                waiting.start()
+                assert server.waits.wait(LONGEST)
+                process.send_signal(signal.SIGTERM)
+                assert process.stderr.readline().startswith("broken: get_task")
+                assert "in flight" in process.stderr.readline()
+                server.go.set()
+                waiting.join(LONGEST)
+                _, err = process.communicate(timeout=LONGEST / 2)  # with an open connection
 
-    assert (process.returncode, answers[0]["data"]["task_id"]) == (1, "wait")
+    assert (process.returncode, answers[0]["data"]["task_id"], err) == (1, "wait", "")
     assert len([*Recording.open(tmp_path / "recording").exchanges()]) == 2
-    assert "Traceback" not in err
 
 
 def test_killed_recording_has_every_exchange_whose_answer_was_received(tmp_path: Path) -> None:
@@ -178,3 +185,20 @@ def test_killed_recording_has_every_exchange_whose_answer_was_received(tmp_path:
     assert {path[task_id] for task_id in received} <= recorded
     assert len(asked) - len(recorded) <= len(clients)
     assert len(recording.incomplete()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "is_broken", "is_complete", "code"),
+    [
+        ([], True, False, 0),
+        (["--check"], False, True, 0),
+        (["--check"], True, False, 1),
+        (["--check"], False, False, 2),
+    ],
+)
+def test_check_makes_an_exit_code_of_the_result(
+    options: list[str], is_broken: bool, is_complete: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy, "record", lambda *_, **__: ([], is_broken, is_complete))
+
+    assert main(["record", "--to", "traffic", *options]) == code

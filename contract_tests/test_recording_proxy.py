@@ -81,10 +81,10 @@ class Between:
 
 
 @contextmanager
-def between(to: Path, prefix: str = "") -> Generator[Between]:
+def between(to: Path, prefix: str = "", scheme: str = "http") -> Generator[Between]:
     with socket.create_server(("127.0.0.1", 0)) as provider:
         provider.settimeout(LONGEST)
-        url = f"http://127.0.0.1:{provider.getsockname()[1]}{prefix}"
+        url = f"{scheme}://127.0.0.1:{provider.getsockname()[1]}{prefix}"
         with recording(to, url, KEY.decode()) as running, closing(Between(running, provider)) as made:
             yield made
 
@@ -235,10 +235,10 @@ def test_request_ends_with_the_connection_of_its_client(answer: bytes, tmp_path:
         client = one.connect()
         client.send(GET)
         provider = one.accept()
+        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
         provider.send(answer)
         assert client.read(len(answer)) == answer
         client.close()
-        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
         assert provider.is_closed()
         (recorded,) = one.running.exchanges()
 
@@ -279,6 +279,19 @@ def test_exchange_that_cannot_be_recorded_is_forwarded_and_reported_once(
     assert len(said) == 1
     assert expected[reason] in said[0]
     assert KEY.decode() not in said[0]
+
+
+def test_nothing_is_sent_for_a_client_that_left_while_the_connection_was_opened(tmp_path: Path) -> None:
+    with between(tmp_path, scheme="https") as one:
+        client = one.connect()
+        client.send(POST + b"\r\n{}")
+        provider = one.accept()  # it does not answer the handshake
+        assert provider.read(3)[0] == 0x16
+        client.close()
+        assert POST[:4] not in provider.read(1 << 20)
+        (recorded,) = one.running.exchanges()
+
+    assert (recorded.lost, recorded.request.content) == (proxy.BY_CLIENT, {})
 
 
 REFUSED = {

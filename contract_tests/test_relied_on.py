@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,14 @@ def test_app_that_uses_everything_is_touched_by_each_breaking_change_and_by_no_o
         "model is required",  # the app sends it always
         "a number in a notification may be null",  # of the account: not in a recording
     }
+
+
+def test_json_without_its_media_type_is_compared() -> None:
+    app = [replace(one, request=replace(one.request, kind="text/plain")) for one in APP]
+
+    (found,) = touched(put(f"{SCHEMAS}/TaskRequest/required", ["new"]), app)
+
+    assert found.startswith("touched: POST /api/v1/task request /new: is required now")
 
 
 def test_app_that_registers_webhooks_may_be_touched_by_a_change_of_notifications() -> None:

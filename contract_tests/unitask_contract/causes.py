@@ -10,7 +10,7 @@ from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange
 
 MOST_FORGOTTEN = 2  # tasks that GET does not find after they were created; more have one cause
-OF_SCHEMATHESIS = ("MissingContentType", "MalformedMediaType", "UndefinedContentType", "MalformedJson")
+OF_SCHEMATHESIS = ("MissingContentType", "MalformedMediaType", "UndefinedContentType")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ def of_error(error: BaseException, check: str, promise: str, line: str) -> Cause
     kind = type(error).__name__
     if kind in OF_SCHEMATHESIS:
         return CONTENT_TYPE
+    if kind == "MalformedJson":
+        return NOT_JSON
     if isinstance(error, KeyError):
         return missing(str(error.args[0]))
     if isinstance(error, AssertionError):

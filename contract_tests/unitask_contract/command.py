@@ -118,7 +118,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         report, said = _report(options)
     except CannotRun as error:
-        cause = Cause(scrubbed(str(error), options.key or ""), key="cannot run")
+        cause = Cause("nothing could be checked", scrubbed(str(error), options.key or ""))
         _publish(Report("a provider", None, interrupted=True, cause=cause), "", options)
         raise
     _publish(report, said, options)

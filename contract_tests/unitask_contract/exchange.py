@@ -83,7 +83,7 @@ def read_strictly(body: bytes) -> Any:
         raise ValueError(f"{word} is not JSON")
 
     value = json.loads(body, parse_constant=refuse)
-    if depth_and_size(value)[0] > DEEPEST:
+    if body.count(b"{") + body.count(b"[") > DEEPEST and depth_and_size(value)[0] > DEEPEST:
         raise RecursionError(f"the body is nested deeper than {DEEPEST} levels")
     return value
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from xml.etree import ElementTree as Xml
 
-from unitask_contract.report import FAILED, Level, Report, left_out, money, table
+from unitask_contract.report import FAILED, UNREAD, Level, Report, left_out, money, table
 from unitask_contract.runner import Outcome
 from unitask_contract.sarif import as_sarif
 
@@ -143,7 +143,7 @@ def as_junit(report: Report) -> str:
         case.set("time", f"{result.seconds:.3f}")
         suites.setdefault(result.family, []).append(case)
     for one in report.findings:
-        if one.level in (Level.BROKEN, Level.UNKNOWN) and not one.results:
+        if one.level in (Level.BROKEN, Level.UNKNOWN) and not one.results and one.cause != UNREAD:
             tag = "failure" if one.level is Level.BROKEN else "error"
             suites["spec"].append(_case("spec", one.cause.title, tag, "\n".join(one.details())))
     for path, file in report.files.items():
@@ -174,7 +174,7 @@ def annotations(report: Report) -> Iterator[str]:
     """Yield a workflow command of GitHub for each finding."""
     for one in report.findings:
         title = _escaped(f"unitask contract: {one.cause.title}").replace(":", "%3A").replace(",", "%2C")
-        yield f"::{_COMMANDS[one.level]} title={title}::{_escaped(chr(10).join([one.subjects, *one.details()]))}"
+        yield f"::{_COMMANDS[one.level]} title={title}::{_escaped(chr(10).join([str(one), *one.details()]))}"
 
 
 def _escaped(text: str) -> str:

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
@@ -103,6 +103,8 @@ def made(provider: Provider, check: Check, name: str = "") -> Result:
     family = bundle.entries()[name]["family"] if name else GENERAL
     detail = shortened(scrubbed(detail, provider.key), LONGEST_DETAIL)
     operation = sent[-1].operation if sent else ""
+    if cause:
+        cause = replace(cause, title=scrubbed(cause.title, provider.key), key=scrubbed(cause.key, provider.key))
     return Result(check, family, name, outcome, detail, time.perf_counter() - started, cause, operation)
 
 

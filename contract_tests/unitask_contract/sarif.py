@@ -66,7 +66,7 @@ def _result(one: Finding, rules: list[str]) -> dict[str, Any]:
         "ruleId": rule,
         "ruleIndex": rules.index(rule),
         "level": _LEVELS[one.level],
-        "message": {"text": "\n".join([f"{one.cause.title} ({one.subjects})", *one.details()])},
+        "message": {"text": "\n".join([str(one), *one.details()])},
         "locations": [
             {"physicalLocation": {"artifactLocation": {"uri": file}, "region": {"startLine": line}}}
             for file, line in found[:MOST_PLACES]

@@ -171,9 +171,9 @@ def _parts(recorded: Recorded, task: dict[str, Any]) -> Iterator[tuple[str, Any]
     if "request" in components and sent.form == "json":
         given = fields(sent.content)
         yield components["request"], sent.content
-        entry = bundle.entry_of(given.get("model"), given.get("task_type"), given.get("input"))
-        if entry and recorded.operation == "create_task":
-            yield entry["input"], given.get("input")
+        task_type = contract.find(given.get("model"), given.get("task_type"), given.get("input"))
+        if task_type and recorded.operation == "create_task":
+            yield task_type.input, given.get("input")
     name = components.get("200" if recorded.status == 200 else "default")
     if name is None or received.form != "json":
         return
@@ -211,7 +211,8 @@ def _form(value: Any) -> Hashable:
     if isinstance(value, str):
         return value if len(value) <= LONGEST_WORD and not _NO_WORD.match(value) else "(text)"
     if isinstance(value, dict):
-        return tuple([(_name(step), _form(part)) for step, part in cast("dict[str, Any]", value).items()])
+        known, parts = names(), cast("dict[str, Any]", value).items()
+        return tuple([(step if step in known else _name(step), _form(part)) for step, part in parts])
     if isinstance(value, list):
         return frozenset([_form(part) for part in cast("list[object]", value)])
     return type(value).__name__
@@ -219,7 +220,7 @@ def _form(value: Any) -> Hashable:
 
 @lru_cache(MOST_FORMS)
 def _name(step: str) -> str:
-    return step if step in names() or not _NO_WORD.match(step) else "*"
+    return step if not _NO_WORD.match(step) else "*"
 
 
 def content_type(recorded: Recorded, exchange: Exchange) -> Iterator[Difference]:

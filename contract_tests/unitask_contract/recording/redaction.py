@@ -12,7 +12,7 @@ from email.parser import BytesParser
 from enum import IntEnum, auto
 from functools import lru_cache
 from itertools import islice
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from unitask_api import contract
@@ -20,7 +20,7 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import read_strictly
 from unitask_contract.hiding import HIDDEN, LONG, hidden, scrubbed
-from unitask_contract.patches.redaction import names
+from unitask_contract.patches.redaction import names, words
 from unitask_contract.recording import texts
 from unitask_contract.recording.folder import Body, Recorded
 from unitask_contract.recording.texts import CUT, MOST_MEMOS, pseudonym, url
@@ -33,7 +33,8 @@ HEADERS = ("accept", "content-type", "authorization", "x-api-key")
 RESPONSE_HEADERS = ("age", "content-type", "date", "retry-after", "server")
 REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")
 _MEDIA = re.compile(
-    r"(?:application|audio|font|image|model|multipart|text|video)/(?:[a-z]{1,14}\d{0,2}[.+-]?){1,5}|\*/\*"
+    r"(?:application|audio|font|image|model|multipart|text|video)/\d{0,2}[a-z]{1,20}\d{0,2}(?:[.+-][a-z]{1,20}\d{0,2}){0,5}"
+    r"|\*/\*"
 )
 _CHARSET = re.compile(r";\s*charset=\"?([\w-]{1,20})", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,9}(?:\.\d{1,9})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
@@ -77,16 +78,20 @@ class Redactor:
     def __init__(self, keep_texts: bool = False, key: str = "") -> None:
         self._keep_texts = keep_texts
         self._keys: dict[str, None] = {key: None} if key else {}
-        self._texts: dict[
-            str, tuple[str, ...]
-        ] = {}  # of requests, by the pseudonym of the task; its failure may quote them
+        # Texts of requests by the pseudonym of the task, whose failure may quote them.
+        self._texts: dict[str, tuple[str, ...]] = {}
 
     def request(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[str, str, Body]:
         """Return path, query and body of a request, redacted."""
+        return self.sent(method, path, query, headers, body)[1:]
+
+    def sent(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> "Sent":
+        """Redact a request before its answer has come, for `recorded`."""
         one = self._exchange(headers)
-        return one.path(method, path), one.query(query), one.body(body, headers.get("content-type", ""), Mode.SENT)
+        shown = one.path(method, path), one.query(query)
+        return Sent(one, *shown, one.body(body, headers.get("content-type", ""), Mode.SENT))
 
     def recorded(
         self,
@@ -104,6 +109,7 @@ class Redactor:
         response_body: bytes,
         pieces: Sequence[tuple[float, bytes]] = (),
         lost: str = "",
+        sent: "Sent | None" = None,
     ) -> Recorded:
         """Return an exchange, redacted.
 
@@ -122,20 +128,19 @@ class Redactor:
             response_body: Empty without an answer.
             pieces: Of a stream: seconds since the request, and bytes; they are the body.
             lost: Why there was no answer, or no whole one.
+            sent: The request, if it was redacted before.
         """
-        one = self._exchange(request_headers)
+        one, shown_path, shown_query, request = sent or self.sent(method, path, query, request_headers, request_body)
         try:
             operation = bundle.operation_of(method, path)
         except LookupError:
             operation = ""
         kind = response_headers.get("content-type", "")
-        is_stream = _media(kind) == "text/event-stream"
-        shown_path, shown_query = one.path(method, path), one.query(query)
-        request = one.body(request_body, request_headers.get("content-type", ""), Mode.SENT)
         one.sent |= dict.fromkeys(self._texts.get(shown_path.rpartition("/")[2], ()))
-        response = (
-            one.events(pieces or [(seconds, response_body)]) if is_stream else one.body(response_body, kind, Mode.PLAIN)
-        )
+        if _media(kind) == "text/event-stream":
+            response = one.events(pieces or [(seconds, response_body)])
+        else:
+            response = one.body(response_body, kind, Mode.PLAIN)
         if method == "POST" and one.sent:
             self._remember(response, one.sent)
         return Recorded(
@@ -210,11 +215,9 @@ class _Exchange:
         found = _headers(headers, RESPONSE_HEADERS)
         found |= {name: pseudonym(headers[name]) for name in REQUEST_IDS if headers.get(name)}
         if where := headers.get("location"):
-            path, _, query = where.partition("?")
+            path, mark, query = where.partition("?")
             is_path = path.startswith("/") and not path.startswith("//")
-            found["location"] = (
-                self.path("GET", path) + ("?" if query else "") + self.query(query) if is_path else url(where)
-            )
+            found["location"] = f"{self.path('GET', path)}{mark}{self.query(query)}" if is_path else url(where)
         return found
 
     # Bodies.
@@ -277,6 +280,8 @@ class _Exchange:
                 if token["colon"]:
                     name = string
                     string = self._name(string, mode)
+                elif self._keep_texts and not token["end"]:
+                    string = texts.placeholder(string, has_digest=False)  # it may end within a key
                 else:
                     string = str(self.value(string, name, _mode(_mode(mode, name), name)))
                 mark = "\udcff" if plain != written else ""
@@ -295,8 +300,11 @@ class _Exchange:
         if isinstance(value, str):
             return self._text(value, name, mode)
         if isinstance(value, dict):
-            parts = cast("dict[str, Any]", value).items()
-            return {self._name(step, mode): self.value(part, step, _mode(mode, step)) for step, part in parts}
+            known, kept = names(), dict[str, Any]()
+            for step, part in cast("dict[str, Any]", value).items():
+                shown = step if step in known else self._name(step, mode)
+                kept[shown] = self.value(part, step, _mode(mode, step)) if part else part
+            return kept
         if isinstance(value, list):
             return [self.value(one, name, mode) for one in cast("list[object]", value)]
         if not value or isinstance(value, bool):
@@ -305,12 +313,12 @@ class _Exchange:
         return 1 if is_private else value
 
     def _name(self, name: str, mode: Mode) -> str:
-        if name in names():
-            return name
         shown = texts.field(name, is_listed=mode is Mode.MAP)
         return HIDDEN if shown == name and self._has_key(name) else shown
 
     def _has_key(self, text: str) -> bool:
+        if text in words() or text in names():
+            return False
         secrets = (secret for secret in (*self._keys, *self._secrets) if len(secret) >= LONG)
         return any(secret.casefold() in text.casefold() for secret in secrets)
 
@@ -323,7 +331,7 @@ class _Exchange:
             self._secrets.add(text)
             return SECRET
         if mode is Mode.ERROR:
-            return self._message(text)
+            return self._scrubbed(text) if self._keep_texts else self._message(text)
         if text in self._ids:
             return pseudonym(text)
         has_digest = mode in (Mode.SENT, Mode.MAP)
@@ -339,18 +347,28 @@ class _Exchange:
     def _scrubbed(self, text: str) -> str:
         for key in self._keys:
             text = hidden(text, key)
+            cut = next((size for size in range(len(key) - 1, 3, -1) if text.endswith(key[:size])), 0)
+            text = text[:-cut] + HIDDEN if cut else text
         for secret in self._secrets:
             text = text.replace(secret, SECRET) if len(secret) >= LONG else text
         return scrubbed(text, "") if self._keep_texts else text
 
     def _message(self, text: str) -> str:
-        """Redact the message of an error."""
+        """Redact the message of an error, or a page: it may be cut within a key, so it is not kept on demand."""
         if text in texts.messages():
             return text
         if len(text) > LONGEST_TEXT:
             return texts.placeholder(text, has_digest=False)
-        text = self._scrubbed(text)
-        return text if self._keep_texts else texts.masked(texts.without_quotes(text, self.sent))
+        return texts.masked(texts.without_quotes(self._scrubbed(text), self.sent))
+
+
+class Sent(NamedTuple):
+    """A request, redacted, and what redacts its answer."""
+
+    exchange: _Exchange
+    path: str
+    query: str
+    body: Body
 
 
 @lru_cache(MOST_MEMOS)

@@ -106,8 +106,7 @@ class Contract:
             properties = {key: one.get("schema", {}) for key, one in given.items()}
             required = [key for key, one in given.items() if one.get("required")]
             return plain({"type": "object", "properties": properties, "required": required})
-        holder = found.get("requestBody", {}) if part.label == "request" else self._answer(found, part.label)
-        content = holder.get("content", {})
+        content = self._content(name, part.label)
         return plain(content[part.media].get("schema", {})) if part.media in content else None
 
     def used(self, use: Use) -> Document:
@@ -131,6 +130,17 @@ class Contract:
         is_other = part.is_answer and part.label not in self.operations[use.name]["responses"]
         return f"{use.name} {'default' if is_other else part.label}"
 
+    def media(self, name: str, label: str, body: Body) -> str:
+        """Return the media type of a body; of JSON with another one, as curl sends it, the one of the contract."""
+        media, content = body.kind.partition(";")[0].strip().lower(), self._content(name, label)
+        return media if media in content or body.form != "json" else next(iter(content), media)
+
+    def _content(self, name: str, label: str) -> Document:
+        found = self.operations[name]
+        holder: Document = found.get("requestBody", {}) if label == "request" else self._answer(found, label)
+        content: Document = holder.get("content", {})
+        return content
+
     @staticmethod
     def _answer(found: Document, status: str) -> Document:
         answers: Document = found["responses"]
@@ -152,7 +162,7 @@ def uses(exchanges: Iterable[Recorded], old: Contract) -> dict[str, Use]:
             return known
 
         if where := old.ids.get(one.operation):
-            _add(use(where, old.operations[where]["tags"][0]), one)
+            _add(use(where, old.operations[where]["tags"][0]), one, old)
             for entry, sent in _created(one, old):
                 made = use(f"task {entry['name']}", entry["family"])
                 _count(made.part("input").sent, [json.dumps(sent)] if sent is not None else [], one)
@@ -169,17 +179,15 @@ def _count(seen: dict[str, Seen], keys: Iterable[str], one: Recorded) -> None:
         seen.setdefault(key, Seen(one.file_name)).count += 1
 
 
-def _add(use: Use, one: Recorded) -> None:
+def _add(use: Use, one: Recorded, old: Contract) -> None:
     body, query = one.request, dict(parse_qsl(one.query, keep_blank_values=True))
-    _count(use.part("request", _media(body)).sent, [json.dumps(body.content) if body.form == "json" else UNKNOWN], one)
+    sent = json.dumps(body.content) if body.form == "json" else UNKNOWN
+    _count(use.part("request", old.media(use.name, "request", body)).sent, [sent], one)
     _count(use.part(QUERY).sent, [json.dumps(query)], one)
     if one.status:
-        content = one.response.content if one.response.form == "json" else None
-        _count(use.part(str(one.status), _media(one.response)).received, paths(content), one)
-
-
-def _media(body: Body) -> str:
-    return body.kind.partition(";")[0].strip().lower()
+        body, label = one.response, str(one.status)
+        received = paths(body.content if body.form == "json" else None)
+        _count(use.part(label, old.media(use.name, label, body)).received, received, one)
 
 
 def _created(one: Recorded, old: Contract) -> Iterator[tuple[Document, Any]]:

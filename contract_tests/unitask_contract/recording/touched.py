@@ -21,7 +21,7 @@ from unitask_contract.causes import Cause
 from unitask_contract.changes import OF_TASK, Change, answer, changes, operation, request, values
 from unitask_contract.connecting import CannotRun
 from unitask_contract.containment import Schema, field_paths, only
-from unitask_contract.exchange import shortened
+from unitask_contract.exchange import read_strictly, shortened
 from unitask_contract.hiding import visible
 from unitask_contract.recording.folder import CONTRACT, Recording
 from unitask_contract.recording.relied_on import (
@@ -147,7 +147,7 @@ def _sent(where: str, part: Part, before: Schema, after: Schema) -> Iterator[Tou
             continue
         value = json.loads(sent)
         hidden = {path: length for path, text in walk(value) if (length := removed(text)) is not None}
-        filled = json.loads(LENGTH.sub(lambda found: "x" * int(found[1]), sent))
+        filled = bundle.whole(json.loads(LENGTH.sub(lambda found: "x" * int(found[1]), sent)))
         are_texts = part.label == QUERY or "form" in part.media
         given = [_typed(filled, schema) if are_texts else filled for schema in schemas]
         was = {_key(error) for error in validators[0].iter_errors(given[0])}
@@ -196,7 +196,7 @@ def _typed(given: Any, rule: Schema) -> dict[str, Any]:
     for name, value in fields(given).items():
         if isinstance(value, str) and fields(rules.get(name)).get("type") in ("integer", "number", "boolean"):
             with suppress(ValueError):
-                found[name] = json.loads(value)
+                found[name] = read_strictly(value.encode())
     return found
 
 

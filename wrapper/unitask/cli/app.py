@@ -110,6 +110,11 @@ COMMANDS: dict[str, Entry] = {
         "Run the local provider, which needs no account and costs nothing.",
         ("unitask sandbox", "unitask sandbox --port 0 --speed real"),
     ),
+    "replay": Entry(
+        ".recording:replay",
+        "Answer from a recording, without a provider.",
+        ("unitask replay recordings/swap", "unitask replay recordings/swap --else sandbox"),
+    ),
     "demo": Entry(
         ".provider:demo",
         "Swap two sample faces, with a local provider that ends with it.",

@@ -1,10 +1,14 @@
-"""Recordings of traffic: `record`."""
+"""Recordings of traffic: `record`, `replay`."""
 
+import errno
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from typer import Option
+from typer import Argument, Option
+from unitask_api.json_types import printable
 
 from .. import errors
 from .._environment import DEFAULT_BASE_URL, checked_base_url, transport_settings
@@ -54,3 +58,38 @@ def record(
         raise errors.InvalidInput(str(error)) from None
     put(*summary)
     return (BROKEN if is_broken else 0 if is_complete else INCOMPLETE) if check else 0
+
+
+def replay(
+    folder: Annotated[str, Argument(metavar="FOLDER", help="A folder of `unitask record`.")],
+    port: Annotated[int, Option(help="0 takes a free one.")] = 8044,
+    other: Annotated[
+        Literal["sandbox"] | None,
+        Option("--else", help="Who answers other requests: the local provider (default: they are HTTP 404)."),
+    ] = None,
+) -> None:
+    """Answer from a recording until Ctrl-C."""
+    try:
+        from unitask_contract.connecting import CannotRun  # an extra
+        from unitask_contract.recording import replay_server
+        from unitask_contract.recording.folder import Recording
+    except ImportError as error:
+        raise errors.InvalidInput(TESTING_MISSING.format(error)) from None
+    try:
+        recording = Recording.open(Path(from_home(folder)))
+        with suppress(KeyboardInterrupt), replay_server.running(recording, port, sandbox=bool(other), say=_say) as url:
+            for name in recording.incomplete():
+                say(f"unitask: {printable(name)} is left out: it is not a whole exchange")
+            put(f"The recording of {printable(recording.base_url)} answers at {url}.")
+            say("Paste the next line in another terminal. Ctrl-C stops it.")
+            put(f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=replay")
+            threading.Event().wait()
+    except (CannotRun, OSError, ValueError, OverflowError) as error:
+        reason: object = error
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            reason = f"port {port} is taken: give another one with --port, or 0 for a free one"
+        raise errors.InvalidInput(f"the recording cannot be replayed: {reason}") from error
+
+
+def _say(text: str) -> None:
+    say(f"unitask: {printable(text)}")
