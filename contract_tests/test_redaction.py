@@ -489,6 +489,21 @@ def test_files_in_a_body_are_shown_by_kind_size_and_hash() -> None:
     assert answered(raw, kind="image/png") == Body("bytes", "image/png", 308, hashlib.sha256(raw).hexdigest())
 
 
+def test_numbers_that_spell_a_text_do_not_stay() -> None:
+    spelled = {"logprobs": {"content": [{"token": "fox", "bytes": [102, 111, 120], "logprob": -0.5}]}}
+    body = {"choices": [spelled], "usage": {"total_tokens": 7}}
+    plain = answered(body).content
+    stream = recorded(
+        pieces=[(0.1, f"data: {json.dumps(body)}\n\n".encode())], response_headers={"content-type": "text/event-stream"}
+    ).response
+
+    for shown in (plain, json.loads(stream.content[0][1][6:])):
+        assert shown["choices"][0]["logprobs"]["content"] == [
+            {"token": "(secret)", "bytes": [1, 1, 1], "logprob": -0.5}
+        ]
+        assert shown["usage"] == {"total_tokens": 7}
+
+
 @pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])
 def test_event_has_the_time_at_which_its_end_came(end: str) -> None:
     raw = f'data: {{"choices":[{{"delta":{{"content":"hi"}}}}]}}{end}data: [DONE]{end}'.encode()
