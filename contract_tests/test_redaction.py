@@ -253,6 +253,18 @@ def test_words_and_numbers_stay_and_texts_become_pseudonyms() -> None:
     assert (data["status"], data["input"]) == ("waiting", one.request.content["input"])
 
 
+WORDS = ["waiting", "In_Progress", "chat.completion.chunk", "gpt-4.1-mini", "7:5", "Qubico/new-2", "1440p", "E1"]
+TEXTS = ["jane.doe", "jane-passport.png", "jqx.test", "Jane Doe", "a1b2c3d4e5f6a7b8c9d0", "AbCdEfGhIjKlMn", "x" * 41]
+
+
+@pytest.mark.parametrize("text", [*WORDS, *TEXTS])
+def test_word_stays_in_a_field_for_words_alone(text: str) -> None:
+    content = answered({"data": {"status": text, "name": text}}).content
+
+    assert (content["data"]["status"] == text) == (text in WORDS)
+    assert content["data"]["name"] == f"({len(text)} characters)"
+
+
 def test_id_has_one_pseudonym_in_path_body_query_and_header() -> None:
     poll = recorded(
         b"",
