@@ -201,6 +201,24 @@ def test_exchange_is_written_before_the_last_byte_goes_on(tmp_path: Path) -> Non
         assert len(one.running.exchanges()) == 1
 
 
+def test_request_whose_answer_comes_before_its_body_is_recorded_with_its_body(tmp_path: Path) -> None:
+    head, body = POST + b"\r\n", b"[]"
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(head)
+        provider = one.accept()
+        assert provider.read(len(one.forwarded(head))) == one.forwarded(head)
+        provider.send(PLAIN)
+        assert client.read(len(PLAIN)) == PLAIN
+        client.send(body)
+        assert provider.read(len(body)) == body
+        client.send(GET)
+        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
+        (recorded,) = one.running.exchanges()
+
+    assert (recorded.request.content, recorded.status, recorded.lost) == ([], 200, "")
+
+
 def test_requests_behind_each_other_are_forwarded_one_by_one(tmp_path: Path) -> None:
     requests = [POST + b"\r\n{}", CHUNKED, GET, CHUNKED, GET]
     with between(tmp_path) as one:

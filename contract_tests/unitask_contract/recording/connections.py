@@ -269,10 +269,10 @@ class Client(asyncio.Protocol):
     def answer_received(self, upstream: Upstream, data: bytes) -> None:
         """Read a piece of the answer, and forward it."""
         exchange = self._exchange
-        if exchange is None or exchange.is_recorded or self._upstreams.get(exchange.server) is not upstream:
+        if exchange is None or exchange.answer.is_whole or self._upstreams.get(exchange.server) is not upstream:
             return upstream.transport.abort()  # it answers nothing
         exchange.answer.feed(data, self._time())
-        if exchange.answer.is_whole:
+        if exchange.answer.is_whole and exchange.request.is_whole:
             self._record()
         self.transport.write(data)
         return self._finish()
@@ -289,8 +289,9 @@ class Client(asyncio.Protocol):
     def _finish(self) -> None:
         """Get ready for the next request when this one is forwarded and answered."""
         exchange = self._exchange
-        if exchange is None or not exchange.is_recorded or not exchange.request.is_whole:
+        if exchange is None or not exchange.answer.is_whole or not exchange.request.is_whole:
             return
+        self._record()  # some refusals come before the body of their request
         if not exchange.answer.keeps_alive or self._proxy.is_ending:
             self.transport.close()
         else:
@@ -308,4 +309,5 @@ class Client(asyncio.Protocol):
         exchange = self._exchange
         if exchange is not None and not exchange.is_recorded:
             exchange.is_recorded = True
+            lost = "" if exchange.answer.is_whole else lost
             self._proxy.record(exchange, self._time(), NOT_HTTP if exchange.answer.is_broken else lost)
