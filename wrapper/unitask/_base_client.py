@@ -147,7 +147,7 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         self.budget: Budget | None = budget
         self._headers = checked_headers(default_headers)
         own = {"accept-encoding": ENCODINGS, "x-api-key": self._key}
-        self._call_headers = {"user-agent": USER_AGENT, **self._headers, **own}
+        self._call_headers = tuple({"user-agent": USER_AGENT, **self._headers, **own}.items())
         self._proxy, self._clock = proxy, clock
         self._mark_webhooks, self._webhooks = mark_webhooks, webhooks
         self._retry_policy = RetryPolicy(random.random)
@@ -341,9 +341,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         return f"{self.base_url}{send.path}" if send.path.startswith("/") else send.path
 
     def _request(self, send: SendRequest) -> dict[str, Any]:
-        """Return the arguments of `httpx.Client.build_request`. Its webhook secret is hidden in all later answers."""
-        if send.json is not None:
-            self._hider.remember(_webhook_secret(send))
+        """Return the arguments of `httpx.Client.build_request`."""
+        self._hide_secret_of(send)
         call: dict[str, Any] = {
             "method": send.method,
             "url": self._url(send),
@@ -355,6 +354,11 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         if self._http_client is None:  # it has timeouts of its own
             call["timeout"] = self._limit(send)
         return call
+
+    def _hide_secret_of(self, send: SendRequest) -> None:
+        """Hide the webhook secret of a submission in all later answers."""
+        if send.json is not None:
+            self._hider.remember(_webhook_secret(send))
 
     def _file_request(self, sink: Sink) -> dict[str, Any]:
         """Return the arguments of `build_request` for the next attempt to fetch a file; it gets no key."""
