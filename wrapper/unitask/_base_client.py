@@ -384,7 +384,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         """Log a change, and pass it to the budget. Warn of each unknown status word once."""
         if self.budget is not None:
             self.budget.see(task)
-        log.info("task %s: %s", _plain(task.id), _plain(task.status))
+        if log.isEnabledFor(logging.INFO):
+            log.info("task %s: %s", _plain(task.id), _plain(task.status))
         if task.state is State.UNKNOWN and (word := str(task.status)) not in self._unknown_words:
             self._unknown_words.add(word)
             facts = _plain(task.id), task.status

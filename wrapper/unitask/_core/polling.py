@@ -34,6 +34,7 @@ LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this
 STEP = 0.2  # logarithm of the ratio of the ages at the ends of a bin
 BINS = math.ceil(math.log(LONGEST_TASK / SHORTEST_TASK) / STEP)
 EDGES = (0.0, *(SHORTEST_TASK * math.exp(STEP * place) for place in range(1, BINS + 1)))  # seconds
+LAST_PLACE = math.log(LONGEST_TASK / SHORTEST_TASK) / STEP  # among the bins
 WIDTHS = tuple(end - start for start, end in itertools.pairwise(EDGES))
 MOST_TASKS = 128.0  # in a bin; with more of them, each counts less, so that old ones fade
 MOST_KINDS = 256
@@ -59,7 +60,7 @@ class DurationTracker:
     def usual_seconds(self, kind: str) -> float:
         """Return the median duration, at most the longest that was seen: when nothing ends, time limits do not grow."""
         table = self._table(kind)
-        return min(table.planned()[0], table.longest)
+        return min((table.plan or table.planned())[0], table.longest)
 
     def note_poll(self, kind: str, before: float, age: float, *, ended: bool) -> None:
         """Add a poll: the task had not ended at the age `before`; at `age` it still runs, or it was completed."""
@@ -102,14 +103,14 @@ class DurationTracker:
 class _LifeTable:
     """How many tasks of a kind passed through each bin of ages, how many ended there, and the plan that follows."""
 
-    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_plan", "_seen", "longest")
+    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_seen", "longest", "plan")
 
     def __init__(self, typical: float) -> None:
         integrals = (math.log1p((age / typical) ** SHAPE) for age in EDGES)
         self._catalogued = [end - start for start, end in itertools.pairwise(integrals)]
         self._passed, self._ended, self._hazards = [0.0] * BINS, [0.0] * BINS, self._catalogued
         self._seen, self._new, self.longest = 0.0, 0.0, typical
-        self._plan: tuple[float, list[float], list[float]] | None = None
+        self.plan: tuple[float, list[float], list[float]] | None = None  # as `planned` returns it; None: make a new one
 
     def add(self, start: float, end: float) -> None:
         """Add a task that passed from one place to another."""
@@ -134,10 +135,10 @@ class _LifeTable:
         self._seen += facts
         self._new += facts
         if self._new >= min(NEW_PLAN, 8.0 + self._seen / 8):
-            self._plan, self._new = None, 0.0
+            self.plan, self._new = None, 0.0
 
     def delay(self, age: float) -> float:
-        _, rates, grown = self.planned()
+        _, rates, grown = self.plan or self.planned()
         place = int(_place(age))
         due = max(FIRST, grown[place] + (age - EDGES[place]) * rates[place] + 1.0)
         goal = min(bisect_right(grown, due), BINS) - 1
@@ -147,10 +148,7 @@ class _LifeTable:
         return min(LONGEST, max(SHORTEST, delay))
 
     def planned(self) -> tuple[float, list[float], list[float]]:
-        """Return the median, and for each bin the rate of polls and its integral up to the bin."""
-        plan = self._plan
-        if plan is not None:
-            return plan
+        """Make a plan: the median, and for each bin the rate of polls and its integral up to the bin."""
         for place, passed in enumerate(self._passed):
             if passed > MOST_TASKS:
                 self._ended[place] *= MOST_TASKS / passed
@@ -170,9 +168,8 @@ class _LifeTable:
         factor = total / (2.0 * min(5.0, max(0.25, median / 10)))  # r = factor root for this mean delay, in seconds
         rates = [min(1.0 / SHORTEST, max(1.0 / LONGEST, factor * root)) for root in roots]
         steps = (rate * width for rate, width in zip(rates, WIDTHS, strict=True))
-        plan = median, rates, list(itertools.accumulate(steps, initial=0.0))
-        self._hazards, self._plan = hazards, plan
-        return plan
+        self._hazards, self.plan = hazards, (median, rates, list(itertools.accumulate(steps, initial=0.0)))
+        return self.plan
 
 
 def kind_of(task: Task[Any] | None) -> str:
@@ -190,7 +187,9 @@ def default_timeout(usual: float) -> float:
 
 def _place(age: float) -> float:
     """Return the place of an age among the bins; of what is not an age, 0."""
-    return math.log(min(LONGEST_TASK, age) / SHORTEST_TASK) / STEP if age > SHORTEST_TASK else 0.0
+    if not age > SHORTEST_TASK:
+        return 0.0
+    return math.log(age / SHORTEST_TASK) / STEP if age < LONGEST_TASK else LAST_PLACE
 
 
 def _smooth(values: list[float]) -> list[float]:

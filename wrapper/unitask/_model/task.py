@@ -53,7 +53,7 @@ class Task(Generic[OutputT_co]):
     @property
     def state(self) -> State:
         """The state that the status word stands for."""
-        return state_of(self.status)
+        return state_of(self.raw.get("status"))
 
     @property
     def done(self) -> bool:
