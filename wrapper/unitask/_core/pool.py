@@ -66,6 +66,7 @@ class Turn(Generic[InputT]):
 
     job: Job[InputT]
     began: float
+    at: Timestamp  # of the last reply; at first, when it began
     task: Task[Any] | None = None  # accepted, or ended
     error: Exception | None = None
     pause: float | None = None  # seconds until the submission goes on
@@ -137,7 +138,7 @@ class Pool(Generic[InputT]):
         if self._is_submission(job):
             self._next_submission = max(now, self._next_submission) + max(self._spacing, 1.0 / self.limits.per_second)
         job.due = math.nan
-        return Turn(job, now)
+        return Turn(job, now, at)
 
     def is_search(self, turn: Turn[InputT]) -> bool:
         """Whether a turn is `search`."""
@@ -191,27 +192,27 @@ class Pool(Generic[InputT]):
         else:
             self._lose(job, at.monotonic)
 
-    def submit(self, turn: Turn[InputT], now: Timestamp, flow: Flow[Task[Any]] | None = None) -> Flow[None]:
+    def submit(self, turn: Turn[InputT], flow: Flow[Task[Any]] | None = None) -> Flow[None]:
         """Make the submission of a job up to its next pause, or to its end; `flow` begins it."""
-        reply: Reply | None = Resumed(now) if flow is None else None
+        reply: Reply | None = Resumed(turn.at) if flow is None else None
         flow = turn.job.flow = flow or turn.job.flow
         assert flow is not None
         try:
             step = flow.send(cast("Reply", reply))
             while not isinstance(step, Sleep) or not step.seconds:
                 if isinstance(step, Sleep):
-                    step = flow.send(Resumed(now))
+                    step = flow.send(Resumed(turn.at))
                     continue
                 if isinstance(step, TaskUpdated) and self._is_taken(step.task, turn.job):
                     reason = f"the answer names task {printable(step.task.id)}, which is that of another input"
-                    step = flow.throw(cast("Submission", turn.job.submission).uncertain(reason, now))
+                    step = flow.throw(cast("Submission", turn.job.submission).uncertain(reason, turn.at))
                     continue
                 try:
                     reply = yield step
                 except BaseException as error:
                     step = flow.throw(error)
                     continue
-                now = reply.at
+                turn.at = reply.at
                 if not isinstance(reply, Resumed):
                     turn.limited = self._limit(reply)
                 step = flow.send(reply)
@@ -225,13 +226,15 @@ class Pool(Generic[InputT]):
         """Whether another input has this task."""
         return self._owners.setdefault(task.id, str(job.index)) != str(job.index)  # atomic, since threads call this
 
-    def poll(self, turn: Turn[InputT], now: Timestamp) -> SendRequest:
+    def poll(self, turn: Turn[InputT]) -> SendRequest:
         """Return the request that polls the task of a job."""
-        return cast("Waiting[Any]", turn.job.waiting).request(now.monotonic)
+        assert turn.job.waiting is not None
+        return turn.job.waiting.request(turn.at.monotonic)
 
     def polled(self, turn: Turn[InputT], reply: Reply) -> Task[Any] | None:
         """Take the answer to a poll; return the task if it has changed."""
-        waiting, changed = cast("Waiting[Any]", turn.job.waiting), None
+        waiting, turn.at, changed = turn.job.waiting, reply.at, None
+        assert waiting is not None
         try:
             turn.limited = self._limit(reply)
             if turn.limited is not None:
@@ -264,7 +267,7 @@ class Pool(Generic[InputT]):
         assert self.ledger is not None
         try:
             found = yield from self.ledger.search({job.index: job.uncertain for job in lost if job.uncertain})
-            turn.found = [(job, found[job.index]) for job in lost]
+            turn.found, turn.at = [(job, found[job.index]) for job in lost], (yield Sleep(0)).at
         except Exception as error:
             turn.error = error
 
