@@ -458,9 +458,14 @@ def check_type(name: str, given: object, kind: type) -> None:
     check(given is None or isinstance(given, kind), name, given, f"an object of the class {kind.__name__}")
 
 
+_WITH_SECRETS = frozenset({"config", "webhook_config", "webhook_secret"})
+
+
 def _webhook_secret(send: SendRequest) -> str:
     """Return the webhook secret of a submission; empty without one."""
     body = as_object(send.json)
+    if _WITH_SECRETS.isdisjoint(body):
+        return ""
     webhooks = (as_object(as_object(body.get("config")).get("webhook_config")), as_object(body.get("webhook_config")))
     given = (*(webhook.get("secret") for webhook in webhooks), body.get("webhook_secret"))  # the last two are legacy
     return next((secret for secret in given if isinstance(secret, str) and secret), "")

@@ -101,8 +101,8 @@ class MapRun:
 
     def finish(self, turn: MapTurn, now: Timestamp) -> bool:
         """Take back a turn, as `Pool.finish`; what a task that has ended does not cost is free for others."""
-        task = cast("Task[Any] | None", turn.error.task if isinstance(turn.error, TaskFailed) else turn.task)
         for budget in self.budgets:
+            task = cast("Task[Any] | None", turn.error.task if isinstance(turn.error, TaskFailed) else turn.task)
             if task is not None:
                 budget.see(task)
         with self.guard:

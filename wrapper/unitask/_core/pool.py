@@ -27,7 +27,7 @@ from .ledger import Found, Ledger, read_outcome
 from .pricing import bill_of
 from .recovery import Submission
 from .retry import RETRY_AFTER_CAP, Timeouts, clamp_retry_after
-from .waiting import Waiting
+from .waiting import Waiting, hash_of
 
 InputT = TypeVar("InputT")
 
@@ -71,6 +71,7 @@ class Turn(Generic[InputT]):
     error: Exception | None = None
     pause: float | None = None  # seconds until the submission goes on
     limited: float | None = None  # see `_limit`
+    answer: int = 0  # to its submission; see `Waiting.answer`
     found: Sequence[tuple[Job[InputT], Found]] = ()  # by a search
 
 
@@ -187,7 +188,7 @@ class Pool(Generic[InputT]):
         """Go on with the task of an earlier call."""
         job.held = row.held
         if row.state is RowState.SENT and row.task_id is not None:
-            self._wait(job, row.task_id, at, None)
+            self._wait(job, row.task_id, at)
             self._put(job, at.monotonic)
         else:
             self._lose(job, at.monotonic)
@@ -215,6 +216,8 @@ class Pool(Generic[InputT]):
                 turn.at = reply.at
                 if not isinstance(reply, Resumed):
                     turn.limited = self._limit(reply)
+                    if isinstance(reply, Response):
+                        turn.answer = hash_of(reply)
                 step = flow.send(reply)
             turn.pause = step.seconds
         except StopIteration as end:
@@ -295,7 +298,7 @@ class Pool(Generic[InputT]):
             self._pauses, self.paused_by = 0, None
         if job.waiting is None and turn.task is not None and job.row is None:
             is_accepted = True  # it is polled at least once, also if it has ended already
-            self._accept(job, turn.task, at)
+            self._accept(job, turn.task, at, turn.answer)
         pause = turn.pause
         if job.waiting is not None and turn.error is None and (is_accepted or not job.waiting.ended):
             try:
@@ -364,16 +367,18 @@ class Pool(Generic[InputT]):
         if len(self._lost) == 1:
             self._put(self._search, now + GATHERING)
 
-    def _accept(self, job: Job[InputT], task: Task[Any], now: Timestamp) -> None:
+    def _accept(self, job: Job[InputT], task: Task[Any], now: Timestamp, answer: int) -> None:
         job.flow = job.submission = None
-        self._wait(job, task.id, now, task)
+        self._wait(job, task.id, now, task, answer)
         self._spacing *= RECOVERY
         self._unblock()
 
-    def _wait(self, job: Job[InputT], task_id: str, now: Timestamp, task: Task[Any] | None) -> None:
+    def _wait(
+        self, job: Job[InputT], task_id: str, now: Timestamp, task: Task[Any] | None = None, answer: int = 0
+    ) -> None:
         kind, output = type(job.input).__name__, cast("Any", job.input).output_type()
         least = SAFETY_NET if self.limits.has_webhook else 0.0
-        settings: dict[str, Any] = {"least_pause": least, "keeps": False, "last": task}
+        settings: dict[str, Any] = {"least_pause": least, "keeps": False, "last": task, "answer": answer}
         job.waiting = Waiting(task_id, output, kind, self.timeouts, now, exists=True, **settings)
         self.waiting[task_id] = job
 
@@ -403,18 +408,16 @@ class Pool(Generic[InputT]):
         self._spacing = min(MOST_SPACING, max(LEAST_SPACING, 2.0 * self._spacing))
 
     def _limit(self, reply: Reply) -> float | None:
-        """Return the Retry-After of an answer that pauses all requests; see `_limit`."""
-        limited = _limit(reply)
-        if limited is not None:
-            self.paused_by = "HTTP 429" if isinstance(reply, Response) else no_answer(reply)
-        return limited
+        """Return the Retry-After of HTTP 429; NaN without one, and for a request that never left; else None.
 
-
-def _limit(reply: Reply) -> float | None:
-    """Return the Retry-After of HTTP 429; NaN without one, and for a request that never left; else None."""
-    if isinstance(reply, TransportFailure):
-        return math.nan if reply.never_left else None
-    if not isinstance(reply, Response) or reply.status != 429:
-        return None
-    asked = envelope.retry_after(reply)
-    return math.nan if asked is None else asked
+        Such a reply pauses all requests.
+        """
+        if isinstance(reply, Response):
+            if reply.status != 429:
+                return None
+            self.paused_by, asked = "HTTP 429", envelope.retry_after(reply)
+            return math.nan if asked is None else asked
+        if not isinstance(reply, TransportFailure) or not reply.never_left:
+            return None
+        self.paused_by = no_answer(reply)
+        return math.nan
