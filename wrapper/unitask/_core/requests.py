@@ -1,14 +1,15 @@
 """Requests, made by the request builders of the generated client; those of other protocols by `x-protocols`."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from unitask_api import contract
 from unitask_api.api.account import list_task_history
-from unitask_api.api.task import cancel_task, cancel_tasks, create_task
+from unitask_api.api.task import cancel_task, cancel_tasks
 from unitask_api.api.upload import upload_file
 
 from ..errors import InvalidInput
@@ -30,15 +31,17 @@ class HistoryQuery:
     page: int = 1
 
 
-def create(body: dict[str, Any]) -> SendRequest:
+def create(body: dict[str, Any], check: Callable[[], object] | None = None) -> SendRequest:
+    """Submit a task; `check` as in `SendRequest`."""
+    name, sent_body = "create_task", body
     if body["model"] == LEGACY:
         entry = contract.find(body["model"], body["task_type"])
         if entry is None:
             problem = f"the catalogue has no task {body['model']} {body['task_type']!r:.80}"
             raise InvalidInput(problem, undone="nothing was sent")
-        operation = contract.operation(entry.create)
-        return SendRequest(operation.method, operation.path, body["input"], submission=True)
-    return replace(sent(create_task.build_request(body=cast("Any", body))), submission=True)
+        name, sent_body = entry.create, body["input"]
+    operation = contract.operation(name)
+    return SendRequest(operation.method, operation.path, sent_body, submission=True, check=check)
 
 
 def get_task(task_id: str, timeout: float | None = None, protocol: str = UNIFIED) -> SendRequest:
