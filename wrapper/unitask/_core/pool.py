@@ -36,6 +36,7 @@ LEAST_SPACING = 0.02  # seconds between two submissions after the first HTTP 429
 MOST_SPACING = 10.0
 RECOVERY = 0.9  # each accepted submission shortens the spacing by this factor
 SAFETY_NET = 60.0  # seconds between polls of a task whose end a webhook reports
+TOGETHER = 0.02  # seconds for which polls gather, since each time that they are due costs more than a poll
 GATHERING = 2.0  # seconds for which submissions without an answer gather, to be searched in one reading
 # Another submission would end so, too.
 _ENDING_ERRORS = (
@@ -130,6 +131,8 @@ class Pool(Generic[InputT]):
             while self._queue and self._is_outdated(now):
                 heappop(self._queue)
             due = self._queue[0][0] if self._queue else math.inf
+            if due > now:
+                due = max(due, now + TOGETHER)
             if due > now and self._may_submit():
                 due = min(due, self._next_submission)
             due = max(due, self._paused_until)
@@ -288,7 +291,7 @@ class Pool(Generic[InputT]):
     def finish(self, turn: Turn[InputT], at: Timestamp) -> bool:
         """Take back a turn; return whether the job has its result: `turn.error`, else `turn.task`."""
         job, now, is_accepted = turn.job, at.monotonic, False
-        if self.is_search(turn):
+        if job is self._search:
             for one, found in turn.found:
                 self._go_on(one, found, at)
             return False
