@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, Generic, TypeAlias, cast
 
 from ._core.pool import Job, Pool, Turn
+from ._core.retry import RetryPolicy
 from ._model.task import OutputT, Task
 from ._model.timestamp import Timestamp
 from .budget import Budget
@@ -78,6 +79,7 @@ class MapRun:
     options: Options
     budgets: tuple[Budget, ...]
     to: str | os.PathLike[str] | None
+    retry_policy: RetryPolicy | None = None  # of submissions; None: that of the client
     overwrite: bool = False
     validate: bool = True
     ordered: bool = False

@@ -62,6 +62,11 @@ class DurationTracker:
         table = self._table(kind)
         return min((table.plan or table.planned())[0], table.longest)
 
+    def default_timeout(self, kind: str) -> float:
+        """Return the seconds that a wait for a task lasts by default, by what was learned until the last plan."""
+        table = self._table(kind)
+        return (table.plan or table.planned())[1]
+
     def note_poll(self, kind: str, before: float, age: float, *, ended: bool) -> None:
         """Add a poll: the task had not ended at the age `before`; at `age` it still runs, or it was completed."""
         start, end = _place(before), _place(age)
@@ -110,7 +115,9 @@ class _LifeTable:
         self._catalogued = [end - start for start, end in itertools.pairwise(integrals)]
         self._passed, self._ended, self._hazards = [0.0] * BINS, [0.0] * BINS, self._catalogued
         self._seen, self._new, self.longest = 0.0, 0.0, typical
-        self.plan: tuple[float, list[float], list[float]] | None = None  # as `planned` returns it; None: make a new one
+        self.plan: tuple[float, float, list[float], list[float]] | None = (
+            None  # as `planned` returns it; None: make a new one
+        )
 
     def add(self, start: float, end: float) -> None:
         """Add a task that passed from one place to another."""
@@ -138,7 +145,7 @@ class _LifeTable:
             self.plan, self._new = None, 0.0
 
     def delay(self, age: float) -> float:
-        _, rates, grown = self.plan or self.planned()
+        *_, rates, grown = self.plan or self.planned()
         place = int(_place(age))
         due = max(FIRST, grown[place] + (age - EDGES[place]) * rates[place] + 1.0)
         goal = min(bisect_right(grown, due), BINS) - 1
@@ -147,8 +154,8 @@ class _LifeTable:
             delay = min(delay, max(EARLY, GROWTH * age))
         return min(LONGEST, max(SHORTEST, delay))
 
-    def planned(self) -> tuple[float, list[float], list[float]]:
-        """Make a plan: the median, and for each bin the rate of polls and its integral up to the bin."""
+    def planned(self) -> tuple[float, float, list[float], list[float]]:
+        """Make a plan: the median, the time limit, and for each bin the rate of polls and its integral up to it."""
         for place, passed in enumerate(self._passed):
             if passed > MOST_TASKS:
                 self._ended[place] *= MOST_TASKS / passed
@@ -168,8 +175,10 @@ class _LifeTable:
         factor = total / (2.0 * min(5.0, max(0.25, median / 10)))  # r = factor root for this mean delay, in seconds
         rates = [min(1.0 / SHORTEST, max(1.0 / LONGEST, factor * root)) for root in roots]
         steps = (rate * width for rate, width in zip(rates, WIDTHS, strict=True))
-        self._hazards, self.plan = hazards, (median, rates, list(itertools.accumulate(steps, initial=0.0)))
-        return self.plan
+        limit = default_timeout(min(median, self.longest))
+        plan = median, limit, rates, list(itertools.accumulate(steps, initial=0.0))
+        self._hazards, self.plan = hazards, plan
+        return plan
 
 
 def kind_of(task: Task[Any] | None) -> str:

@@ -181,7 +181,7 @@ class Waiting(Generic[OutputT]):
         """Set the deadline; the usual one follows what is learned of the kind."""
         timeout = self.limits.timeout
         if timeout is None:
-            timeout = polling.default_timeout(self.limits.durations.usual_seconds(self.kind or ""))
+            timeout = self.limits.durations.default_timeout(self.kind or "")
         self._deadline = self.started.monotonic + timeout
 
     def _submission(self, task: Task[OutputT]) -> float:
