@@ -9,7 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 unexport PYTHONDONTWRITEBYTECODE # with it, each process compiles the tests and what they use again
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump docs spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture recordings release-check vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump docs durations spec-report contract contract-fuzz score cross-check tests bench bench-scale bulk-proof kill-proof bench-clients consumers mutants page-picture recordings release-check vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -52,6 +52,9 @@ docs: $(VENV)/.checks ## the site, in out/site: open out/site/index.html; strict
 changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and its semver level
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE)
 
+durations: $(VENV)/.checks ## what a recording says about typical_seconds, FROM=FOLDER: a patch, and the polls with the new ones
+	@PYTHONPATH=.:spec $(VENV)/bin/python -m scripts.durations $(FROM)
+
 spec-report: $(VENV)/.checks ## how surely each family is known
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.report
 
@@ -75,10 +78,11 @@ cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with
 	npm install --prefix out/cross-check --no-save --no-package-lock --ignore-scripts @stdy/cli@0.22.2
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check out/cross-check/node_modules/@stdy/cli-*/bin/steady
 
-bench: $(VENV)/.checks ## import, validation, size, the cost of waiting and of a journal, as ratios
+bench: $(VENV)/.checks ## import, validation, size, the cost of waiting, of a journal and of a recording, as ratios
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
 	$(VENV)/bin/python -m benchmarks.scale.journal
+	$(VENV)/bin/python -m benchmarks.scale.recording
 
 bench-scale: ## many tasks at once: ours and published clients beside raw sockets; out/scale.md, 25 minutes (SCALE='--tasks 1000': less)
 	$(PYTHON) -m venv $(CLIENTS_VENV)

@@ -77,10 +77,10 @@ def main() -> None:
             print(f"| {name} | {in_flight:,} | {' | '.join(cells)} |", flush=True)
 
 
-def cell(shape: Shape, in_flight: int, plan: type[DurationTracker]) -> str:
-    """Return the cost of a plan, over all its runs."""
-    each = max(300, 2 * in_flight)
-    runs = [simulate(shape, in_flight, each, plan(), random.Random(seed)) for seed in range(TASKS // each)]  # noqa: S311
+def cell(shape: Shape, in_flight: int, plan: Callable[[], DurationTracker], each: int = 300, tasks: int = TASKS) -> str:
+    """Return the cost of a plan, over all its runs of at least so many tasks each."""
+    each = max(each, 2 * in_flight)
+    runs = [simulate(shape, in_flight, each, plan(), random.Random(seed)) for seed in range(tasks // each)]  # noqa: S311
     polls = sum(run[0] for run in runs) / (each * len(runs))
     delay = sum(run[1] for run in runs) / (each * len(runs))
     durations = np.sort(np.concatenate([run[2] for run in runs]))

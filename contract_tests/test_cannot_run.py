@@ -70,7 +70,7 @@ def test_unusable_environment_is_named(
         ((*REMOTE, "--key", "schl\u00fcssel"), "key"),
         (("--families", "flix"), "general, acestep"),
         (("--checks", "ende"), "end"),
-        (("--report", "out.pdf"), ".html, .xml, .json, .patch"),
+        (("--report", "out.pdf"), ".html, .xml, .json, .sarif, .patch"),
         (("--report", "nowhere/out.html"), "nowhere"),
         (("--report", "/proc/x.json"), "cannot be written"),
         (("--body", __file__, "--operation", "get_acount"), "get_account_info"),
@@ -86,7 +86,7 @@ def test_unusable_argument_is_named(arguments: tuple[str, ...], named: str, caps
 
 def test_choice_without_checks_is_no_kept_contract(capsys: Captured) -> None:
     assert main(["contract", "--families", "general", "--checks", "accepted"]) == 2  # a check of task types
-    assert capsys.readouterr().out.endswith("contract not run whole: nothing to check\n")
+    assert capsys.readouterr().out.startswith("contract not run whole: nothing to check\n")
 
 
 def test_missing_key_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +146,9 @@ def test_provider_that_forgets_its_tasks_is_one_cause(tmp_path: Path, capsys: Ca
         assert main(["contract", *arguments, f"--report={document}", f"--report={patch}"]) == 1
 
     report = json.loads(document.read_text())
-    assert report["cause"] in capsys.readouterr().out
-    assert (bool(report["cause"]), report["differences"], patch.read_text()) == (True, [], "")
+    (finding,) = report["findings"]
+    assert finding["hint"] in capsys.readouterr().out
+    assert (len(finding["checks"]), report["differences"], patch.read_text()) == (3, [], "")
 
 
 def test_base_url_with_too_much_and_a_proxy_in_the_way_are_named(

@@ -7,6 +7,7 @@ import pytest
 from unitask_contract import bundle
 from unitask_contract.counter import Coverage, error_rows
 from unitask_contract.exchange import Exchange
+from unitask_contract.recording.redaction import Redactor
 
 from scripts.pages import DOCS, coverage_table, page
 
@@ -93,3 +94,29 @@ def test_only_what_the_contract_allows_counts() -> None:
     assert len(valid - invalid) == len(found - refused) == 3
     assert all("page_size" in one or "model" in one for one in found - refused)
     assert exercised("GET", "/files/1.png") == set()
+
+
+def test_redacted_exchanges_exercise_the_same_without_the_examples(exercise: exerciser.Exercise) -> None:
+    assert isinstance(exercise.coverage, Recorded)
+    exchanges = [one for one in exercise.coverage.exchanges if one.operation][::6]
+    redactor = Redactor()
+    redacted = [
+        redactor.recorded(
+            number=number,
+            method=one.method,
+            path=one.path,
+            query=one.query,
+            request_headers={},
+            request_body=one.sent,
+            started="",
+            head_seconds=0,
+            seconds=0,
+            status=one.status,
+            response_headers={"content-type": one.content_type},
+            response_body=one.content,
+        ).exchange
+        for number, one in enumerate(exchanges)
+    ]
+    lost = {*Coverage(redacted).missing()} - {*Coverage(exchanges).missing()}
+
+    assert {name.partition(" ")[0] for name in lost} == {"examples"}

@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -95,11 +97,24 @@ def test_workflow_keeps_its_reports(name: str) -> None:
 
 
 def test_live_run_is_limited_and_its_key_is_not_an_argument() -> None:
-    (job,) = WORKFLOWS["contract, live"]["jobs"].values()
+    job = WORKFLOWS["contract"]["jobs"]["live"]
     (options,) = commands(job)
 
     assert (options.base_url, options.max_usd, options.key) == ("https://api.piapi.ai", 0.05, None)
     assert any("UNITASK_API_KEY" in step.get("env", {}) for step in job["steps"])
+
+
+def test_workflows_of_the_ci_page_pass_the_linters(tmp_path: Path) -> None:
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", CI, re.DOTALL)):
+        if "\njobs:" in block:
+            (folder / f"{number}.yml").write_text(block, encoding="utf-8")
+    programs = Path(sys.executable).parent
+
+    for command in (["actionlint", *folder.iterdir()], ["zizmor", "--quiet", "--offline", "--no-progress", tmp_path]):
+        run = subprocess.run([programs / command[0], *command[1:]], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout
 
 
 def test_hooks_of_the_docs_exist() -> None:

@@ -89,16 +89,25 @@ def test_pauses_are_bounded_and_reported(asked: str, slept: list[float]) -> None
     assert all(asked in line for line in said or [results[0].detail])
 
 
-def test_no_more_than_three_tasks_that_never_end_are_waited_for() -> None:
-    pauses: list[float] = []
+@pytest.mark.parametrize(("pace", "stuck", "most_seconds"), [(None, 1, 603), (0.01, 3, 210), (1.0, 3, 1860)])
+def test_tasks_that_never_end_are_given_up(pace: float | None, stuck: int, most_seconds: float) -> None:
     with provider.sandbox() as subject:
-        subject.advance, subject.polls = pauses.append, 20
-        results = list(runner.run(subject, ("wanx",), runner.chosen(["ended"])))
+        subject.advance, subject.pace = str, pace  # None: no task has ended so far
+        results = list(runner.run(subject, ("hailuo", "luma", "wanx", "skyreels"), runner.chosen(["ended"])))
 
     outcomes = [result.outcome for result in results]
-    assert outcomes == [Outcome.BROKEN] * 3 + [Outcome.LEFT_OUT] * (len(results) - 3)
+    assert outcomes.count(Outcome.BROKEN) == len(subject.stuck) == stuck
+    assert outcomes.count(Outcome.LEFT_OUT) == len(results) - stuck
     assert all(task_id in results[-1].detail for task_id in subject.stuck)
-    assert len(pauses) < 20 * 3 + 10 * len(results)
+    assert subject.waited <= most_seconds
+
+
+def test_time_limit_of_the_user_counts_for_a_stuck_task() -> None:
+    with provider.sandbox() as subject:
+        subject.advance, subject.timeout = str, 90.0
+        (result,) = runner.run(subject, ("general",), runner.chosen(["account"]))
+
+    assert (result.outcome, subject.waited // 3 * 3) == (Outcome.BROKEN, 90.0)
 
 
 @pytest.mark.parametrize("check", ["rows", "cancel"])

@@ -1,10 +1,12 @@
 """The key is hidden in reports where it is the key, in every spelling, and nothing else is hidden."""
 
+import base64
 import html
 import json
 import string
 from urllib.parse import quote
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +36,16 @@ def test_key_is_hidden_in_every_spelling(name: str) -> None:
     assert hidden_in(text.encode(), LONG_KEY) == f"before {HIDDEN} after".encode()
 
 
+@settings(max_examples=tries(60))
+@given(key=st.text(string.printable + "é😀", min_size=10, max_size=40), before=st.binary(max_size=9), after=st.binary())
+def test_key_is_hidden_in_base64(key: str, before: bytes, after: bytes) -> None:
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = encode(before + key.encode() + after).decode()
+        first, found, last = hidden(text, key).partition(HIDDEN)
+        assert found
+        assert len(text) - len(first) - len(last) >= len(key.encode()) * 4 // 3 - 2
+
+
 FORMS = ["{0}", "\\{0}", "\\u{1:04x}", "\\\\u{1:04X}", "%{1:02X}", "&#{1};", "&#x{1:x};", "\\x{1:02x}"]
 keys = st.text(string.ascii_letters + string.digits + "-_/+=.", min_size=16, max_size=40)
 
@@ -59,15 +71,17 @@ def test_short_key_is_hidden_only_where_it_is_the_key(key: str, text: str, shown
     assert hidden(text, key) == shown
 
 
-def test_detail_of_a_check_is_without_key_and_personal_data() -> None:
+@pytest.mark.parametrize("error", [AssertionError, ValueError, httpx.ConnectError])
+def test_detail_and_cause_of_a_check_are_without_key_and_personal_data(error: type[Exception]) -> None:
     text = f"{LONG_KEY} of jane.doe@example.test at https://me:pass-word@files.test/a.png?Expires=1&Signature=abc"
 
     def check(_: provider.Provider) -> None:
-        raise AssertionError(text)
+        raise error(text)
 
     with provider.sandbox() as subject:
         subject.key = LONG_KEY
-        detail = runner.made(subject, runner.Check("x", "x", False, check)).detail
+        result = runner.made(subject, runner.Check("x", "x", False, check))
+        detail = f"{result.detail} {result.cause}"
 
     assert not any(secret in detail for secret in (LONG_KEY, "jane", "Signature", "abc", "me:", "word"))
     assert "https://files.test/a.png" in detail

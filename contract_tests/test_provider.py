@@ -1,22 +1,29 @@
 """The sandbox, or any base URL, keeps every promise of the contract; and a check finds each planted defect."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from unitask._core import contents
 from unitask_api import output_files
-from unitask_contract import provider, runner
+from unitask_contract import causes, provider, runner
 from unitask_contract.checks import fuzz, task_types
 from unitask_contract.checks._http import create
+from unitask_contract.patches.proposals import differences
+from unitask_contract.report import Level, Report
 from unitask_sandbox.engines import ENGINES
 
 from .support import ENTRIES
-from .support.defective_provider import DEFECTS, defective
+from .support.defective_provider import DEFECTS, ENDED, Defect, answering, defective, replying, task, with_defects
 
 FAILED = (runner.Outcome.BROKEN, runner.Outcome.NOT_RUN)
 
@@ -82,6 +89,90 @@ def test_quick_provider_is_not_called_broken(check: runner.Check) -> None:
         result = runner.made(quick, check)
 
     assert result.outcome in (runner.Outcome.KEPT, runner.Outcome.LEFT_OUT), result.detail
+
+
+def results_of(defect: str, chosen: str) -> tuple[list[runner.Result], provider.Provider]:
+    """Run a family, or checks, before a defective provider as before a remote one, without its clock."""
+    ENDED.clear()
+    with provider.sandbox(defective(defect), seed=1) as subject:
+        subject.inside = None
+        of_family = bool(task_types.task_types((chosen,)))
+        only = runner.chosen([] if of_family else chosen.split(","))
+        return list(runner.run(subject, (chosen,) if of_family else (), only)), subject
+
+
+ALTERATIONS = (
+    ("output-of-another-task", "faceswap", causes.OUTPUT, "task {id} shows the output of task {id}"),
+    ("output-of-another-task", "own_output", causes.OUTPUT, "task {id} shows the output of task {id}"),
+    ("input-of-another-task", "faceswap", causes.INPUT, "task {id} shows the input of task {id}"),
+    ("input-of-another-task", "echo", causes.INPUT, "task {id} shows the input of task {id}"),
+    ("gone-after-its-end", "faceswap", causes.GONE, "task {id} was completed, and GET does not find it now"),
+    ("going-back", "faceswap", causes.BACK, "task {id} was processing, and is pending now"),
+    (
+        "row-in-processing",
+        "faceswap",
+        causes.STALE,
+        "task {id} is completed, and its row in the history says processing",
+    ),
+    ("row-in-processing", "rows", causes.STALE, "task {id} is completed, and its row in the history says processing"),
+    ("secret-of-another-task", "echo", causes.SECRET, "task {id} shows the webhook secret of task {id}"),
+    ("answers-without-type", "faceswap", causes.CONTENT_TYPE, "the answer is without a content type: HTTP 200"),
+    ("answers-as-pages", "faceswap", causes.CONTENT_TYPE, "the answer is text/html: HTTP 200"),
+    ("answers-as-pages", "account,chat,images", causes.CONTENT_TYPE, "the answer is text/html: HTTP 200"),
+    ("another-word-for-the-end", "no_face", causes.WORD, "task {id} has ended as 'rejected'"),
+    ("back-for-ever", "faceswap", causes.BACK, "task {id} was processing, and is pending now"),
+    ("stuck", "faceswap", causes.STUCK, "task {id} of Qubico/image-toolkit face-swap is 'processing' 45 s after"),
+    ("stuck", "face_swap,no_face,account", causes.STUCK, "task {id} of Qubico/image-toolkit face-swap is 'processing'"),
+)
+
+
+@pytest.mark.parametrize(("defect", "chosen", "cause", "said"), ALTERATIONS)
+def test_alteration_is_one_finding_that_names_it_within_a_minute(
+    defect: str, chosen: str, cause: causes.Cause, said: str
+) -> None:
+    results, subject = results_of(defect, chosen)
+
+    (finding,) = Report("a provider", 1, results).findings
+    assert finding.cause == cause
+    assert re.match(re.escape(said).replace(re.escape("{id}"), "[0-9a-f-]{36}"), finding.results[0].detail)
+    assert subject.waited <= 60
+
+
+JSON = {"content-type": "application/json"}
+NOTHING = httpx.Response(404, json={"code": 404, "message": "no such route", "data": None})
+ONE_CAUSE = {
+    'an answer has no field "usage"': Defect("", task(lambda it: it["meta"].pop("usage", None))),
+    "answers are not JSON by their content type": DEFECTS["answers-as-pages"],
+    "answers are not JSON, though their content type says so": Defect(
+        "", exchange=answering(lambda _, answer: httpx.Response(answer.status_code, content=b"<p>", headers=JSON))
+    ),
+    "HTTP 500 to POST /api/v1/task": Defect("", exchange=replying(httpx.Response(500, json={}), "create_task")),
+    "the provider keeps no tasks": Defect("", exchange=replying(NOTHING, "get_task")),
+    "the provider keeps no tasks: ": Defect("", task(lambda it: it.update(task_id="the-id-of-the-example"))),
+}
+
+
+@pytest.mark.parametrize("title", ONE_CAUSE)
+def test_checks_and_differences_with_one_cause_are_one_finding(title: str) -> None:
+    ids = ["face_swap", "no_face", "echo", "bad_requests", "account", "rows", "accepted", "ended", "charged"]
+    with provider.sandbox(partial(with_defects, [ONE_CAUSE[title]])) as subject:
+        results = list(runner.run(subject, ("general", "faceswap"), runner.chosen(ids)))
+        report = Report("a provider", 1, results, cause=causes.of_all(subject.exchanges))
+        found = [] if report.cause else differences(subject.exchanges)
+
+    broken = [one for one in replace(report, differences=found).findings if one.level is Level.BROKEN]
+    assert [one.cause.title.startswith(title) for one in broken] == [True]
+    assert len(broken[0].results) > 3
+
+
+def test_slow_answers_are_one_finding_with_median_and_limit() -> None:
+    with provider.sandbox() as late:
+        times = itertools.count(step=3.0)
+        late.clock = lambda: next(times)
+        results = list(runner.run(late, ("udio",), runner.chosen(["accepted", "ended"])))
+
+    (finding,) = Report("a provider", 1, results, seconds=median(late.seconds)).findings
+    assert next(finding.details()) == "the median answer took 3.0 s; the limit is 1 s"
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from generator.changes import changes, verdict
 from unitask_contract import bundle, provider, runner
+from unitask_contract.changes import changes, verdict
 from unitask_contract.checks import fuzz
 from unitask_contract.mutation import BAD, ask, ask_generated, judged, mutants
 from unitask_contract.runner import Check, Outcome

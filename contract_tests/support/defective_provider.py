@@ -173,6 +173,22 @@ def exchanged_output(it: Json, shown: list[Json]) -> None:
     it["output"] = others[-1] if others and it["output"] else it["output"]
 
 
+def foreign_input(it: Json, shown: list[Json]) -> None:
+    others = [one["input"] for one in shown if one["input"] and one["task_id"] != it["task_id"]]
+    it["input"] = others[-1] if others else it["input"]
+
+
+def foreign_secret(it: Json, shown: list[Json]) -> None:
+    for one in shown:
+        if one["task_id"] != it["task_id"] and one["config"]["webhook_config"]["secret"]:
+            it["config"]["webhook_config"]["secret"] = one["config"]["webhook_config"]["secret"]
+
+
+def back_for_ever(it: Json, shown: list[Json]) -> None:
+    polls = sum(one["task_id"] == it["task_id"] for one in shown)
+    it.update(status="processing" if polls == 1 else "pending", output=None)
+
+
 def going_back(it: Json, shown: list[Json]) -> None:
     polls = sum(one["task_id"] == it["task_id"] for one in shown)
     if 0 < polls < 4:
@@ -297,13 +313,16 @@ DEFECTS: Mapping[str, Defect] = {
     "config-of-another-task": Defect(
         "echo", task_and_shown(lambda it, shown: it.update(config=[*shown, it][0]["config"]))
     ),
-    "input-of-another-task": Defect("echo", task(lambda it: it.update(input={"prompt": "fox number 0"}))),
+    "input-of-another-task": Defect("echo", task_and_shown(foreign_input)),
+    "secret-of-another-task": Defect("echo", task_and_shown(foreign_secret)),
     "output-of-another-task": Defect("own_output", task_and_shown(exchanged_output)),
     "old-names": Defect("echoed FaceSwap", task(lambda it: it.update(task_type=it["task_type"].replace("-", "_")))),
     "times-reversed": Defect("face_swap", task(lambda it: it["meta"].update(ended_at=LONG_AGO), "completed")),
     "error-on-success": Defect("ended FaceSwap", task(lambda it: it["error"].update(code=10000), "completed")),
     "reason-hidden": Defect("no_face", task(lambda it: it.update(error=NO_ERROR), "failed")),
     "going-back": Defect("cancel", task_and_shown(going_back)),
+    "back-for-ever": Defect("face_swap", task_and_shown(back_for_ever)),
+    "another-word-for-the-end": Defect("no_face", task(lambda it: it.update(status="rejected"), "failed")),
     "gone-after-its-end": Defect("cancel", exchange=answering(forget)),
     "stuck": Defect("face_swap", task(lambda it: it.update(UNDER_WAY))),
     # Files.
@@ -349,8 +368,8 @@ DEFECTS: Mapping[str, Defect] = {
         data_and_shown("get_account_info", lambda account, shown: account.update(equivalent_in_usd=-len(shown))),
     ),
     "kept-after-failure": Defect("no_face", task(lambda it: it["meta"]["usage"].update(consume=7), "failed")),
-    "account-as-page": Defect("account", exchange=retyped("get_account_info", HTML)),
-    "account-without-type": Defect("account", exchange=retyped("get_account_info", {})),
+    "answers-as-pages": Defect("account", exchange=retyped("", HTML)),
+    "answers-without-type": Defect("account", exchange=retyped("", {})),
     # Cancelling.
     "late-cancel": Defect("cancel", exchange=answering(lambda name, _: DONE if name == "cancel_task" else None)),
     "idle-cancel": Defect("cancel", exchange=replying(DONE, "cancel_task")),

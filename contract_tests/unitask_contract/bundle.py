@@ -122,6 +122,12 @@ def routes() -> dict[str, tuple[str, str]]:
     return {name: (operation.method, operation.path) for name, operation in contract.operations().items()}
 
 
+def pointer_of(operation: str) -> str:
+    """Return the place of an operation in the document, as a JSON Pointer."""
+    method, path = routes()[operation]
+    return f"#/paths/{path.replace('~', '~0').replace('/', '~1')}/{method.lower()}"
+
+
 def operation_of(method: str, path: str) -> str:
     """Return the operationId of a request; raise LookupError for an unknown one."""
     return contract.match(method, path)[0]

@@ -10,28 +10,35 @@ import os
 import random
 import sys
 import traceback
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from unitask_contract import bundle, recorded, runner
+from unitask_contract import bundle, causes, recorded, runner
+from unitask_contract.causes import Cause
 from unitask_contract.connecting import CannotRun
 from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.money import Money
-from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
+from unitask_contract.patches.proposals import Confirmed, Difference, differences, proposal
 from unitask_contract.provider import Provider, remote, sandbox
-from unitask_contract.report import Report, text
-from unitask_contract.report_files import FORMS
+from unitask_contract.recording import touched
+from unitask_contract.recording.folder import ABOUT
+from unitask_contract.report import SLOW, Report, text
+from unitask_contract.report_files import FORMS, annotations
+
+MEASURED = 10  # answers, before they are called slow
 
 EPILOG = """\
 Examples:
   unitask contract
   unitask contract --base-url https://provider.example --max-usd 0.05 --report out.html
   unitask contract --body recorded.json
+  unitask contract --relied-on my-app/ --spec openapi.json
 
-Exit codes: 0 the contract is kept, 1 it is broken, 2 it could not be checked."""
+Exit codes: 0 the contract is kept, 1 it is broken, or touches the app, 2 it could not be checked."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,8 +55,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--timeout",
         type=float,
-        default=600.0,
-        help="seconds that a task may take (default: 600); also the limit for an answer, up to 60",
+        help="seconds that a task may take (default: three times what its type usually takes, 45 to 600);"
+        " also the limit for an answer, up to 60",
     )
     made.add_argument(
         "--families", default="", help="only these, separated by commas; general is the checks of the whole provider"
@@ -59,11 +66,27 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--report", action="append", default=[], type=Path, help=f"write a report to this file: {', '.join(FORMS)}"
     )
-    made.add_argument("--body", nargs="+", default=[], type=Path, help="check recorded bodies, without a request")
+    made.add_argument(
+        "--body",
+        nargs="+",
+        default=[],
+        type=Path,
+        help="check recorded bodies, or the folder of a recording, without a request",
+    )
     made.add_argument(
         "--operation",
         help="what the bodies answer, such as get_task, or a notification, such as receive_task (default: guessed)",
     )
+    made.add_argument(
+        "--annotations",
+        choices=("github", "none"),
+        default="github" if os.environ.get("GITHUB_ACTIONS") == "true" else "none",
+        help="print each finding as a workflow command, too (default: github where GITHUB_ACTIONS is true)",
+    )
+    made.add_argument(
+        "--relied-on", type=Path, metavar="FOLDER", help="does the contract touch the app whose recording this is?"
+    )
+    made.add_argument("--spec", type=Path, help="for --relied-on: an openapi.json (default: the installed contract)")
     made.add_argument("--list", action="store_true", help="list the checks")
     return made
 
@@ -92,17 +115,54 @@ def _run(options: argparse.Namespace) -> int:
         if path.resolve() in {body.resolve() for body in options.body}:
             raise CannotRun(f"--report {path} is one of the bodies, and would be overwritten; choose another file")
         _check_place(path)
-    if options.body:
+    try:
+        report, said = _report(options)
+    except CannotRun as error:
+        cause = Cause("nothing could be checked", scrubbed(str(error), options.key or ""))
+        _publish(Report("a provider", None, interrupted=True, cause=cause), "", options)
+        raise
+    _publish(report, said, options)
+    return report.exit_code
+
+
+def _report(options: argparse.Namespace) -> tuple[Report, str]:
+    """Return the report, and its text for a terminal."""
+    if options.relied_on and not (options.body or options.base_url):
+        compared = touched.compare(options.relied_on, options.spec)
+        return Report(compared.title, None, compared.results), compared.text
+    if options.relied_on or options.spec:
+        raise CannotRun(
+            "--relied-on and --spec compare contracts; give --spec with --relied-on, and no --body, --base-url"
+        )
+    if [path for path in options.body if (path / ABOUT).is_file()]:
+        report = _of_recording(options.body)
+    elif options.body:
         bodies = recorded.report_of(options.body, options.operation)
         report = _with_patch(bodies, lambda: bodies.differences)
     else:
         report = _of_provider(options)
+    return report, text(report)
+
+
+def _of_recording(paths: Sequence[Path]) -> Report:
+    if len(paths) > 1:
+        raise CannotRun("--body: a recording is read alone; give its folder, and nothing else")
+    report, confirmed = recorded.of_recording(paths[0])
+    return _with_patch(report, lambda: report.differences, confirmed)
+
+
+def _publish(report: Report, said: str, options: argparse.Namespace) -> None:
+    """Write the reports, and print the text and the annotations."""
     written = [path for path in options.report if _write(path, report)]
-    _print(text(report))
+    is_github = options.annotations == "github"
+    if said:
+        token = uuid.uuid4().hex  # a line of an answer could be a workflow command
+        _print(f"::stop-commands::{token}\n{said}\n::{token}::" if is_github else said)
+    for line in annotations(report) if is_github else ():
+        _print(line)
     if sys.stderr.isatty():
         for path in written:
             _say(f"the report is in {path}")
-    return report.exit_code
 
 
 def _check_place(path: Path) -> None:
@@ -135,11 +195,11 @@ def _print(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _with_patch(report: Report, find: Callable[[], Sequence[Difference]]) -> Report:
+def _with_patch(report: Report, find: Callable[[], Sequence[Difference]], confirmed: Confirmed | None = None) -> Report:
     """Return the report with differences and a patch; a bug on the way does not lose the result."""
     try:
         found = find()
-        return replace(report, differences=found, patch=proposal(found))
+        return replace(report, differences=found, patch=proposal(found, confirmed))
     except Exception:
         traceback.print_exc()
         _say("the answers were not compared with the spec, or no change is proposed, because of a bug of unitask")
@@ -152,13 +212,16 @@ def _of_provider(options: argparse.Namespace) -> Report:
     logging.getLogger("unitask_sandbox").setLevel(logging.CRITICAL)  # the checks provoke its errors
     with _provider(options, seed) as provider:
         results: list[runner.Result] = []
+        said: set[str] = set()
         interrupted = True
         with suppress(KeyboardInterrupt):
             for result in runner.run(provider, families, only):
                 results.append(result)
                 _progress(len(results), result)
+                if not provider.inside:
+                    _say_first(result, provider, said)
             interrupted = False
-        cause, money = runner.common_cause(provider.exchanges), provider.money
+        cause, money = causes.of_all(provider.exchanges), provider.money
         report = Report(
             "the sandbox in-process" if options.base_url is None else scrubbed(options.base_url, provider.key),
             seed,
@@ -173,11 +236,21 @@ def _of_provider(options: argparse.Namespace) -> Report:
         return report if cause else _with_patch(report, lambda: _differences(provider))
 
 
+def _say_first(result: runner.Result, provider: Provider, said: set[str]) -> None:
+    """Report each cause when it is first seen; a run can take long."""
+    seen = [result.cause] if result.cause and result.outcome is runner.Outcome.BROKEN else []
+    seen += [causes.SLOW] if len(provider.seconds) >= MEASURED and median(provider.seconds) >= SLOW else []
+    for cause in seen:
+        if cause.id not in said:
+            said.add(cause.id)
+            _say(f"{cause.title} (found by {result.check.id}; the run continues)")
+
+
 def _differences(provider: Provider) -> list[Difference]:
-    """Return the differences; new fields only of a remote provider, in answers to requests that were not generated."""
+    """Return the differences; what is new only of a remote provider, in answers to requests that were not generated."""
     found = differences([*provider.exchanges, *provider.generated])
-    named = [] if provider.inside else [one for one in differences(provider.exchanges) if one.kind is Kind.NEW_FIELD]
-    return [*(one for one in found if one.kind is not Kind.NEW_FIELD), *named]
+    named = [] if provider.inside else [one for one in differences(provider.exchanges) if one.kind.is_new]
+    return [*(one for one in found if not one.kind.is_new), *named]
 
 
 def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[Provider]:
@@ -188,7 +261,7 @@ def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[
         raise CannotRun("the provider needs a key; set UNITASK_API_KEY, or give --key")
     if not (key.isascii() and key.isprintable()):
         raise CannotRun("the key has a character that a header cannot hold; remove line breaks and quotes around it")
-    if not 0 < options.timeout < math.inf:
+    if options.timeout is not None and not 0 < options.timeout < math.inf:
         raise CannotRun(f"--timeout {options.timeout}: give seconds, more than 0")
     if math.isnan(options.max_usd) or options.max_usd < 0:
         raise CannotRun(f"--max-usd {options.max_usd}: give an amount in US dollars, 0 or more, or inf")

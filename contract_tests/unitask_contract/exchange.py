@@ -40,8 +40,10 @@ class Exchange:
 
     @property
     def part(self) -> str:
-        """The response of the contract for this status: "200" or "default"."""
-        return "200" if self.status == 200 else "default"
+        """The response of the contract for this status: "200", another status that is documented, or "default"."""
+        status = str(self.status)
+        is_other = self.status != 200 and self.operation
+        return "default" if is_other and status not in bundle.operations()[self.operation]["responses"] else status
 
     @property
     def asked(self) -> Any:
@@ -60,6 +62,11 @@ class Exchange:
         found = [one for task in tasks for one in contract.named(task.get("model"), task.get("task_type"))]
         return found[0].family if found else ""
 
+    @property
+    def group(self) -> str:
+        """The family of the task; without one the group of the operation."""
+        return self.family or (bundle.family_of(self.operation) if self.operation else "unknown")
+
 
 def read_json(body: bytes) -> Any:
     """Read a body as JSON; return None when it is not JSON, or nested too deep."""
@@ -76,7 +83,7 @@ def read_strictly(body: bytes) -> Any:
         raise ValueError(f"{word} is not JSON")
 
     value = json.loads(body, parse_constant=refuse)
-    if depth_and_size(value)[0] > DEEPEST:
+    if body.count(b"{") + body.count(b"[") > DEEPEST and depth_and_size(value)[0] > DEEPEST:
         raise RecursionError(f"the body is nested deeper than {DEEPEST} levels")
     return value
 

@@ -4,6 +4,7 @@ A key of LONG characters is hidden everywhere. A shorter one could be any word, 
 field or header for keys.
 """
 
+import base64
 import re
 from functools import lru_cache
 
@@ -28,7 +29,7 @@ def visible(text: str) -> str:
 
 
 def hidden(text: str, key: str) -> str:
-    """Return a text without the key, as it is or escaped as in JSON, URLs, HTML or Python."""
+    """Return a text without the key, as it is, in base64, or escaped as in JSON, URLs, HTML or Python."""
     return _pattern(key).sub(rf"\g<before>{HIDDEN}", text) if key else text
 
 
@@ -41,8 +42,18 @@ def hidden_in(content: bytes, key: str) -> bytes:
 def _pattern(key: str) -> re.Pattern[str]:
     spelled = "".join(map(_spellings, key))
     if len(key) >= LONG:
-        return re.compile(rf"(?P<before>){spelled}", re.IGNORECASE)  # the checks compare words in lower case
+        return re.compile(
+            rf"(?P<before>)(?:{spelled}|{'|'.join(_packed(key))})", re.IGNORECASE
+        )  # the checks compare words in lower case
     return re.compile(rf"(?P<before>{_FIELD}[\"'\\\s:=]*(?:Bearer )?){spelled}(?![0-9A-Za-z])")
+
+
+def _packed(key: str) -> list[str]:
+    """Return patterns for the key inside of base64, where it begins at the first, second or third byte of a group."""
+    raw = key.encode()
+    packed = (base64.b64encode(bytes(before) + raw).decode() for before in range(3))
+    whole = (text[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6] for before, text in enumerate(packed))
+    return [re.escape(text).replace(r"\+", "[+-]").replace("/", "[/_]") for text in whole]
 
 
 def _spellings(letter: str) -> str:

@@ -4,7 +4,6 @@ Every exchange is kept. Every submission holds its price against the money limit
 """
 
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -29,8 +28,6 @@ from unitask_sandbox import Settings, create_app
 
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 OF_A_GATEWAY = (408, 499)  # the gateway gave up waiting; the provider behind it may have accepted the submission
-POLL_SECONDS = 3.0  # between polls; the first ones come sooner
-EARLY_POLLS = 6
 MOST_PORT = 65535
 ANSWER_SECONDS = 60.0  # for a whole answer
 TRIES = 6  # of a request that is refused with HTTP 429
@@ -69,14 +66,20 @@ class Provider:
     schema: Any  # of schemathesis
     key: str
     advance: Callable[[float], object]  # lets the sandbox move its tasks; waits so many seconds for a remote provider
-    polls: int = 120  # of a task before it counts as stuck
+    timeout: float | None = None  # seconds until a task counts as stuck; None: by the usual duration of its type
     inside: Inside | None = None  # None for a remote provider
     seed: int | None = None  # of generated requests; None for new ones each time
     money: Money = field(default_factory=Money)
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     generated: list[Exchange] = field(default_factory=list[Exchange])  # of generated requests
     say: Callable[[str], object] = lambda _: None  # reports what happens meanwhile, such as a pause
-    stuck: list[str] = field(default_factory=list[str])  # the tasks that did not end in time
+    submissions: dict[str, tuple[Any, float]] = field(default_factory=dict[str, tuple[Any, float]])  # body, `waited`
+    stuck: dict[str, str] = field(
+        default_factory=dict[str, str]
+    )  # the tasks that did not end in time, and their models
+    waited: float = 0.0  # the seconds of all pauses
+    pace: float | None = None  # the longest share of its usual duration that a task took; None until one has ended
+    clock: Callable[[], float] = time.monotonic
     refused: bool = False  # the last request was refused with HTTP 429 to the end
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])  # what checks share: tasks and uploaded files
     seconds: list[float] = field(default_factory=list[float])  # the duration of each answer
@@ -93,7 +96,7 @@ class Provider:
         def send() -> httpx.Response:
             if is_paid:
                 self.money.hold(what, usd)
-            started = time.monotonic()
+            started = self.clock()
             try:
                 answer = self.http.request(method, path, headers=headers, **more)
             except NEVER_LEFT:
@@ -103,10 +106,15 @@ class Provider:
             if is_refused(answer) == is_paid:
                 self.money.count(usd, -1 if is_paid else 1)
             self.exchanges.append(self._exchange(answer))
-            self.seconds.append(time.monotonic() - started)
+            self.seconds.append(self.clock() - started)
             return answer
 
         return self._patiently(send)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, or let the sandbox move its tasks."""
+        self.waited += seconds
+        self.advance(seconds)
 
     def fetch(self, url: str) -> httpx.Response:
         """Get a file, which may be larger than an answer."""
@@ -151,7 +159,7 @@ class Provider:
                 self.refused = True
                 raise Limited(f"{said}, {times}; pauses are at most {LONGEST_PAUSE:g} s")
             self.say(f"waits {pause:g} s: {said}")
-            self.advance(pause)
+            self.pause(pause)
 
     def headers(self, key: str = "") -> dict[str, str]:
         """Return the headers with a key, for all operations: those of the LLM endpoints take a bearer token."""
@@ -209,16 +217,18 @@ def remote(
     key: str,
     money: Money,
     *,
-    timeout: float = 600.0,
+    timeout: float | None = None,
     seed: int | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> Generator[Provider]:
-    """Connect to a remote provider, whose tasks may take `timeout` seconds; raise CannotRun if that is impossible."""
+    """Connect to a remote provider, whose tasks may take `timeout` seconds; raise CannotRun if that is impossible.
+
+    Without a timeout a task may take some times the usual duration of its type.
+    """
     _check_address(base_url)
     schema = schemathesis.openapi.from_dict(provider_schema(legacy=False))
-    polls = EARLY_POLLS + math.ceil(timeout / POLL_SECONDS)
-    with open_http(base_url, max(1.0, min(ANSWER_SECONDS, timeout))) as http:
-        subject = Provider(http, schema, key, time.sleep, polls=polls, seed=seed, money=money)
+    with open_http(base_url, max(1.0, min(ANSWER_SECONDS, timeout or ANSWER_SECONDS))) as http:
+        subject = Provider(http, schema, key, time.sleep, timeout=timeout, seed=seed, money=money)
         subject.say = lambda text: say(scrubbed(text, key))
         try:
             greet(base_url, subject.request, key)

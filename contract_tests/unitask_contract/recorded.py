@@ -13,7 +13,9 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.connecting import CannotRun
 from unitask_contract.exchange import DEEPEST, Exchange, depth_and_size, read_strictly, shortened
-from unitask_contract.patches.proposals import Difference, differences
+from unitask_contract.patches.proposals import Confirmed, Difference, differences
+from unitask_contract.recording.folder import ABOUT, Recording
+from unitask_contract.recording.learned import HEAD, learned
 from unitask_contract.report import FileResult, Report
 from unitask_contract.schema_paths import type_of
 
@@ -51,6 +53,20 @@ def report_of(paths: Sequence[Path], operation: str | None) -> Report:
     return Report(subject, None, differences=_differences(bodies), files=files)
 
 
+def of_recording(folder: Path) -> tuple[Report, Confirmed]:
+    """Check a recording; return the facts that it confirms, too."""
+    found = learned(Recording.open(folder))
+    unread = "" if found.exchanges else "it has no exchanges"
+    rows = [list(HEAD), *found.rows]
+    return Report(
+        found.subject,
+        None,
+        differences=found.differences,
+        files={str(folder): FileResult(note="\n".join(found.notes), unread=unread)},
+        rows=rows,
+    ), found.confirmed
+
+
 def _differences(bodies: Sequence[tuple[str, Any]]) -> list[Difference]:
     exchanges = [
         Exchange(*bundle.routes()[operation], b"", _refused(operation, body) or 200, json.dumps(body).encode())
@@ -74,7 +90,7 @@ def _read(path: Path, operation: str | None) -> tuple[str, Any, str]:
 
 def _content(path: Path) -> bytes:
     if path.is_dir():
-        raise Unread("it is a folder; give the files in it")
+        raise Unread(f"it is a folder without {ABOUT}, so no recording; give the files in it")
     if path.exists() and not path.is_file():  # reading would block
         raise Unread("it is a pipe or a device; write the body to a file first")
     if (size := path.stat().st_size) > LARGEST:

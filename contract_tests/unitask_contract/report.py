@@ -1,9 +1,12 @@
-"""The result of a run, and its text for a terminal."""
+"""The result of a run, its findings, and its text for a terminal."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
+from unitask_contract import causes
+from unitask_contract.causes import Cause
 from unitask_contract.hiding import visible
 from unitask_contract.patches.proposals import Difference, Kind
 from unitask_contract.runner import OF_TASK_TYPES, Outcome, Result
@@ -11,13 +14,62 @@ from unitask_contract.runner import OF_TASK_TYPES, Outcome, Result
 SLOW = 1.0  # seconds
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
 WIDTH = 12  # of a column
-MOST_DIFFERENCES = 20
-MOST_SUBJECTS = 2  # task types that are shown for one check, and reasons for checks that were left out
+MOST_FINDINGS = 20  # that are shown whole
+MOST_NAMED = 6  # checks, or operations, in the line of a finding
+MOST_SHOWN = 2  # results and differences that are shown of a finding, and reasons for checks that were left out
 
 
 def _contradictions(differences: Iterable[Difference]) -> list[Difference]:
-    """Return the differences that the spec forbids; the others are new fields."""
-    return [one for one in differences if one.kind is not Kind.NEW_FIELD]
+    """Return the differences that the spec forbids; the others are new fields and words."""
+    return [one for one in differences if not one.kind.is_new]
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    BROKEN = "broken"
+    UNKNOWN = "could not run"
+    SLOW = "slow"
+    NEW = "new"  # fields and words that the spec does not name
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Everything that one cause explains."""
+
+    level: Level
+    cause: Cause
+    results: Sequence[Result] = ()
+    differences: Sequence[Difference] = ()
+    note: str = ""
+
+    @property
+    def subjects(self) -> str:
+        """The checks that failed, else the operations whose answers differ, else the note."""
+        checks = {result.check.id: 0 for result in self.results}
+        for result in self.results:
+            checks[result.check.id] += bool(result.subject)
+        said = [f"{check} of {number} task types" if number > 1 else check for check, number in checks.items()]
+        said = said or list(dict.fromkeys(one.operation for one in self.differences)) or [self.note]
+        more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
+        return ", ".join(said[:MOST_NAMED]) + more
+
+    def __str__(self) -> str:
+        return f"{self.cause.title} ({self.subjects})" if self.subjects else self.cause.title
+
+    def details(self, most: int = MOST_SHOWN) -> Iterator[str]:
+        """Yield what is wrong, with at most so many results and differences, and what to do."""
+        if self.note:
+            yield self.note
+        for result in self.results[:most]:
+            yield f"{result.check.id} {result.subject}".strip() + f": {result.detail}"
+        yield from (str(one) for one in self.differences[:most])
+        more = [f"{one.check.id} {one.subject}".strip() for one in self.results[most:]]
+        more += [f"{one.operation} {one.part} {one.where}".strip() for one in self.differences[most:]]
+        if more:
+            yield f"also {', '.join(more)}"
+        if self.cause.hint:
+            yield f"hint: {self.cause.hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +98,40 @@ class Report:
     limit_usd: float = math.inf
     unpriced: int = 0  # submissions without a known price, which `held_usd` does not include
     interrupted: bool = False  # before its last check
-    cause: str = ""  # what would explain everything that is broken; empty when nothing is known
+    cause: Cause | None = None  # what would explain everything that is broken
     files: Mapping[str, FileResult] = field(default_factory=dict[str, FileResult])
     seconds: float = 0.0  # the median duration of an answer
+    rows: Sequence[Sequence[str]] = ()  # of a recording: the table by family, with its head
 
     @property
     def contradictions(self) -> list[Difference]:
         return _contradictions(self.differences)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong, by cause; what is broken comes first, and what many checks show."""
+        if self.cause:
+            level = Level.UNKNOWN if self.exit_code == 2 else Level.BROKEN
+            return [Finding(level, self.cause, [one for one in self.results if one.outcome in FAILED])]
+        found: dict[tuple[Level, str], tuple[Cause, list[Result], list[Difference]]] = {}
+        for result in self.results:
+            if result.outcome in FAILED:
+                cause = result.cause or Cause(result.check.id)
+                found.setdefault((Level(result.outcome.value), cause.id), (cause, [], []))[1].append(result)
+        for one in self.differences:
+            cause, level = cause_of(one), Level.NEW if one.kind.is_new else Level.BROKEN
+            found.setdefault((level, cause.id), (cause, [], []))[2].append(one)
+        findings = [Finding(level, *parts, self._files_with(parts[0])) for (level, _), parts in found.items()]
+        if self.seconds >= SLOW:
+            note = f"the median answer took {self.seconds:.1f} s; the limit is {SLOW:g} s"
+            findings.append(Finding(Level.SLOW, causes.SLOW, note=note))
+        return sorted(findings, key=lambda one: (list(Level).index(one.level), -len(one.results)))
+
+    def _files_with(self, cause: Cause) -> str:
+        """Return a note on the files whose bodies show a cause; empty without files."""
+        shown = {name: [cause_of(one).id for one in file.differences] for name, file in self.files.items()}
+        names = [name for name, ids in shown.items() if cause.id in ids]
+        return f"in {', '.join(names)}" if names else ""
 
     @property
     def title(self) -> str:
@@ -77,9 +156,21 @@ class Report:
         unread = sum(bool(file.unread) for file in self.files.values())
         said += [f"{unread} not read"] if unread else []
         said += [f"differs from the spec in {len(self.contradictions)}"] if self.contradictions else []
-        said += [f"slow: half of the answers took {self.seconds:.1f} s or more"] if self.seconds >= SLOW else []
+        said += ["slow"] if self.seconds >= SLOW else []
         word = ("kept", "broken", "not run whole")[self.exit_code]
         return f"contract {word}: {', '.join(said) or ('nothing differs' if self.files else 'nothing to check')}"
+
+
+def cause_of(one: Difference) -> Cause:
+    """Return the cause of a difference; the same difference in the answers of many operations has one."""
+    if one.kind is Kind.UNDOCUMENTED and one.says == "JSON":
+        return causes.NOT_JSON if "application/json" in one.came else causes.CONTENT_TYPE
+    if one.key[1] == "required" and one.part != "request":
+        return causes.missing(one.came.removeprefix("none of "))
+    name = one.came if one.kind is Kind.UNDOCUMENTED else one.where.rpartition("/")[2]
+    side = "a request" if one.part == "request" else "an answer"
+    title = f"{side} of {one.operation} {one.where}".strip()
+    return Cause(f"{title}: {one.says}; came {one.came}", key=f"{one.kind} {side} {name}: {one.says}")
 
 
 def table(report: Report) -> list[list[str]]:
@@ -121,12 +212,19 @@ def money(report: Report) -> Iterator[str]:
 
 
 def text(report: Report) -> str:
-    """Return the report for a terminal; control characters are shown by their numbers."""
+    """Return the report for a terminal, the summary first; control characters are shown by their numbers."""
+    findings = report.findings
+    parts = [report.verdict, report.title]
+    parts += [f"{one.level.value:>{WIDTH}}  {one}" for one in findings[:MOST_FINDINGS]]
+    if more := len(findings[MOST_FINDINGS:]):
+        parts.append(f"{more:>{WIDTH}} more findings (all: --report FILE.html)")
     rows = ["".join(f"{cell:>{WIDTH}}" for cell in row) for row in table(report)]
-    parts = [report.title, *(["", *rows] if rows else []), *_general(report)]
-    parts += [f"\n{report.cause}"] if report.cause else [*_details(report), *_differences(report)]
-    parts += [*_files(report), *money(report), *_patch(report)]
-    return visible("\n".join([*parts, "", report.verdict]))
+    parts += [*(["", *rows] if rows else []), *_general(report), *_families(report)]
+    for one in findings[:MOST_FINDINGS]:
+        parts.append(f"\n{one.level.value}: {one.cause.title}")
+        parts += [f"  {line}" for detail in one.details() for line in detail.splitlines()]
+    parts += [*_left_out(report), *_files(report), *money(report), *_patch(report)]
+    return visible("\n".join(parts))
 
 
 def _general(report: Report) -> Iterator[str]:
@@ -134,37 +232,26 @@ def _general(report: Report) -> Iterator[str]:
     if of_provider:
         yield ""
         for result in of_provider:
-            said = result.detail.partition("\n")[0] if result.outcome is Outcome.LEFT_OUT else result.check.promise
-            if result.outcome is not Outcome.KEPT:
-                yield f"{result.outcome.value:>{WIDTH}}  {result.check.id}: {said}"
+            if result.outcome is Outcome.LEFT_OUT:
+                yield f"{'left out':>{WIDTH}}  {result.check.id}: {result.detail.partition(chr(10))[0]}"
         kept = sum(result.outcome is Outcome.KEPT for result in of_provider)
         yield f"{kept:>{WIDTH}} of {len(of_provider)} checks of the whole provider kept"
 
 
-def _details(report: Report) -> Iterator[str]:
-    for check in dict.fromkeys(result.check for result in report.results):
-        failed = [result for result in report.results if result.check == check and result.outcome in FAILED]
-        for result in failed[:MOST_SUBJECTS]:
-            yield f"\n{result.outcome.value}: {check.id} {result.subject}\n  {check.promise}"
-            yield "\n".join(f"  {line}" for line in result.detail.splitlines())
-        if unseen := [result.subject for result in failed[MOST_SUBJECTS:]]:
-            yield f"\n{check.id} of {len(unseen)} more: {', '.join(unseen)} (details: --report FILE.html)"
+def _families(report: Report) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*report.rows, strict=True)]
+    for number, row in enumerate(report.rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield line if number else f"\n{line}"
+
+
+def _left_out(report: Report) -> Iterator[str]:
     reasons = left_out(report)
-    for reason, names in list(reasons.items())[:MOST_SUBJECTS]:
+    for reason, names in list(reasons.items())[:MOST_SHOWN]:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield f"\nleft out: {names[0]}{more}: {reason}"
-    if others := sum(map(len, list(reasons.values())[MOST_SUBJECTS:])):
+    if others := sum(map(len, list(reasons.values())[MOST_SHOWN:])):
         yield f"\nleft out: {others} more for other reasons (details: --report FILE.html)"
-
-
-def _differences(report: Report) -> Iterator[str]:
-    for one in report.differences[:MOST_DIFFERENCES]:
-        yield f"\n{'new' if one.kind is Kind.NEW_FIELD else 'differs from the spec'}: {one}"
-        files = [name for name, file in report.files.items() if any(shown.key == one.key for shown in file.differences)]
-        if files:
-            yield f"  in {', '.join(files)}"
-    if more := len(report.differences[MOST_DIFFERENCES:]):
-        yield f"\n{more} more differences (all: --report FILE.html)"
 
 
 def _files(report: Report) -> Iterator[str]:

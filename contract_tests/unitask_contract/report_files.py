@@ -1,4 +1,4 @@
-"""The report as a file: HTML, JUnit, JSON, or the patch. No key is shown in any of them."""
+"""The report as a file: HTML, JUnit, JSON, SARIF or the patch; and as annotations. No key is shown in any of them."""
 
 import html
 import json
@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from xml.etree import ElementTree as Xml
 
-from unitask_contract.report import FAILED, Report, left_out, money, table
+from unitask_contract.report import FAILED, Level, Report, left_out, money, table
 from unitask_contract.runner import Outcome
+from unitask_contract.sarif import as_sarif
 
 _NOT_XML = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\U0010ffff]")
 _STYLE = """
@@ -26,22 +27,23 @@ _COLOURS = {"kept": "kept", "fits": "kept", "broken": "failed", "could not run":
 def as_html(report: Report) -> str:
     """Return the report as one page without other files."""
     title = html.escape(report.title)
-    parts = [f"<h1>{html.escape(report.verdict)}</h1><p>{title}</p>{_MEANING}<p><b>{html.escape(report.cause)}</b></p>"]
+    findings = [[one.level.value, one.cause.title, one.subjects] for one in report.findings]
+    parts = [f"<h1>{html.escape(report.verdict)}</h1><p>{title}</p>{_MEANING}"]
+    parts += _table("Findings", ["outcome", "cause", "where"], *findings)
     parts += [*_table("Task types", *table(report)), *_table("The whole provider", *_general(report))]
-    parts += _table("Recorded bodies", *_files(report))
-    for result in report.results:
-        if result.outcome in FAILED:
-            parts.append(f"<h3>{result.outcome.value}: {result.check.id} {html.escape(result.subject)}</h3>")
-            parts.append(f"<p>{html.escape(result.check.promise)}</p><pre>{html.escape(result.detail)}</pre>")
-    differences = [[one.kind.value, one.family, str(one)] for one in report.differences]
-    parts += _table("Differences to the spec", ["kind", "family", "difference"], *differences)
+    parts += [*_table("Recorded bodies", *_files(report)), *_table("Recorded exchanges", *report.rows)]
+    for one in report.findings:
+        parts.append(f"<h3>{one.level.value}: {html.escape(one.cause.title)}</h3>")
+        parts += [
+            f"<pre>{html.escape(detail)}</pre>" for detail in one.details(len(report.results) + len(report.differences))
+        ]
+    reasons = [[reason, ", ".join(names)] for reason, names in left_out(report).items()]
+    parts += _table("What was left out of the task types", ["reason", "checks"], *reasons)
+    parts += [f"<p>{html.escape(line)}</p>" for line in money(report)]
     if report.patch:
         parts.append("<h2>Proposed change of the spec</h2><p>If the spec is wrong, write it with <code>--report")
         parts.append(" FILE.patch</code>, and apply it with <code>git apply FILE.patch</code> in a checkout.</p>")
         parts.append(f"<pre>{html.escape(report.patch)}</pre>")
-    reasons = [[reason, ", ".join(names)] for reason, names in left_out(report).items()]
-    parts += _table("What was left out of the task types", ["reason", "checks"], *reasons)
-    parts += [f"<p>{html.escape(line)}</p>" for line in money(report)]
     return (
         f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>unitask contract: {title}</title><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
@@ -84,7 +86,17 @@ def as_json(report: Report) -> str:
         "seed": report.seed,
         "verdict": report.verdict,
         "exit_code": report.exit_code,
-        "cause": report.cause or None,
+        "findings": [
+            {
+                "outcome": one.level.value,
+                "cause": one.cause.title,
+                "hint": one.cause.hint or None,
+                "checks": [" ".join(filter(None, [result.check.id, result.subject])) for result in one.results],
+                "differences": [str(difference) for difference in one.differences],
+                "note": one.note or None,
+            }
+            for one in report.findings
+        ],
         "results": [
             {
                 "check": result.check.id,
@@ -119,13 +131,21 @@ _TAGS = {Outcome.BROKEN: "failure", Outcome.NOT_RUN: "error", Outcome.LEFT_OUT: 
 def as_junit(report: Report) -> str:
     """Return the report for CI services: a suite for each family, for the spec and for the files."""
     suites: dict[str, list[Xml.Element]] = {"spec": []}
+    first = {one.cause.id: one.results[0] for one in report.findings if one.results}
+    said = {id(one.results[0]): "\n".join([one.cause.title, *one.details()]) for one in report.findings if one.results}
     for result in report.results:
         name = f"{result.check.id}[{result.subject}]" if result.subject else result.check.id
-        case = _case(result.family, name, _TAGS[result.outcome], result.detail)
+        tag, detail = _TAGS[result.outcome], said.get(id(result), result.detail)
+        if result.outcome in FAILED and id(result) not in said:  # a cause fails once
+            cause = report.cause or result.cause
+            tag, detail = "skipped", f"it has the cause of {first[cause.id].check.id if cause else 'another check'}"
+        case = _case(result.family, name, tag, detail)
         case.set("time", f"{result.seconds:.3f}")
         suites.setdefault(result.family, []).append(case)
-    for one in report.contradictions:
-        suites["spec"].append(_case("spec", f"{one.operation} {one.where}", "failure", str(one)))
+    for one in report.findings:
+        if one.level in (Level.BROKEN, Level.UNKNOWN) and not one.results:
+            tag = "failure" if one.level is Level.BROKEN else "error"
+            suites["spec"].append(_case("spec", one.cause.title, tag, "\n".join(one.details())))
     for path, file in report.files.items():
         tag = "error" if file.unread else "failure" if file.contradictions else ""
         case = _case("bodies", path, tag, file.unread or "\n".join(map(str, file.contradictions)))
@@ -147,10 +167,25 @@ def _case(suite: str, name: str, tag: str, detail: str) -> Xml.Element:
     return case
 
 
+_COMMANDS = {Level.BROKEN: "error", Level.UNKNOWN: "warning", Level.SLOW: "warning", Level.NEW: "notice"}
+
+
+def annotations(report: Report) -> Iterator[str]:
+    """Yield a workflow command of GitHub for each finding."""
+    for one in report.findings:
+        title = _escaped(f"unitask contract: {one.cause.title}").replace(":", "%3A").replace(",", "%2C")
+        yield f"::{_COMMANDS[one.level]} title={title}::{_escaped(chr(10).join([str(one), *one.details()]))}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
 FORMS: Mapping[str, Callable[[Report], str]] = {
     ".html": as_html,
     ".xml": as_junit,
     ".json": as_json,
+    ".sarif": as_sarif,
     ".patch": lambda report: report.patch,
 }
 """The form of a report, by the ending of the file."""

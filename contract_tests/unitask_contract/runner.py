@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import httpx
 from hypothesis.errors import Flaky
-from unitask_contract import bundle
-from unitask_contract.bundle import fields
+from unitask_contract import bundle, causes
+from unitask_contract.causes import Broken, Cause
 from unitask_contract.checks import account, fuzz, task_types, tasks
 from unitask_contract.exchange import Exchange, shortened
 from unitask_contract.hiding import scrubbed
@@ -21,7 +21,6 @@ from unitask_contract.provider import LeftOut, Limited, Provider
 GENERAL = "general"
 LONGEST_DETAIL = 1200  # characters
 ANSWERED = 300  # characters of an answer in a detail
-MOST_FORGOTTEN = 2  # tasks that GET does not find after they were created; more have one cause
 ASSERTED = "assert "
 _CHECKS = Path(__file__).with_name("checks")
 # What a check raises when an answer breaks the promise; the last four come from reading an unexpected answer.
@@ -60,6 +59,8 @@ class Result:
     outcome: Outcome
     detail: str = ""  # what was wrong, or why the check was left out
     seconds: float = 0.0
+    cause: Cause | None = None  # of a check that is broken or could not run
+    operation: str = ""  # of the last request
 
 
 def _checks_of(module: ModuleType, *, of_task_types: bool = False) -> tuple[Check, ...]:
@@ -95,36 +96,44 @@ def run(provider: Provider, families: tuple[str, ...] = (), only: tuple[Check, .
 def made(provider: Provider, check: Check, name: str = "") -> Result:
     """Run one check, for a task type or for the whole provider."""
     started, before = time.perf_counter(), len(provider.exchanges)
-    outcome, detail = _outcome(provider, check, name)
-    if outcome is Outcome.BROKEN and not detail.startswith(ASSERTED):
-        detail += _last_answer(provider.exchanges[before:], provider.key)
+    outcome, detail, cause = _outcome(provider, check, name)
+    sent = provider.exchanges[before:]
+    if outcome is Outcome.BROKEN and not detail.startswith(ASSERTED) and "HTTP " not in detail:
+        detail += _last_answer(sent, provider.key)
     family = bundle.entries()[name]["family"] if name else GENERAL
     detail = shortened(scrubbed(detail, provider.key), LONGEST_DETAIL)
-    return Result(check, family, name, outcome, detail, time.perf_counter() - started)
+    operation = sent[-1].operation if sent else ""
+    if cause:
+        cause = replace(cause, title=scrubbed(cause.title, provider.key), key=scrubbed(cause.key, provider.key))
+    return Result(check, family, name, outcome, detail, time.perf_counter() - started, cause, operation)
 
 
-def _outcome(provider: Provider, check: Check, name: str) -> tuple[Outcome, str]:
+def _outcome(provider: Provider, check: Check, name: str) -> tuple[Outcome, str, Cause | None]:
     try:
         check.run(provider, *([name] if name else []))
     except LeftOut as reason:
-        return Outcome.LEFT_OUT, str(reason)
+        return Outcome.LEFT_OUT, str(reason), None
     except (Exception, BaseExceptionGroup) as error:
-        return _failure(error)
-    return Outcome.KEPT, ""
+        return _failure(error, check)
+    return Outcome.KEPT, "", None
 
 
-def _failure(error: BaseException) -> tuple[Outcome, str]:
+def _failure(error: BaseException, check: Check) -> tuple[Outcome, str, Cause]:
     if isinstance(error, BaseExceptionGroup):  # of generated requests
-        return _failure(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+        return _failure(cast("BaseExceptionGroup[BaseException]", error).exceptions[0], check)
+    if isinstance(error, Broken):
+        return Outcome.BROKEN, str(error), error.cause
+    cause = causes.of_error(error, check.id, check.promise, _line(error))
     if isinstance(error, _UNUSABLE):
-        return Outcome.BROKEN, _with_request(error)
+        return Outcome.BROKEN, _with_request(error), cause
     if isinstance(error, _NO_ANSWER):
-        return Outcome.NOT_RUN, _with_request(error)
+        return Outcome.NOT_RUN, _with_request(error), cause
     if isinstance(error, Flaky):
-        return Outcome.NOT_RUN, "the same requests had other answers the second time, so the result is unknown"
+        said = "the same requests had other answers the second time, so the result is unknown"
+        return Outcome.NOT_RUN, said, cause
     if isinstance(error, _BROKEN):
-        return Outcome.BROKEN, _with_line(error)
-    return Outcome.NOT_RUN, f"a bug of unitask, not of the provider: {_with_line(error)}"
+        return Outcome.BROKEN, _with_line(error), cause
+    return Outcome.NOT_RUN, f"a bug of unitask, not of the provider: {_with_line(error)}", cause
 
 
 def _with_request(error: BaseException) -> str:
@@ -135,10 +144,15 @@ def _with_request(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{f' ({request.method} {request.url})' if request is not None else ''}"
 
 
+def _line(error: BaseException) -> str:
+    """Return the line of the check that failed."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _CHECKS in Path(frame.filename).parents]
+    return str(frames[-1].line) if frames else ""
+
+
 def _with_line(error: BaseException) -> str:
     """Return the line of the check that failed, and the error."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _CHECKS in Path(frame.filename).parents]
-    line = str(frames[-1].line) if frames else ""
+    line = _line(error)
     if type(error) is AssertionError:
         return f"{line if line.startswith(ASSERTED) else ''}\n{error}".strip()
     return f"{'' if isinstance(error, AssertionError) else line}\n{type(error).__name__}: {error}".strip()
@@ -152,24 +166,3 @@ def _last_answer(exchanges: Sequence[Exchange], key: str) -> str:
     text = shortened(scrubbed(last.content.decode(errors="replace"), key), ANSWERED) or "an empty body"
     kind = f", {last.content_type}" if last.content_type else ""
     return f"\nthe last answer, to {last.method} {last.path}: HTTP {last.status}{kind}: {text}"
-
-
-def common_cause(exchanges: Iterable[Exchange]) -> str:
-    """Return what would explain everything that is broken: the provider keeps no tasks. Empty when it keeps them."""
-    created: set[str] = set()
-    forgotten: set[str] = set()
-    for exchange in exchanges:
-        shown = fields(fields(exchange.answer).get("data")).get("task_id")
-        if exchange.operation == "create_task" and exchange.status == 200 and isinstance(shown, str):
-            created.add(shown)
-        elif exchange.operation == "get_task" and (wanted := exchange.path.rpartition("/")[2]) in created:
-            forgotten.add(wanted)
-            if shown == wanted:
-                return ""
-    if len(forgotten) <= MOST_FORGOTTEN:
-        return ""
-    return (
-        f"one cause explains what is broken: {len(forgotten)} tasks were created, and GET finds none of them."
-        " A provider that keeps no tasks, such as a mock server that invents answers, cannot keep the contract."
-        " No change of the spec is proposed from its answers"
-    )

@@ -55,10 +55,13 @@ def bundle(spec: Path) -> Document:
         _add(schemas, family["schemas"], path)
         tasks += [{"name": task["name"], "family": path.stem, **task} for task in family["tasks"]]
     document["components"]["schemas"] = json.loads(json.dumps(dict(sorted(schemas.items()))))  # no shared anchors
+    document["x-tasks"] = json.loads(json.dumps(tasks))
+    by_name = {**document, "x-tasks": {task["name"]: task for task in document["x-tasks"]}}
     for change in load_yaml(spec / "observed.yaml") or ():
-        _apply(document, change)
+        _apply(by_name, change)
+    for recording in load_yaml(spec / "confirmed.yaml") or ():
+        _confirm(by_name, recording)
     _attach_examples(document, spec / "examples")
-    document["x-tasks"] = tasks
     document["x-sources"] = load_yaml(spec / "sources.yaml")
     return document
 
@@ -126,6 +129,16 @@ def _apply(document: Document, change: Document) -> None:
             schema.pop(keyword, None)
         else:
             schema[keyword] = value
+
+
+def _confirm(document: Document, recording: Document) -> None:
+    """Add the source of an entry of confirmed.yaml to its places."""
+    for place in recording["places"]:
+        try:
+            fact = at(document, place)
+        except LookupError:
+            raise SpecError(f"confirmed.yaml: there is no {place}; remove the line") from None
+        fact["x-source"] = [*fact.get("x-source", ()), recording["source"]]
 
 
 def _attach_examples(document: Document, folder: Path) -> None:

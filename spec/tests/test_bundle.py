@@ -68,6 +68,7 @@ def test_independent_reader_round_trips_the_bundle(document: dict[str, Any]) -> 
     [
         ("schemas/zz.yaml", "Task: {type: object}", r"zz\.yaml.*'Task' is already defined"),
         ("observed.yaml", "- {place: '#/components/schemas/Nothing', merge: {}}", "Nothing"),
+        ("confirmed.yaml", "- {source: docs, exchanges: 1, places: {'#/x-tasks/Nothing': 1}}", "Nothing"),
         ("examples/core/a.json", '{"x-operation": "make_task", "x-part": "200"}', "unknown operation 'make_task'"),
     ],
 )

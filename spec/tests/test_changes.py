@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from generator.bundle import at, operations
-from generator.changes import LEVELS, Change, bump_is_enough, changes, grouped, verdict, waived
+from generator.changes import bump_is_enough, grouped, waived
+from unitask_contract.changes import LEVELS, Change, changes, verdict
 
 from .conftest import Document, Edit, bundled, put
 

@@ -13,7 +13,19 @@ from typing import Any
 
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.checks._http import TASK, UPLOAD, create, poll, rows, shown, status_of, until_done
+from unitask_contract.checks._http import (
+    TASK,
+    UPLOAD,
+    create,
+    data_in,
+    poll,
+    refusal_in,
+    require_echo,
+    require_ended_row,
+    rows,
+    status_of,
+    until_done,
+)
 from unitask_contract.inputs import NAMES, file_of, least_object
 from unitask_contract.prices import credits_of
 from unitask_contract.provider import LeftOut, Provider
@@ -40,9 +52,7 @@ def check_refused(provider: Provider, name: str) -> None:
     if not required:
         raise LeftOut("nothing is required")
     rest = {field: value for field, value in body["input"].items() if field != required[0]}
-    answer = provider.request("POST", TASK, json={**body, "input": rest})
-    assert 400 <= answer.status_code < 500, shown(answer)
-    assert bundle.allows("ErrorEnvelope", answer.json()), shown(answer)
+    refusal_in(provider.request("POST", TASK, json={**body, "input": rest}))
 
 
 def check_accepted(provider: Provider, name: str) -> None:
@@ -54,8 +64,7 @@ def check_echoed(provider: Provider, name: str) -> None:
     """The submission and a poll show the same task, with the model and task type that were sent."""
     created, body = _created(provider, name), _body(provider, name)
     for task in (created, poll(provider, created["task_id"])):
-        assert task["task_id"] == created["task_id"], task
-        assert (task["model"], task["task_type"]) == (body["model"], body["task_type"]), task
+        require_echo(task, created["task_id"], body)
 
 
 def check_ended(provider: Provider, name: str) -> None:
@@ -70,8 +79,9 @@ def check_ended(provider: Provider, name: str) -> None:
 
 
 def check_output(provider: Provider, name: str) -> None:
-    """The output of a completed task has the schema of its task type, and each of its files can be fetched."""
+    """The output of a completed task stays, has the schema of its type, and each of its files can be fetched."""
     task = _completed(provider, name)
+    poll(provider, task["task_id"])  # others have ended meanwhile
     component = bundle.entries()[name]["output"]
     assert bundle.allows(component, task["output"]), f"the output does not fit {component}: {task['output']}"
     found = list(_media(task["output"], rules({"$ref": component}, Place(component), task["output"], bundle.schemas())))
@@ -92,11 +102,12 @@ def check_charged(provider: Provider, name: str) -> None:
 
 
 def check_listed(provider: Provider, name: str) -> None:
-    """The task is in the history."""
+    """The task is in the history, as ended when it has ended."""
     task_id = _created(provider, name)["task_id"]
     for page in range(1, MOST_PAGES):
         found = rows(provider, page=page, page_size=100)
-        if any(row["task_id"] == task_id for row in found):
+        if own := [row for row in found if row["task_id"] == task_id]:
+            require_ended_row(provider, own[0])
             return
         if len(found) < 100:
             break
@@ -139,7 +150,7 @@ def _file(provider: Provider, kind: str) -> str:
     answer = provider.request("POST", UPLOAD, json={"file_name": NAMES[kind], "file_data": encoded})
     if answer.status_code != 200:
         raise LeftOut(f"it needs a file, and an upload is HTTP {answer.status_code} here: {answer.text}")
-    return str(answer.json()["data"]["url"])
+    return str(data_in(answer)["url"])
 
 
 @_once

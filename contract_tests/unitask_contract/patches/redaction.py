@@ -2,7 +2,8 @@
 
 What is kept is listed, not what is removed. A text stays if the spec lists it, or if it is a time; any other text
 becomes one of the same form. A number stays if it is 0. Keys of maps are data, too. What the spec does not describe is
-left out, except the names of new fields.
+left out, except the names of new fields. Where the spec lists words, another word stays, and so does a number that
+exceeds a limit.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Any, cast
 from unitask_api.output_files import ending_of, is_ending
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
-from unitask_contract.patches.contradictions import NEW_FIELD, Finding, findings, schema_of
+from unitask_contract.patches.contradictions import NEW_FIELD, NEW_WORD, Finding, findings, open_lists, schema_of
 from unitask_contract.scenarios import TASK_ID
 from unitask_contract.schema_paths import Path, Place, Placed, Schemas, below, is_named, parts, pointer, rules
 
@@ -21,7 +22,8 @@ REMOVED = "removed"
 LONGEST_WORD = 40
 MOST_CAPITALS = 3  # inside a word; more are a token
 STATUSES = range(100, 600)
-OF_VALUES = ("enum", "const", "pattern", "format")  # keywords about a value, which would have to be shown
+OF_VALUES = ("const", "pattern", "format")  # keywords about a value, which would have to be shown
+OF_WORDS, OF_NUMBERS = ("enum", NEW_WORD), ("minimum", "maximum")  # about a value that is shown
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _EMAIL = re.compile(r"\S+@\S+\.\S+")
@@ -29,15 +31,14 @@ _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//\S+", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _PLAIN = ("", "true", "false", "null", "none")
 _WORD = re.compile(r"[A-Za-z]{1,20}\d{0,3}([_.-]([A-Za-z]{1,20}\d{0,3}|\d{1,3})){0,5}_?")
+_MEASURE = re.compile(r"\d{1,4}[a-zA-Z]{0,2}|\d{1,2}:\d{1,2}")  # such as 1080p and 16:9
 
 
 def redacted(body: Any, component: str) -> Any:
     """Return the redacted body of a component; None when it would not show the differences any more."""
     schemas = bundle.schemas()
     schema = schema_of(component, body, schemas)
-    found = [
-        one for one in findings(body, schema, schemas) if one.keyword != NEW_FIELD or name_of(one.names[0]) != REMOVED
-    ]
+    found = [one for one in findings(body, schema, schemas) if not one.is_new or word_of(one.names[0]) != REMOVED]
     shown = _Redactor(found, schemas).value(body, rules(schema, Place(""), body, schemas))
     again = findings(shown, schema_of(component, shown, schemas), schemas)
     is_same = set(map(key_of, again)) == set(map(key_of, found))
@@ -51,7 +52,7 @@ def key_of(found: Finding) -> tuple[str, str, str, tuple[str, ...]]:
 
 def shown_path(path: Path) -> str:
     """Return a path as text, without the keys that the spec does not name."""
-    return pointer(tuple(step if isinstance(step, int) or step in _names() else REMOVED for step in path))
+    return pointer(tuple(step if isinstance(step, int) or step in names() else REMOVED for step in path))
 
 
 def name_of(step: str) -> str:
@@ -60,13 +61,18 @@ def name_of(step: str) -> str:
     return step if is_word and len(re.findall("[a-z][A-Z]", step)) <= MOST_CAPITALS else REMOVED
 
 
+def word_of(text: str) -> str:
+    """Return a word that a list of the spec lacks, if it is one of an API, such as "1080p"."""
+    return text if _MEASURE.fullmatch(text) else name_of(text)
+
+
 @cache
-def _names() -> frozenset[str]:
+def names() -> frozenset[str]:
     return frozenset(name for rule in _rules(bundle.schemas()) for name in fields(rule.get("properties")))
 
 
 @cache
-def _words() -> frozenset[str]:
+def words() -> frozenset[str]:
     """Return every text that the spec lists: enumerations, advised ones too, models and task types."""
     named = [str(entry[key]) for entry in bundle.entries().values() for key in ("model", "task_type")]
     listed = [word for rule in _rules(bundle.schemas()) for word in (*items(rule.get("enum")), rule.get("const"))]
@@ -86,6 +92,8 @@ class _Redactor:
     def __init__(self, found: list[Finding], schemas: Schemas) -> None:
         self._schemas = schemas
         self._new = {one.where for one in found if one.keyword == NEW_FIELD}
+        self._shown = {one.where for one in found if one.keyword in OF_NUMBERS}
+        self._shown |= {one.where for one in found if one.keyword in OF_WORDS and word_of(str(one.value)) != REMOVED}
         self._above = {one.where[:length] for one in found for length in range(len(one.where) + 1)}
 
     def value(self, value: Any, found: list[Placed], where: Path = ()) -> Any:
@@ -93,7 +101,12 @@ class _Redactor:
             return self._object(cast("dict[str, Any]", value), found, where)
         if isinstance(value, list):
             return self._list(cast("list[object]", value), found, where)
-        return value if where == ("code",) and value in STATUSES else _scalar(value)
+        if where in self._shown or (where == ("code",) and value in STATUSES):
+            return value
+        if isinstance(value, str):
+            for _, words, listed in open_lists(found):
+                return value if value.casefold() in words else listed[0]
+        return _scalar(value)
 
     def _object(self, value: dict[str, Any], found: list[Placed], where: Path) -> dict[str, Any]:
         kept: dict[str, Any] = {}
@@ -119,7 +132,7 @@ class _Redactor:
 
 
 def _map_key(step: str, taken: dict[str, Any]) -> str:
-    if step in _words():
+    if step in words():
         return step
     return REMOVED if REMOVED not in taken else f"{REMOVED}-{len(taken) + 1}"
 
@@ -145,7 +158,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    if text in _words() or text.lower() in _PLAIN or _TIME.fullmatch(text):
+    if text in words() or text.lower() in _PLAIN or _TIME.fullmatch(text):
         return text
     if _EMAIL.fullmatch(text):
         return "removed@removed.test"

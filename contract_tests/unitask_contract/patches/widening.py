@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from unitask_api.output_files import ending_of, kind_of_ending
 from unitask_contract.bundle import fields, items
-from unitask_contract.patches.contradictions import NEW_FIELD, Finding
+from unitask_contract.patches.contradictions import NEW_FIELD, NEW_WORD, Finding
 from unitask_contract.schema_paths import Path as Steps
 from unitask_contract.schema_paths import Place, Schemas, type_of
 
@@ -55,6 +55,10 @@ def widening(found: Finding, schemas: Schemas) -> Change:
         rule = {**_rule_of(found.value), "description": ABOUT, "x-source": [OBSERVED]}
         return Change(place.below("properties"), {found.names[0]: rule})
     node = _at(schemas[place.component], place.steps)
+    if found.keyword == NEW_WORD and "x-states" in node:  # a client treats an unknown word as "not done yet", too
+        return Change(place.below("x-states", "processing", "words"), {str(found.value).casefold(): [OBSERVED]})
+    if found.keyword == NEW_WORD:
+        return Change(place, {"enum": [*found.rule, found.value]})
     return Change(place, {**_widened(node, found), "x-source": [*node.get("x-source", ()), OBSERVED]})
 
 
@@ -72,6 +76,10 @@ def _widened(node: dict[str, Any], found: Finding) -> dict[str, Any]:
             return {"anyOf": [*found.rule, {"type": kind}]}
         case "required" if left := [name for name in found.rule if name not in found.names]:
             return {"required": left}
+        case "enum":
+            return {"enum": [*found.rule, found.value]}
+        case "minimum" | "maximum" as limit:
+            return {limit: found.value}
         case keyword:
             return {keyword: None}
 

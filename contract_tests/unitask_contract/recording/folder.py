@@ -12,7 +12,8 @@ import gzip
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from dataclasses import fields as attributes
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,6 +25,7 @@ from unitask_contract.exchange import Exchange
 
 ABOUT, CONTRACT = "recording.json", "openapi.json.gz"
 FORMAT = 1
+SIDES = ("request", "response")
 OTHER = "other"  # in the file name of an exchange that answers no operation of the contract
 
 
@@ -36,7 +38,8 @@ class Body:
             anything else, whose content is not kept; "none" without a body.
         kind: Its media type.
         size: Bytes, as the program received it: unpacked.
-        sha256: Of the same bytes, before anything was removed.
+        sha256: Of the same bytes, when their content is not kept; else empty, because it would confirm a guess of what
+            was removed.
         content: The JSON value; of events a list of [seconds since the request, text of an event]; the text; else None.
     """
 
@@ -52,8 +55,8 @@ class Body:
         if self.form == "json":
             return json.dumps(self.content, ensure_ascii=False).encode("utf-8", "surrogatepass")
         if self.form == "events":
-            return "".join(text for _, text in self.content).encode()
-        return self.content.encode() if self.form == "text" else b""
+            return "".join(text for _, text in self.content).encode("utf-8", "surrogateescape")
+        return self.content.encode("utf-8", "surrogateescape") if self.form == "text" else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,15 @@ class Recorded:
 
     def written(self) -> bytes:
         """Return the file of the exchange."""
-        return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        values = {each.name: getattr(self, each.name) for each in attributes(self)}  # asdict would copy the bodies
+        values |= {side: {each.name: getattr(values[side], each.name) for each in attributes(Body)} for side in SIDES}
+        return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
     def read(cls, content: bytes) -> Self:
         """Read the file of an exchange; raise ValueError, KeyError or TypeError if it is none."""
         values: dict[str, Any] = json.loads(content)
-        values.update({side: Body(**values[side]) for side in ("request", "response")})
+        values.update({side: Body(**values[side]) for side in SIDES})
         return cls(**values)
 
 
@@ -157,10 +162,15 @@ class Recording:
         return cls(folder, *(str(about.get(name, "")) for name in ("base_url", "started", "contract_version")))
 
     def write(self, exchange: Recorded) -> None:
-        """Write the file of an exchange."""
-        file = os.open(self.folder / exchange.file_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        """Write the file of an exchange; raise OSError, and leave no file, if that is impossible."""
+        path, content = self.folder / exchange.file_name, exchange.written()
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(file, exchange.written())
+            while content:  # a disk that is nearly full takes a part
+                content = content[os.write(file, content) :]
+        except OSError:
+            path.unlink()
+            raise
         finally:
             os.close(file)
 

@@ -153,6 +153,11 @@ def ending_of_type(media_type: str) -> str:
     return _ENDING_OF_TYPE.get(media_type.partition(";")[0].strip().lower(), "")
 
 
+def type_of_base64(text: str) -> str:
+    """Return the media type of a picture in base64; "" when unknown."""
+    return next((kind for begin, kind in _BASE64_BEGINS.items() if text.startswith(begin)), "")
+
+
 def content_of(url: str) -> tuple[str, bytes] | None:
     """Return media type and content of a data URI (RFC 2397); None when it is not one, or is broken or empty."""
     head = _DATA.match(url)
@@ -257,8 +262,7 @@ def _as_documented(text: str, media: Mapping[str, Any]) -> str | None:
     url = text
     if "base64" in media.get("holds", ()) and not _DATA.match(text):
         packed = "".join(text.split())
-        form = next((kind for begin, kind in _BASE64_BEGINS.items() if packed.startswith(begin)), "")
-        url = f"data:{form or 'application/octet-stream'};base64,{packed}"
+        url = f"data:{type_of_base64(packed) or 'application/octet-stream'};base64,{packed}"
     return url if content_of(url) else None
 
 

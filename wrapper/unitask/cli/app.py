@@ -110,6 +110,11 @@ COMMANDS: dict[str, Entry] = {
         "Run the local provider, which needs no account and costs nothing.",
         ("unitask sandbox", "unitask sandbox --port 0 --speed real"),
     ),
+    "replay": Entry(
+        ".recording:replay",
+        "Answer from a recording, without a provider.",
+        ("unitask replay recordings/swap", "unitask replay recordings/swap --else sandbox"),
+    ),
     "demo": Entry(
         ".provider:demo",
         "Swap two sample faces, with a local provider that ends with it.",
@@ -119,6 +124,14 @@ COMMANDS: dict[str, Entry] = {
         "..mcp.command:serve",
         "Serve tools for assistants, by the Model Context Protocol.",
         ("unitask mcp --files pictures/ --max-usd 2",),
+    ),
+    "record": Entry(
+        ".recording:record",
+        "Record the traffic of any client, and check it against the contract: a proxy before the provider.",
+        (
+            "unitask record --to traffic/",
+            "unitask record --to traffic/ --base-url http://127.0.0.1:8042 --check",
+        ),
     ),
     "contract": Entry("", "Check a provider, or recorded bodies, against the contract."),
     "bulk": Entry(

@@ -1,7 +1,7 @@
-"""Test programs that use unitask: a provider in memory, a clock whose sleeps return at once, documented bodies.
+"""Test programs that use unitask: a provider in memory, recordings, a clock whose sleeps return at once, bodies.
 
-pytest finds the fixtures `unitask_provider` and `unitask_sandbox` once unitask is installed; outside of pytest
-`UnitaskProvider` is a context manager. docs/testing.md shows both.
+pytest finds the fixtures `unitask_provider`, `unitask_recording` and `unitask_sandbox` once unitask is installed;
+outside of pytest `UnitaskProvider` and `UnitaskRecording` are context managers. docs/testing.md shows them.
 
 pytest imports this package at each start, so its names are imported when they are first used.
 """
@@ -13,16 +13,26 @@ if TYPE_CHECKING:
     from .clock import InstantClock
     from .provider import UnitaskProvider
     from .provider import running_sandbox as running_sandbox  # for the plugin
+    from .recording import UnitaskRecording
     from .responses import ReceivedRequest, ReceivedTask
     from .strategies import documented_example, task_bodies
 
-__all__ = ["InstantClock", "ReceivedRequest", "ReceivedTask", "UnitaskProvider", "documented_example", "task_bodies"]
+__all__ = [
+    "InstantClock",
+    "ReceivedRequest",
+    "ReceivedTask",
+    "UnitaskProvider",
+    "UnitaskRecording",
+    "documented_example",
+    "task_bodies",
+]
 
 _MODULES = {
     "InstantClock": "clock",
     "ReceivedRequest": "responses",
     "ReceivedTask": "responses",
     "UnitaskProvider": "provider",
+    "UnitaskRecording": "recording",
     "documented_example": "strategies",
     "running_sandbox": "provider",
     "task_bodies": "strategies",

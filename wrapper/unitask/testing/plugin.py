@@ -1,8 +1,9 @@
-"""The pytest plugin: two fixtures, whose modules are imported when a test uses one of them."""
+"""The pytest plugin: fixtures, whose modules are imported when a test uses one of them."""
 
 from __future__ import annotations  # the annotations name classes that are imported late
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -27,3 +28,21 @@ def unitask_sandbox() -> Iterator[str]:
     """
     with testing.running_sandbox() as url:
         yield url
+
+
+@pytest.fixture
+def unitask_recording(request: pytest.FixtureRequest) -> Iterator[Callable[..., testing.UnitaskRecording]]:
+    """A function that answers every unitask client of the test from a folder of `unitask record`.
+
+    Its arguments are those of `unitask.testing.UnitaskRecording`; a relative folder is beside the test module.
+    """
+    failed = request.session.testsfailed
+    with ExitStack() as stack:
+
+        def play(folder: str, *, all_used: bool = False) -> testing.UnitaskRecording:
+            recording = testing.UnitaskRecording(request.path.parent / folder, all_used=all_used)
+            # a test that has failed is not reported twice
+            stack.callback(lambda: recording.__exit__(request.session.testsfailed > failed or None))
+            return recording.__enter__()
+
+        yield play

@@ -42,7 +42,8 @@ class UnitaskProvider:
     request leaves the process, a wait of hours takes no time, and UNITASK_BASE_URL and UNITASK_API_KEY are set.
 
     By default a submission is accepted, and the first poll returns the completed task with an output made from the
-    schema. Output files can be downloaded. Cancel, history, account and uploads are answered too.
+    schema. Output files can be downloaded: a small grey PNG for a picture, a few bytes for anything else. Cancel,
+    history, account and uploads are answered too. Notifications are not sent.
 
     Each scripting method applies to one task type, or to all types if none is given:
 
@@ -106,6 +107,7 @@ class UnitaskProvider:
                 that is not text is the whole answer, as for `answers`.
             times: The number of submissions; None for all later ones.
             **output: The fields of the output; bytes become a file with a URL. Without fields, the default output.
+                A download refuses text in place of a picture, a video or a sound, so not all bytes may be text.
         """
         self._script(Plan(kind, statuses, output or None), times)
 
@@ -148,8 +150,9 @@ class UnitaskProvider:
         """Answer the next requests of any kind with these replies, one each.
 
         Args:
-            *replies: A JSON object or bytes, the body of HTTP 200; an `httpx.Response`, which is sent unchanged; or an
-                exception that the transport raises, such as `httpx.ReadTimeout`.
+            *replies: A JSON object or bytes, the body of HTTP 200; an `httpx.Response`, which is sent unchanged, so add
+                a Date header if `find` must read the provider's time from it; or an exception that the transport
+                raises, such as `httpx.ReadTimeout`.
         """
         self._replies.extend(replies)
 

@@ -3,31 +3,33 @@
 The proof uses the canonical form of jsonschema-rs, which needs schemas without references.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial, reduce
+from typing import Any, cast
 
 import jsonschema_rs
 
-from .bundle import Document, at
-
+Document = dict[str, Any]
 Schema = dict[str, Any] | bool
 
 _TEXT = {"description", "title", "example", "examples", "default", "deprecated", "externalDocs", "discriminator", "xml"}
 _MAPS, _LISTS = ("properties", "patternProperties", "$defs"), ("oneOf", "anyOf", "allOf", "prefixItems")
 _SINGLES = ("items", "not", "additionalProperties")
+_OF_FIELDS = ("properties", "required", "items", "additionalProperties")
 _YES = jsonschema_rs.canonical.Containment.YES
 
 
 def dereferenced(document: Document, node: Any) -> Any:
     """Return a node of a document without references; the spec has no recursive ones."""
     if isinstance(node, list):
-        return [dereferenced(document, part) for part in node]
+        return [dereferenced(document, part) for part in cast("list[object]", node)]
     if not isinstance(node, dict):
         return node
-    if "$ref" in node:
-        return dereferenced(document, at(document, node["$ref"]))
-    return {key: dereferenced(document, part) for key, part in node.items()}
+    parts = cast("dict[str, Any]", node)
+    if "$ref" in parts:
+        steps: list[str] = parts["$ref"].split("/")[1:]
+        return dereferenced(document, reduce(lambda target, step: target[step], steps, cast("Any", document)))
+    return {key: dereferenced(document, part) for key, part in parts.items()}
 
 
 def plain(schema: Schema, *, closed: bool = False) -> Schema:
@@ -54,6 +56,30 @@ def _each(key: str, value: Any, inner: Callable[[Any], Any]) -> Any:
     if key in _LISTS:
         return [inner(part) for part in value]
     return inner(value) if key in _SINGLES and isinstance(value, dict) else value
+
+
+def only(schema: Schema, steps: Sequence[str], without: Collection[str] = ()) -> Schema:
+    """Return what a schema says of one field, and nothing of the fields beside it and in it.
+
+    Args:
+        schema: The schema, without references and descriptive keywords.
+        steps: The names on the way to the field, with a star for the items of a list; none for the whole value.
+        without: Keywords that are left out.
+    """
+    if isinstance(schema, bool):
+        return schema
+    out = {key: value for key, value in schema.items() if key not in (*_OF_FIELDS, *without)}
+    for key in _LISTS:
+        if key in schema:
+            out[key] = [only(branch, steps, without) for branch in schema[key]]
+    name, below = (steps[0], steps[1:]) if steps else ("", steps)
+    if name in schema.get("properties", {}):
+        out["properties"] = {name: only(schema["properties"][name], below, without)}
+        out["required"] = [name] if name in schema.get("required", ()) else []
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict) and (not steps or (name == "*" and key == "items")):
+            out[key] = only(schema[key], below, without)
+    return out
 
 
 def covers(wide: Schema, narrow: Schema) -> bool:

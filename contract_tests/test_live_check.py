@@ -1,0 +1,137 @@
+"""The check of exchanges while they pass: each difference once, the bills of tasks once, and little work and memory."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from unitask_contract import bundle
+from unitask_contract.recording import live
+from unitask_contract.recording.folder import Recorded
+from unitask_contract.recording.live import Check
+
+from .support import examples
+from .test_redaction import recorded
+
+SWAP = examples()["faceswap.face-swap.completed.200"]["value"]
+TASK_ID = SWAP["data"]["task_id"]
+DRAWING: dict[str, Any] = {"model": "Qubico/flux1-dev", "task_type": "txt2img", "input": {"prompt": "a fox"}}
+
+
+def changed(place: str, value: Any, body: Any = SWAP) -> Any:
+    """Return a body with another value at a place such as "data.output"; ... removes it."""
+    copied = copy.deepcopy(body)
+    *above, last = place.split(".")
+    node = copied
+    for step in above:
+        node = node[step]
+    node.pop(last, None) if value is ... else node.update({last: value})
+    return copied
+
+
+def polled(body: Any, **parts: Any) -> Recorded:
+    return recorded(b"", body, method="GET", path=f"/api/v1/task/{TASK_ID}", **parts)
+
+
+def created(sent: Any, task_id: str = TASK_ID, status: str = "pending") -> Recorded:
+    return recorded(sent, {"code": 200, "data": {"task_id": task_id, "status": status}, "message": "success"})
+
+
+DIFFERENCES = {
+    "new word: get_task 200 /data/status": [polled(changed("data.status", word)) for word in ("throttled",)],
+    "new field: get_task 200 /data/eta": [polled(changed("data.eta", 7)), polled(changed("data.eta", 8))],
+    "broken: get_task 200 /data: required": [polled(changed("data.status", ...))],
+    "broken: get_task 200 /data/meta/usage/consume: type": [polled(changed("data.meta.usage.consume", "12"))],
+    "broken: create_task request /input/width: type": [created(changed("input.width", "wide", DRAWING))],
+    "broken: create_task request /input: required": [created(changed("input.prompt", ..., DRAWING))],
+    "undocumented: create_task request /: no such task type": [created(changed("task_type", "txt2hologram", DRAWING))],
+    "undocumented: get_task 201": [polled(SWAP, status=201)],
+    "undocumented: get_task default /: JSON": [
+        polled(b"<html>", status=502, response_headers={"content-type": "text/html"})
+    ],
+    "undocumented: get_task 200 /: content type": [polled(SWAP, response_headers={"content-type": "text/plain"})],
+    "undocumented: GET /api/v2/things": [recorded(b"", {"a": 1}, method="GET", path="/api/v2/things")],
+}
+
+
+@pytest.mark.parametrize("line", DIFFERENCES)
+def test_difference_is_reported_once_with_its_file(line: str) -> None:
+    check = Check()
+    found = [said for one in DIFFERENCES[line] * 2 for said in check.lines(one)]
+
+    assert len(found) == 1, found
+    assert found[0].startswith(line)
+    assert found[0].endswith(f"(in {DIFFERENCES[line][0].file_name})")
+    assert check.is_broken == (not line.startswith("new"))
+    assert check.summary()[-2].startswith("differences from the contract: 1 ")
+
+
+def test_documented_exchanges_have_no_difference_that_breaks() -> None:
+    check = Check()
+    for example in examples("200").values():
+        method, path = bundle.routes().get(example["x-operation"], ("", ""))
+        if method:
+            check.lines(recorded(b"", example["value"], method=method, path=path.replace("{task_id}", TASK_ID)))
+
+    assert not check.is_broken
+
+
+def test_request_of_a_task_that_fails_was_not_accepted() -> None:
+    check = Check()
+    lines = check.lines(created(changed("input.width", "wide", DRAWING)))
+
+    assert (len(lines), check.is_broken) == (1, True)
+    check.lines(polled(changed("data.status", "failed")))
+    assert not check.is_broken
+
+
+def test_bill_of_a_task_counts_once() -> None:
+    check = Check()
+    for consumed in (0, 100_000, 100_000):
+        check.lines(polled(changed("data.meta.usage.consume", consumed)))
+    check.lines(polled(changed("data.task_id", "another")))
+
+    assert "billed: $0.02 for 2 tasks" in check.summary()
+
+
+def test_summary_counts_by_family_and_status() -> None:
+    check = Check()
+    check.lines(created(DRAWING))
+    check.lines(polled(SWAP))
+    check.lines(recorded(DRAWING, b"", status=None, response_headers={}, lost="the connection closed"))
+
+    assert check.summary() == [
+        "3 exchanges",
+        "  faceswap: 1 x 200",
+        "  flux: 1 x 200, 1 x no answer",
+        "no difference from the contract",
+        "billed: $0.01 for 1 task",
+        "lost: 1, without an answer or a whole one",
+    ]
+
+
+def test_whole_comparison_is_made_once_for_a_form() -> None:
+    check = Check()
+    for number in range(200):
+        task_id = f"90efd2db-bcfc-413f-a0be-{number:012}"
+        check.lines(created(changed("input.prompt", f"fox {number}", DRAWING), task_id))
+        body = changed("data.output.image_url", f"https://a.test/{number}.png")
+        check.lines(polled(changed("data.task_id", task_id, body)))
+        check.lines(polled(changed("data.meta.usage.consume", f"{number} credits", body)))
+
+    assert check.compared == 3
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MOST_FORMS", "MOST_TASKS", "MOST_DIFFERENCES"):
+        monkeypatch.setattr(live, name, 5)
+    check = Check()
+    for number in range(20):
+        body = changed(f"data.field_{'abcdefghijklmnopqrst'[number]}", 1)
+        check.lines(polled(changed("data.task_id", f"task {number}", body)))
+        check.lines(created(changed("input.width", [{}] * number, DRAWING), f"task {number}"))
+    kept = {name: len(value) for name, value in vars(check).items() if hasattr(value, "__len__") and name != "_counts"}
+
+    assert len(kept) == 6
+    assert all(number <= 5 for number in kept.values()), kept
+    assert "1 broken, 4 new field or more" in json.dumps(check.summary())

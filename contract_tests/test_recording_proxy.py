@@ -1,0 +1,362 @@
+"""The proxy of `unitask record` between two sockets of a test, which is the client and the provider."""
+
+import errno
+import gzip
+import os
+import socket
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from unitask_contract import bundle
+from unitask_contract.connecting import CannotRun
+from unitask_contract.recording import folder, messages, proxy
+from unitask_contract.recording.live import Check
+from unitask_contract.recording.redaction import Redactor
+
+from .support.recording_proxy import NO_CERTIFICATES, Running, recording
+
+KEY = b"a-key-of-a-test-17"
+LONGEST = 30.0  # seconds
+
+
+class Wire:
+    """A connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        connection.settimeout(LONGEST)
+        self.send, self.close = connection.sendall, connection.close
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes, or until the other side has closed the connection."""
+        content = b""
+        while len(content) < size and (piece := self._connection.recv(size - len(content))):
+            content += piece
+        return content
+
+    def is_closed(self) -> bool:
+        """Wait until the other side closes the connection."""
+        try:
+            return self._connection.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+class Between:
+    """A proxy, the client before it, and the provider behind it."""
+
+    def __init__(self, running: Running, provider: socket.socket) -> None:
+        self.running, self._provider, self.wires = running, provider, list[Wire]()
+        self.host = f"127.0.0.1:{provider.getsockname()[1]}".encode()
+
+    def connect(self) -> Wire:
+        port = int(self.running.url.rpartition(":")[2])
+        self.wires.append(Wire(socket.create_connection(("127.0.0.1", port), LONGEST)))
+        return self.wires[-1]
+
+    def accept(self) -> Wire:
+        self.wires.append(Wire(self._provider.accept()[0]))
+        return self.wires[-1]
+
+    def forwarded(self, request: bytes) -> bytes:
+        """Return a request as the provider receives it."""
+        return request.replace(b"proxy.test", self.host)
+
+    def exchange(self, request: bytes, answer: bytes) -> bytes:
+        """Send a request over new connections, and return the answer."""
+        client = self.connect()
+        client.send(request)
+        provider = self.accept()
+        expected = self.forwarded(request)
+        assert provider.read(len(expected)) == expected
+        provider.send(answer)
+        return client.read(len(answer))
+
+    def close(self) -> None:
+        for wire in self.wires:
+            wire.close()
+
+
+@contextmanager
+def between(to: Path, prefix: str = "", scheme: str = "http") -> Generator[Between]:
+    with socket.create_server(("127.0.0.1", 0)) as provider:
+        provider.settimeout(LONGEST)
+        url = f"{scheme}://127.0.0.1:{provider.getsockname()[1]}{prefix}"
+        with recording(to, url, KEY.decode()) as running, closing(Between(running, provider)) as made:
+            yield made
+
+
+class Case(NamedTuple):
+    """A request and its answer, as bytes."""
+
+    request: bytes
+    answer: bytes
+    status: int | None = 200
+    lost: str = ""
+    closes: bool = False  # the provider closes the connection after its answer
+    content: object = None  # of the answer
+    sent: object = None  # of the request
+
+
+GET = b"GET /api/v1/task/1 HTTP/1.1\r\nHost: proxy.test\r\nx-api-key: " + KEY + b"\r\n\r\n"
+POST = b"POST /api/v1/task?a=1 HTTP/1.1\r\nhOst:proxy.test\r\nAccept: */*\r\nContent-Length: 2\r\n"
+JSON = b"HTTP/1.1 200 Fine\r\nContent-Type: application/json\r\n"
+PLAIN = JSON + b"content-length: 2\r\n\r\n{}"
+CHUNKS = b"1;a=b\r\n{\r\n1\r\n}\r\n0\r\nX-Sum: 1\r\n\r\n"
+CHUNKED = POST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked") + b"\r\n" + CHUNKS
+CODED = JSON + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+PACKED = gzip.compress(b'{"code":200}')
+CUT = JSON + b"content-length: 9\r\n\r\n{}"
+UPGRADE = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: %s\r\n\r\n"
+CASES = {
+    "length": Case(POST + b"\r\n{}", PLAIN, content={}, sent={}),
+    "chunks": Case(CHUNKED, JSON + b"transfer-encoding: chunked\r\n\r\n" + CHUNKS, content={}, sent={}),
+    "until the end of the connection": Case(GET, JSON + b"\r\n{}", closes=True, content={}),
+    "HTTP/1.0": Case(GET, PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0"), closes=True, content={}),
+    "HEAD": Case(GET.replace(b"GET", b"HEAD"), PLAIN[:-2]),
+    "204": Case(GET, b"HTTP/1.1 204 No\r\n\r\n", 204),
+    "304": Case(GET, b"HTTP/1.1 304 No\r\ncontent-length: 17\r\n\r\n", 304),
+    "early hints": Case(GET, b"HTTP/1.1 103 Early\r\nlink: <a>\r\n\r\n" + PLAIN, content={}),
+    "upgrade that is ignored": Case(UPGRADE % b"h2c", PLAIN, content={}),
+    "gzip": Case(GET, CODED % len(PACKED) + PACKED, content={"code": 200}),
+    "not gzip": Case(GET, CODED % 2 + b"{}", lost="the body is not gzip, as its header says", content={}),
+    "more than announced": Case(GET, PLAIN + PLAIN, content={}, closes=True),
+    "cut": Case(GET, CUT, lost=proxy.BY_PROVIDER, closes=True),
+    "cut in the head": Case(GET, CUT[:30], None, proxy.BY_PROVIDER, closes=True),
+    "no answer": Case(GET, b"", None, proxy.BY_PROVIDER, closes=True),
+    "no HTTP": Case(GET, b"220 ftp.test ready\r\n", None, proxy.NOT_HTTP, closes=True),
+    "another protocol": Case(
+        UPGRADE % b"websocket",
+        b"HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n\x81\x01a",
+        None,
+        proxy.NOT_HTTP,
+        closes=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_bytes_go_on_as_they_are_and_are_recorded(case: Case, tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        client = one.connect()
+        expected, provider = one.forwarded(case.request), None
+        for _ in range(1 if case.closes else 2):  # both connections are used again
+            client.send(case.request)
+            provider = provider or one.accept()
+            assert provider.read(len(expected)) == expected
+            provider.send(case.answer)
+            if case.closes:
+                provider.close()
+            assert client.read(len(case.answer)) == case.answer
+        assert not case.closes or client.is_closed()
+        recorded = one.running.exchanges()
+
+    assert [exchange.number for exchange in recorded] == ([1] if case.closes else [1, 2])
+    assert {(exchange.status, exchange.lost) for exchange in recorded} == {(case.status, case.lost)}
+    assert all(exchange.head_seconds <= exchange.seconds for exchange in recorded)
+    if not case.lost or case.content:
+        assert (recorded[-1].response.content, recorded[-1].request.content) == (case.content, case.sent)
+
+
+def test_stream_goes_on_piece_by_piece_both_ways(tmp_path: Path) -> None:
+    request = GET[:-2] + b"Content-Type: application/json\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+    events = [b"data: %d\n\n" % number for number in range(3)]
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks = [head, *(b"%x\r\n%b\r\n" % (len(event), event) for event in events), b"0\r\n\r\n"]
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(request[:20])
+        client.send(request[20:])
+        provider = one.accept()
+        assert provider.read(len(one.forwarded(request))) == one.forwarded(request)
+        provider.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert client.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for piece in (b"[1", b"2]"):
+            client.send(piece)
+            assert provider.read(2) == piece
+        for chunk in chunks:
+            assert one.running.exchanges() == []
+            provider.send(chunk)
+            assert client.read(len(chunk)) == chunk
+        (recorded,) = one.running.exchanges()
+
+    assert recorded.request.content == [12]
+    assert recorded.response.form == "events"
+    assert [text.encode() for _, text in recorded.response.content] == events
+
+
+def test_exchange_is_written_before_the_last_byte_goes_on(tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(GET)
+        provider = one.accept()
+        provider.send(PLAIN[:-1])
+        assert client.read(len(PLAIN) - 1) == PLAIN[:-1]
+        assert one.running.exchanges() == []
+        provider.send(PLAIN[-1:])
+        assert client.read(1) == PLAIN[-1:]
+        assert len(one.running.exchanges()) == 1
+
+
+def test_requests_behind_each_other_are_forwarded_one_by_one(tmp_path: Path) -> None:
+    requests = [POST + b"\r\n{}", CHUNKED, GET, CHUNKED, GET]
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(b"".join(requests))
+        provider = one.accept()
+        for number, request in enumerate(requests):
+            expected = one.forwarded(request)
+            assert provider.read(len(expected)) == expected
+            assert len(one.running.exchanges()) == number
+            provider.send(PLAIN)
+            assert client.read(len(PLAIN)) == PLAIN
+
+
+def test_connection_that_the_provider_has_closed_is_replaced_before_a_request(tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        client = one.connect()
+        for _ in range(3):
+            client.send(GET)
+            provider = one.accept()
+            assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
+            provider.send(PLAIN)
+            assert client.read(len(PLAIN)) == PLAIN
+            provider.close()
+
+        assert [exchange.lost for exchange in one.running.exchanges()] == ["", "", ""]
+
+
+@pytest.mark.parametrize("answer", [b"", PLAIN[:-1]])
+def test_request_ends_with_the_connection_of_its_client(answer: bytes, tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(GET)
+        provider = one.accept()
+        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
+        provider.send(answer)
+        assert client.read(len(answer)) == answer
+        client.close()
+        assert provider.is_closed()
+        (recorded,) = one.running.exchanges()
+
+    assert (recorded.lost, recorded.status) == (proxy.BY_CLIENT, 200 if answer else None)
+
+
+@pytest.mark.parametrize("reason", ["disk", "bug", "size"])
+def test_exchange_that_cannot_be_recorded_is_forwarded_and_reported_once(
+    reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(file: int, content: bytes) -> int:
+        if len(content) > 100:
+            return os_write(file, content[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError(KEY.decode())
+
+    os_write = os.write
+    with between(tmp_path) as one:
+        if reason == "disk":
+            monkeypatch.setattr(folder.os, "write", write)
+        elif reason == "bug":
+            monkeypatch.setattr(Redactor, "recorded", fail)
+        else:
+            monkeypatch.setattr(messages, "LARGEST_BODY", 1)
+        assert [one.exchange(GET, PLAIN) for _ in range(2)] == [PLAIN, PLAIN]
+        monkeypatch.undo()
+        assert one.exchange(GET, PLAIN) == PLAIN
+        said = [line for line in one.running.said if line.startswith("not recorded")]
+
+    expected = {
+        "disk": "No space left on device",
+        "bug": "a bug of unitask: ValueError",
+        "size": "a body has more than",
+    }
+    assert [path.name for path in tmp_path.glob("0*")] == ["000003-get_task.json"]
+    assert len(said) == 1
+    assert expected[reason] in said[0]
+    assert KEY.decode() not in said[0]
+
+
+def test_nothing_is_sent_for_a_client_that_left_while_the_connection_was_opened(tmp_path: Path) -> None:
+    with between(tmp_path, scheme="https") as one:
+        client = one.connect()
+        client.send(POST + b"\r\n{}")
+        provider = one.accept()  # it does not answer the handshake
+        assert provider.read(3)[0] == 0x16
+        client.close()
+        assert POST[:4] not in provider.read(1 << 20)
+        (recorded,) = one.running.exchanges()
+
+    assert (recorded.lost, recorded.request.content) == (proxy.BY_CLIENT, {})
+
+
+REFUSED = {
+    "CONNECT": b"CONNECT api.piapi.ai:443 HTTP/1.1\r\nHost: api.piapi.ai\r\n\r\n",
+    "of an HTTP proxy": b"GET http://api.piapi.ai/ HTTP/1.1\r\nHost: api.piapi.ai\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x00\xa5\x01",
+    "no HTTP": b"EHLO proxy.test\r\n\r\n",
+    "no end": b"GET / HTTP/1.1\r\na: " + b"a" * proxy.LARGEST_HEAD,
+}
+
+
+@pytest.mark.parametrize("request_", REFUSED.values(), ids=REFUSED.keys())
+def test_request_that_is_not_for_a_server_is_refused_and_reported(request_: bytes, tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(request_)
+
+        assert client.read(9999).startswith(b"HTTP/1.1 400 ")
+        assert (
+            [line for line in one.running.said if line.startswith("refused: a request is ")] == one.running.said != []
+        )
+        assert one.running.exchanges() == []
+
+
+def test_provider_that_cannot_be_reached_ends_the_connection_and_is_reported_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        host = f"127.0.0.1:{other.getsockname()[1]}"
+    with recording(tmp_path, f"http://{host}") as running:
+        for _ in range(2):
+            with closing(Wire(socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2]))))) as client:
+                client.send(GET)
+                assert client.is_closed()
+        lost = [exchange.lost for exchange in running.exchanges()]
+
+    assert running.said == [lost[0]]
+    assert lost == [lost[0]] * 2
+    assert lost[0].startswith(f"no connection to {host}: ")
+
+
+def test_path_of_the_base_url_precedes_each_path(tmp_path: Path) -> None:
+    with between(tmp_path, "/gateway") as one:
+        client = one.connect()
+        client.send(GET)
+        expected = one.forwarded(GET).replace(b"/api", b"/gateway/api")
+        assert one.accept().read(len(expected)) == expected
+
+
+def test_uploads_to_the_live_api_go_to_their_own_host() -> None:
+    live = proxy.Proxy(bundle.document()["servers"][0]["url"], NO_CERTIFICATES, Redactor(), Check(), print)
+    other = proxy.Proxy("https://gateway.test", NO_CERTIFICATES, Redactor(), Check(), print)
+    hosts = [
+        each.server_of(path).host for each in (live, other) for path in (b"/api/ephemeral_resource", b"/api/v1/task")
+    ]
+
+    assert hosts == ["upload.theapi.app", "api.piapi.ai", "gateway.test", "gateway.test"]
+
+
+@pytest.mark.parametrize("obstacle", ["port", "folder", "itself"])
+def test_recording_that_cannot_begin_names_the_option_and_makes_no_folder(obstacle: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1] if obstacle == "port" else 0 if obstacle == "folder" else 8043
+        made = tmp_path if obstacle == "folder" else tmp_path / "recording"
+        (tmp_path / "a file").touch()
+        wanted = {"port": f"--port {port}: it is taken", "folder": "is not empty", "itself": "is this proxy itself"}
+        with pytest.raises(CannotRun, match=wanted[obstacle]):
+            proxy.record(made, "http://127.0.0.1:8043", NO_CERTIFICATES, port)
+
+    assert not (tmp_path / "recording").exists()

@@ -1,0 +1,211 @@
+"""What a recording says about the spec: where it differs, which facts it confirms, and a table by family.
+
+A fact is confirmed by a body that has a value of its type at its place, and not null. A field of a request counts when
+the task was completed, or when the operation makes no task and its answer is a success. A price counts when a bill
+equals it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from unitask_contract import bundle, prices
+from unitask_contract.bundle import fields, items
+from unitask_contract.connecting import is_loopback
+from unitask_contract.exchange import Exchange
+from unitask_contract.patches.contradictions import schema_of
+from unitask_contract.patches.proposals import Confirmed, Difference, differences, is_accepted
+from unitask_contract.recording.folder import Recorded, Recording
+from unitask_contract.recording.live import content_type
+from unitask_contract.schema_paths import Place, Placed, below, parts, rules
+
+HEAD = ("family", "exchanges", "task types", "statuses", "differences")
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")  # their values are texts
+SIMULATED = "SIMULATED: the provider is local, so the recording is no evidence of the API; do not commit the patch"
+_REMOVED_TEXT = re.compile(r"\((\d{1,9}) characters.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a recording says about the spec.
+
+    Attributes:
+        subject: The recording in a line.
+        exchanges: How many there are.
+        rows: The table by family, below its head.
+        differences: Each once.
+        confirmed: The facts that are recorded now, and were known from other sources.
+        notes: Sentences for the report.
+    """
+
+    subject: str
+    exchanges: int
+    rows: Sequence[Sequence[str]]
+    differences: Sequence[Difference]
+    confirmed: Confirmed
+    notes: Sequence[str]
+
+
+@dataclass(slots=True)
+class _Facts:
+    """Collects what the exchanges confirm."""
+
+    places: Counter[str] = field(default_factory=Counter[str])
+    bills: Counter[str] = field(default_factory=Counter[str])  # that differ from the price: the sentence about each
+    types: dict[str, set[str]] = field(default_factory=dict[str, set[str]])  # by family: the completed task types
+    _sent: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])  # by task id
+    _done: set[str] = field(default_factory=set[str])
+
+    def add(self, exchange: Exchange) -> None:
+        operation, answer = exchange.operation, exchange.answer
+        parts_of = bundle.components_of(operation)
+        found = {*_used(parts_of[exchange.part], answer)} if exchange.part in parts_of else set[str]()
+        task = fields(fields(answer).get("data"))
+        task_id = str(task.get("task_id"))
+        if is_accepted(exchange):
+            found |= _open([bundle.pointer_of(operation)])
+            if operation == "create_task":
+                self._sent[task_id] = fields(exchange.asked)
+            elif "request" in parts_of:
+                found |= {*_used(parts_of["request"], exchange.asked)}
+        if str(task.get("status")).lower() in _done_words() and task_id not in self._done:
+            self._done.add(task_id)
+            echo = {name: task[name] for name in ("model", "task_type", "input") if task.get(name) is not None}
+            found |= {*self._of_task(self._sent.pop(task_id, echo), task)}
+        self.places.update(found)
+
+    def _of_task(self, body: dict[str, Any], task: dict[str, Any]) -> Iterator[str]:
+        """Yield what a completed task confirms, given the body of its submission."""
+        yield from _used(bundle.components_of("create_task")["request"], body)
+        given = fields(body.get("input"))
+        if (entry := bundle.entry_of(body.get("model"), body.get("task_type"), given)) is None:
+            return
+        name, bill = str(entry["name"]), bundle.at(task, "/meta/usage/consume")
+        self.types.setdefault(str(entry["family"]), set()).add(name)
+        yield from _open([f"#/x-tasks/{name}"])
+        price = prices.credits_of({**body, "input": {key: _as_long(value) for key, value in given.items()}})
+        if price and price == bill:
+            yield from _open([f"#/x-tasks/{name}/price"])
+        elif price and isinstance(bill, int) and bill:
+            usd = [f"${credit / prices.credits_per_usd():.4g}" for credit in (bill, price)]
+            self.bills[f"a bill of {name} is {usd[0]}, and its price in the catalogue is {usd[1]}"] += 1
+
+
+def learned(recording: Recording) -> Learned:
+    """Read a recording."""
+    recorded = list(recording.exchanges())
+    answered = [(one, _exchange(one)) for one in recorded if not one.lost]
+    facts = _Facts()
+    for one, exchange in answered:
+        if exchange.operation and one.response.form in ("json", "bytes"):
+            facts.add(exchange)
+    found = [*differences([exchange for _, exchange in answered], requests=True), *_content_types(answered)]
+    return Learned(
+        f"{recording.folder}: {len(recorded):,} exchanges with {recording.base_url} from {recording.started}",
+        len(recorded),
+        list(_rows(answered, facts.types, found)),
+        found,
+        confirmed(recording, len(recorded), facts.places),
+        list(_notes(recording, recorded, facts)),
+    )
+
+
+def confirmed(recording: Recording, exchanges: int, places: Mapping[str, int]) -> Confirmed:
+    """Return what a recording confirms, with its name as a source."""
+    day, simulated = recording.started[:10], "SIMULATED: " if is_local(recording) else ""
+    page = f"{simulated}a recording of {exchanges} exchanges with {recording.base_url}"
+    return Confirmed(f"recording-{day}", page, day, exchanges, dict(places))
+
+
+def is_local(recording: Recording) -> bool:
+    """Return whether the provider was on this machine: then the recording is no evidence about the API."""
+    host = urlsplit(recording.base_url).hostname or ""
+    return is_loopback(host) or host.endswith(".test")
+
+
+def _content_types(answered: Sequence[tuple[Recorded, Exchange]]) -> Iterable[Difference]:
+    """Return each content type that the spec does not have, once."""
+    found: dict[object, Difference] = {}
+    for recorded, exchange in answered:
+        for one in content_type(recorded, exchange):
+            known = found.get(one.key, replace(one, count=0))
+            found[one.key] = replace(known, count=known.count + 1, families=known.families | {exchange.group})
+    return found.values()
+
+
+def _exchange(one: Recorded) -> Exchange:
+    return replace(one.exchange, sent=b"") if one.request.kind in FORMS else one.exchange
+
+
+def _rows(
+    answered: Sequence[tuple[Recorded, Exchange]], types: Mapping[str, set[str]], found: Sequence[Difference]
+) -> Iterator[list[str]]:
+    every = Counter(str(entry["family"]) for entry in bundle.entries().values())
+    groups: dict[str, Counter[str]] = {}
+    for one, exchange in answered:
+        groups.setdefault(exchange.group, Counter())[str(one.status)] += 1
+    for group, statuses in sorted(groups.items()):
+        seen = f"{len(types.get(group, ()))} of {every[group]}" if group in every else "-"
+        counts = ", ".join(f"{status} x{count:,}" for status, count in sorted(statuses.items()))
+        yield [group, f"{statuses.total():,}", seen, counts, str(sum(group in one.families for one in found))]
+
+
+def _notes(recording: Recording, recorded: Sequence[Recorded], facts: _Facts) -> Iterator[str]:
+    if is_local(recording):
+        yield SIMULATED
+    if incomplete := recording.incomplete():
+        yield f"not read, because they are incomplete: {', '.join(incomplete)}"
+    if lost := sum(bool(one.lost) for one in recorded):
+        yield f"not compared, because they have no whole answer: {lost} exchanges"
+    if facts.places:
+        words = Counter(_evidence(_node(place)) for place in facts.places)
+        yield f"facts that become recorded: {', '.join(f'{count} {word}' for word, count in words.most_common())}"
+    yield from (f"{said} (tasks: {count})" for said, count in facts.bills.items())
+
+
+def _used(component: str, body: Any) -> Iterator[str]:
+    """Yield the facts that a body confirms."""
+    if isinstance(body, dict):
+        schemas = bundle.schemas()
+        yield from _used_in(body, rules(schema_of(component, body, schemas), Place(""), body, schemas))
+
+
+def _used_in(value: Any, found: list[Placed]) -> Iterator[str]:
+    yield from (str(place) for place, rule in found if place.component and _is_open(rule))
+    for step, part in parts(value):
+        if part is not None:
+            yield from _used_in(part, below(found, part, step, bundle.schemas()))
+
+
+def _open(places: Sequence[str]) -> set[str]:
+    return {place for place in places if _is_open(_node(place))}
+
+
+def _is_open(rule: Mapping[str, Any]) -> bool:
+    return "x-source" in rule and _evidence(rule) != "recorded"
+
+
+def _evidence(rule: Mapping[str, Any]) -> str:
+    """Return the surest evidence of a fact."""
+    known = {bundle.document()["x-sources"][name]["evidence"] for name in items(rule.get("x-source"))}
+    return next((word for word in ("recorded", "documented", "client") if word in known), "inferred")
+
+
+def _node(place: str) -> Mapping[str, Any]:
+    node: Any = {**bundle.document(), "x-tasks": bundle.entries()}
+    for step in place.split("/")[1:]:
+        node = node[step.replace("~1", "/").replace("~0", "~")]
+    return fields(node)
+
+
+def _done_words() -> frozenset[str]:
+    return frozenset(bundle.component("TaskStatus")["x-states"]["completed"]["words"])
+
+
+def _as_long(value: Any) -> Any:
+    """Return a text that is as long as a removed one was; its price depends on that."""
+    removed = _REMOVED_TEXT.fullmatch(value) if isinstance(value, str) else None
+    return "x" * int(removed[1]) if removed else value

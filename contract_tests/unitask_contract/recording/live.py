@@ -1,0 +1,233 @@
+"""Check exchanges against the contract while they pass, each difference once, and add up what was billed.
+
+A body that the compiled validators allow, and whose form was seen before, has no new difference. Everything else is
+compared with the spec as by `unitask contract --body`, which takes some milliseconds.
+"""
+
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Iterator
+from functools import cache, lru_cache
+from typing import Any, cast
+
+from jsonschema_rs import ValidationError
+from unitask_api import contract
+from unitask_contract import bundle, prices
+from unitask_contract.bundle import fields
+from unitask_contract.exchange import Exchange
+from unitask_contract.hiding import visible
+from unitask_contract.patches.proposals import Difference, Kind, differences
+from unitask_contract.patches.redaction import names
+from unitask_contract.recording.folder import OTHER, Recorded
+
+MOST_FORMS = 4096  # of bodies, and violations, that are remembered
+MOST_TASKS = 16_384  # whose bills are remembered: a task that is polled again later counts twice
+MOST_DIFFERENCES = 1000  # that are reported
+NO_ANSWER = "no answer"
+_NO_WORD = re.compile(r"\(|https?:|\d{4}-\d\d|[0-9a-f]{8}-|removed-|.*\s", re.DOTALL)
+LONGEST_WORD = 40
+
+
+class Check:
+    """Checks the exchanges of a recording, in their order."""
+
+    def __init__(self) -> None:
+        self.compared = 0  # exchanges that were compared with the spec in full
+        self._counts = Counter[tuple[str, str]]()  # by family and status
+        self._forms = _Memo(MOST_FORMS)
+        self._violations = _Memo(MOST_FORMS)
+        self._reported = dict[Hashable, Kind]()
+        self._broken = Counter[Hashable]()
+        self._accepted = OrderedDict[str, list[Hashable]]()  # differences of requests by task, which may fail later
+        self._bills = OrderedDict[str, int]()
+        self._credits = self._tasks = self._lost = 0
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether an answer broke the contract, or a request was carried out that the spec refuses."""
+        return any(self._broken.values())
+
+    def lines(self, recorded: Recorded) -> list[str]:
+        """Check an exchange, and return a line for each difference that was not there before."""
+        task = _task(recorded)
+        status = NO_ANSWER if recorded.status is None else str(recorded.status)
+        self._counts[_family(recorded, task), status] += 1
+        self._lost += bool(recorded.lost)
+        self._add_bill(task)
+        self._withdraw(task)
+        if recorded.lost or recorded.status is None or not self._may_differ(recorded, task):
+            return []
+        self.compared += 1
+        exchange = recorded.exchange
+        found = [*differences([exchange], requests=True), *content_type(recorded, exchange)]
+        return [line for one in found if (line := self._report(one, recorded, task))]
+
+    def summary(self) -> list[str]:
+        """Return what passed: exchanges by family and status, differences, what was billed, and what was lost."""
+        total = sum(self._counts.values())
+        found = [f"{total} exchange{'s' * (total != 1)}"]
+        for family in sorted({family for family, _ in self._counts}):
+            statuses = sorted((status, number) for (name, status), number in self._counts.items() if name == family)
+            found.append(f"  {family}: {', '.join(f'{number} x {status}' for status, number in statuses)}")
+        kinds = Counter(self._reported.values())
+        said = ", ".join(f"{kinds[kind]} {kind}" for kind in Kind if kinds[kind])
+        more = " or more" if len(self._reported) == MOST_DIFFERENCES else ""
+        found.append(f"differences from the contract: {said}{more}" if said else "no difference from the contract")
+        usd = self._credits / prices.credits_per_usd()
+        found.append(f"billed: ${usd:.7g} for {self._tasks} task{'s' * (self._tasks != 1)}")
+        return [*found, f"lost: {self._lost}, without an answer or a whole one"] if self._lost else found
+
+    # Differences.
+
+    def _may_differ(self, recorded: Recorded, task: dict[str, Any]) -> bool:
+        """Return whether a whole comparison can find something new."""
+        violations: list[Hashable] = []
+        for component, value in _parts(recorded, task):
+            validator = bundle.validator(component)
+            try:
+                is_valid = validator.is_valid(value)
+            except ValueError:  # a lone surrogate
+                value = bundle.whole(value)
+                is_valid = validator.is_valid(value)
+            if not is_valid:
+                violations += [(component, _violation(error)) for error in validator.iter_errors(value)]
+        sent, received = recorded.request, recorded.response
+        form = (recorded.operation or recorded.path, recorded.method, recorded.status, received.form, received.kind)
+        has_new_form = self._forms.add((*form, _form(sent.content), _form(received.content)))
+        return self._violations.add(*violations) or has_new_form
+
+    def _report(self, one: Difference, recorded: Recorded, task: dict[str, Any]) -> str:
+        """Count a difference, and return its line; nothing if it was reported before."""
+        name: Hashable = one.came if one.kind is Kind.NEW_WORD or one.says.startswith("required") else ""
+        key = (one.kind, one.key, one.where.rpartition("/")[2] if one.kind is Kind.NEW_FIELD else name)
+        if not one.kind.is_new:
+            self._broken[key] += 1
+            if one.part == "request" and (task_id := task.get("task_id")):
+                self._accepted.setdefault(str(task_id), []).append(key)
+                _shorten(self._accepted, MOST_FORMS)
+        if key in self._reported or len(self._reported) >= MOST_DIFFERENCES:
+            return ""
+        self._reported[key] = one.kind
+        return visible(f"{one.kind}: {one} (in {recorded.file_name})")
+
+    def _withdraw(self, task: dict[str, Any]) -> None:
+        """Count a request no longer as accepted when its task has failed."""
+        if self._accepted and str(task.get("status")).lower() == "failed":
+            self._broken.subtract(self._accepted.pop(str(task.get("task_id")), ()))
+
+    # Money.
+
+    def _add_bill(self, task: dict[str, Any]) -> None:
+        credit: object = fields(fields(task.get("meta")).get("usage")).get("consume")
+        task_id = task.get("task_id")
+        if not task_id or not isinstance(credit, int) or isinstance(credit, bool) or credit < 0:
+            return
+        before = self._bills.pop(str(task_id), 0)
+        self._bills[str(task_id)] = credit
+        self._credits += credit - before
+        self._tasks += (credit > 0) - (before > 0)
+        _shorten(self._bills, MOST_TASKS)
+
+
+class _Memo(dict[Hashable, None]):
+    """Remembers so many values; the oldest ones are forgotten."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def add(self, *values: Hashable) -> bool:
+        """Add values, and return whether one of them is new."""
+        new = [value for value in values if value not in self]
+        for value in new:
+            self[value] = None
+            if len(self) > self._most:
+                del self[next(iter(self))]
+        return bool(new)
+
+
+def _shorten(memo: OrderedDict[str, Any], most: int) -> None:
+    if len(memo) > most:
+        memo.popitem(last=False)
+
+
+def _task(recorded: Recorded) -> dict[str, Any]:
+    """Return the task in an answer; empty without one."""
+    return fields(fields(recorded.response.content).get("data")) if recorded.response.form == "json" else {}
+
+
+def _family(recorded: Recorded, task: dict[str, Any]) -> str:
+    for given in (task, fields(recorded.request.content)):
+        if found := contract.named(given.get("model"), given.get("task_type")):
+            return found[0].family
+    return bundle.family_of(recorded.operation) if recorded.operation else OTHER
+
+
+def _parts(recorded: Recorded, task: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the components and values to validate."""
+    if not recorded.operation:
+        return
+    components, sent, received = _components(recorded.operation), recorded.request, recorded.response
+    if "request" in components and sent.form == "json":
+        given = fields(sent.content)
+        yield components["request"], sent.content
+        task_type = contract.find(given.get("model"), given.get("task_type"), given.get("input"))
+        if task_type and recorded.operation == "create_task":
+            yield task_type.input, given.get("input")
+    name = components.get("200" if recorded.status == 200 else "default")
+    if name is None or received.form != "json":
+        return
+    yield name, received.content
+    if task.get("output") is not None:
+        names_of = bundle.outputs_of(task.get("model"), task.get("task_type"))
+        is_one = len(names_of) > 1 and any(bundle.allows(one, task["output"]) for one in names_of)
+        yield from () if is_one else ((one, task["output"]) for one in names_of)
+    for pointer, output in bundle.legacy_outputs(name):
+        place = f"{output}/properties/{pointer.rpartition('/')[2]}"
+        if (value := bundle.at(received.content, pointer, ...)) is not ... and _exists(place):
+            yield place, value
+
+
+@cache
+def _components(operation: str) -> dict[str, str]:
+    return dict(bundle.components_of(operation))
+
+
+@cache
+def _exists(place: str) -> bool:
+    component, _, name = place.partition("/properties/")
+    return name in bundle.component(component).get("properties", {})
+
+
+def _violation(error: ValidationError) -> Hashable:
+    """Return what the violations of one rule by values of one type have in common."""
+    kind = cast("Any", error.kind)
+    inner = tuple(tuple(map(_violation, branch)) for branch in getattr(kind, "context", ()))
+    return str(error.evaluation_path), kind.name, getattr(kind, "property", ""), type(error.instance).__name__, inner
+
+
+def _form(value: Any) -> Hashable:
+    """Return the form of a redacted JSON value: names, types and words."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_WORD and not _NO_WORD.match(value) else "(text)"
+    if isinstance(value, dict):
+        known, parts = names(), cast("dict[str, Any]", value).items()
+        return tuple([(step if step in known else _name(step), _form(part)) for step, part in parts])
+    if isinstance(value, list):
+        return frozenset([_form(part) for part in cast("list[object]", value)])
+    return type(value).__name__
+
+
+@lru_cache(MOST_FORMS)
+def _name(step: str) -> str:
+    return step if not _NO_WORD.match(step) else "*"
+
+
+def content_type(recorded: Recorded, exchange: Exchange) -> Iterator[Difference]:
+    """Yield the content type of a JSON body, if the spec has another one."""
+    if not recorded.operation or recorded.response.form != "json" or recorded.response.kind == "application/json":
+        return
+    came = recorded.response.kind or "none"
+    key = recorded.operation, f"{exchange.part} {came}"
+    says = "content type application/json"
+    yield Difference(Kind.UNDOCUMENTED, recorded.operation, exchange.part, exchange.family, says, came, key=key)
