@@ -25,7 +25,7 @@ def is_list(value: object) -> TypeGuard[Sequence[object]]:
 
 def as_object(value: object) -> dict[str, Any]:
     """Return the value if it is a JSON object, else an empty object."""
-    return value if isinstance(value, dict) else {}
+    return value if is_object(value) else {}
 
 
 def same(value: object, wanted: object) -> bool:

@@ -104,7 +104,7 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
 
 def digest_of(task: TaskInput[Any]) -> str:
     """Return a digest of an input as it was given: of the names of files, not of their content."""
-    text = json.dumps([*task.operation(), task.values()], sort_keys=True, default=_lasting)
+    text = _JSON.encode([*task.operation(), task.values()])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -113,3 +113,6 @@ def _lasting(value: object) -> str:
     if isinstance(value, os.PathLike):
         return os.fsdecode(cast("os.PathLike[str]", value))
     return repr(value) if isinstance(value, bytes) else f"{type(value).__name__} {getattr(value, 'name', '')}"
+
+
+_JSON = json.JSONEncoder(sort_keys=True, default=_lasting)

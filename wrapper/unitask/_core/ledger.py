@@ -23,6 +23,7 @@ from .journal import Journal, Row, RowState, Verdict
 from .recovery import Submission, adopt, latest
 
 T = TypeVar("T")
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class Found(NamedTuple):
@@ -118,7 +119,7 @@ class Ledger:
     def end(self, index: int, task: Task[Any], spent: int) -> Flow[None]:
         """Write how a task has ended, and what it cost, in credits."""
         state = RowState.DONE if task.state == "completed" else RowState.FAILED
-        outcome = json.dumps(task.raw, separators=(",", ":"))
+        outcome = _JSON.encode(task.raw)
         yield from self._write(lambda: self.journal.ended(index, state, outcome, spent), task.id)
 
     def keep(self, index: int, files: Sequence[Path]) -> Flow[None]:

@@ -203,8 +203,11 @@ class Pool(Generic[InputT]):
         assert flow is not None
         try:
             step = flow.send(cast("Reply", reply))
-            while not isinstance(step, Sleep) or not step.seconds:
+            while True:
                 if isinstance(step, Sleep):
+                    if step.seconds:
+                        turn.pause = step.seconds
+                        return
                     step = flow.send(Resumed(turn.at))
                     continue
                 if isinstance(step, TaskUpdated) and self._is_taken(step.task, turn.job):
@@ -222,7 +225,6 @@ class Pool(Generic[InputT]):
                     if isinstance(reply, Response):
                         turn.answer = hash_of(reply)
                 step = flow.send(reply)
-            turn.pause = step.seconds
         except StopIteration as end:
             turn.task = end.value
         except Exception as error:

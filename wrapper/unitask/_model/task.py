@@ -43,7 +43,8 @@ class Task(Generic[OutputT_co]):
     @property
     def id(self) -> str:
         """The id."""
-        return cast("str", self.raw["task_id"])
+        task_id: str = self.raw["task_id"]
+        return task_id
 
     @property
     def status(self) -> object:
