@@ -184,6 +184,8 @@ def test_each_planted_difference_is_reported_once(recording: Recording, lesson: 
 
     assert [name for name, one in PLANTED.items() if sum(line.startswith(one.says) for line in said) != 1] == []
     assert len(said) == len(recorded.of_recording(recording.folder)[0].findings) == len(PLANTED), said
+    assert ["kling", "3", "1 of 11", "200 x3", "1"] in lesson.rows
+    assert lesson.notes[0].startswith("SIMULATED")
     assert {row[0] for row in lesson.rows} > {entry["family"] for entry in bundle.entries().values()} - {"legacy"}
 
 
@@ -209,6 +211,8 @@ def test_patch_makes_the_spec_accept_all_and_the_facts_recorded(
     new = newly_recorded(before, after)
     assert facts.keys() <= new.keys()
     assert {name for place in new.keys() - facts.keys() for name in new[place]} == {"observed"}
+    sources = [one["components"]["schemas"]["Task"]["properties"]["task_id"]["x-source"] for one in (before, after)]
+    assert sources[1] == [*sources[0], "recording-2026-11-29"]
     counts = [sum(evidence(one).values(), Counter[str]()) for one in (before, after)]
     assert counts[1]["recorded"] - counts[0]["recorded"] > 100
     assert counts[1].total() - counts[0].total() == 2  # the new fields
@@ -275,7 +279,8 @@ def swapped(bill: int, word: str = "completed") -> Call:
 
 def test_bill_confirms_the_price_or_contradicts_it(tmp_path: Path) -> None:
     price = "#/x-tasks/FaceSwap/price"
-    right, wrong = (learned(written(tmp_path / str(bill), swapped(bill))) for bill in (100_000, 200_000))
+    polls = ([swapped(bill)] * 2 for bill in (100_000, 200_000))  # a task is billed once
+    right, wrong = (learned(written(tmp_path / str(number), *some)) for number, some in enumerate(polls))
 
     assert (right.confirmed.places.get(price), price in wrong.confirmed.places) == (1, False)
     assert "a bill of FaceSwap is $0.02, and its price in the catalogue is $0.01 (tasks: 1)" in wrong.notes
@@ -287,6 +292,18 @@ def test_fields_of_a_request_are_confirmed_when_its_task_is_completed(tmp_path: 
     completed, failed = (learned(written(tmp_path / word, swapped(1, word))) for word in ("completed", "failed"))
 
     assert (completed.confirmed.places.get(field), field in failed.confirmed.places) == (1, False)
+    assert "#/components/schemas/Task/properties/detail" not in completed.confirmed.places  # it is null
+
+
+def test_texts_of_a_form_are_not_compared_with_its_numbers(tmp_path: Path) -> None:
+    form = "image=a&prompt=b&n=1"
+    headers = {"content-type": "application/x-www-form-urlencoded"}, {"content-type": "application/json"}
+    answer = b'{"created": 1, "data": []}'
+    made = Recording.create(tmp_path / "day", IN_PROCESS, STARTED.isoformat())
+    request = 1, "POST", "/v1/images/edits", "", headers[0], form.encode(), STARTED.isoformat(), 0.1, 0.2
+    made.write(Redactor().recorded(*request, 200, headers[1], answer, [], ""))
+
+    assert learned(made).differences == []
 
 
 def test_incomplete_files_and_lost_exchanges_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,6 +119,7 @@ ALTERATIONS = (
     ("answers-without-type", "faceswap", causes.CONTENT_TYPE, "the answer is without a content type: HTTP 200"),
     ("answers-as-pages", "faceswap", causes.CONTENT_TYPE, "the answer is text/html: HTTP 200"),
     ("answers-as-pages", "account,chat,images", causes.CONTENT_TYPE, "the answer is text/html: HTTP 200"),
+    ("answers-as-pages", "keys", causes.CONTENT_TYPE, "the answer is text/html: HTTP 401"),
     ("another-word-for-the-end", "no_face", causes.WORD, "task {id} has ended as 'rejected'"),
     ("back-for-ever", "faceswap", causes.BACK, "task {id} was processing, and is pending now"),
     ("stuck", "faceswap", causes.STUCK, "task {id} of Qubico/image-toolkit face-swap is 'processing' 45 s after"),

@@ -19,6 +19,7 @@ from unitask._model.task import Output, Task
 from unitask._model.timestamp import Timestamp
 from unitask_contract import bundle, mutation
 from unitask_contract.patches.proposals import differences
+from unitask_contract.patches.redaction import names
 from unitask_contract.recording import live, redaction, texts
 from unitask_contract.recording.folder import Body, Recorded
 from unitask_contract.recording.redaction import Redactor
@@ -530,3 +531,45 @@ def test_work_is_done_once_for_a_text_and_memory_is_bounded(monkeypatch: pytest.
     memos = [value.cache_info() for value in vars(texts).values() if hasattr(value, "cache_info")]
     assert {memo.maxsize for memo in memos} == {texts.MOST_MEMOS, None}
     assert all(memo.maxsize or memo.currsize <= 3 for memo in memos)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.sampled_from(sorted(names())), inner),
+    max_leaves=20,
+)
+raws = st.binary(max_size=300) | st.text().map(lambda text: text.encode(errors="replace")) | values.map(json.dumps)
+KINDS = [JSON, "text/event-stream", "text/html", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
+
+
+@settings(max_examples=tries(200))
+@given(
+    bodies=st.tuples(raws, raws),
+    kinds=st.tuples(*[st.sampled_from(KINDS) | st.text(max_size=20)] * 2),
+    path=st.sampled_from(sorted(path for _, path in bundle.routes().values())) | st.text(),
+    query=st.text(),
+    status=st.sampled_from([200, 201, 400, 502, None]),
+    keep_texts=st.booleans(),
+    data=st.data(),
+)
+def test_any_exchange_is_redacted_and_checked(
+    bodies: Any, kinds: Any, path: str, query: str, status: int | None, keep_texts: bool, data: st.DataObject
+) -> None:
+    methods = [method for method, known in bundle.routes().values() if known == path] or ["GET"]
+    sent, received = (body.encode() if isinstance(body, str) else body for body in bodies)
+    one = recorded(
+        sent,
+        received,
+        redactor=Redactor(keep_texts, KEY),
+        method=data.draw(st.sampled_from(methods)),
+        path=path,
+        query=query,
+        status=status,
+        request_headers={"content-type": kinds[0]},
+        response_headers={"content-type": kinds[1]},
+    )
+    check = live.Check()
+    check.lines(one)
+
+    assert Recorded.read(one.written()).written() == one.written()
+    assert len(check.summary()) == 4

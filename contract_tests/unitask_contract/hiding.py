@@ -13,9 +13,9 @@ LONG = 8  # characters
 _FIELD = r"(?i:api[_-]?key|authorization)"
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # bidi, too
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}\.[\w.-]+")
 _USER = re.compile(r"//[^/?#@\s'\"<>]+@")
-_SIGNATURE = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")
+_SIGNATURE = re.compile(r"\?[^\s'\"<>?=]*=[^\s'\"<>]*")
 
 
 def scrubbed(text: str, key: str) -> str:

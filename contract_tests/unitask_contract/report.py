@@ -14,6 +14,7 @@ from unitask_contract.runner import OF_TASK_TYPES, Outcome, Result
 SLOW = 1.0  # seconds
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
 WIDTH = 12  # of a column
+UNREAD = Cause("files were not read")
 MOST_FINDINGS = 20  # that are shown whole
 MOST_NAMED = 6  # checks, or operations, in the line of a finding
 MOST_SHOWN = 2  # results and differences that are shown of a finding, and reasons for checks that were left out
@@ -50,7 +51,7 @@ class Finding:
         for result in self.results:
             checks[result.check.id] += bool(result.subject)
         said = [f"{check} of {number} task types" if number > 1 else check for check, number in checks.items()]
-        said = said or list(dict.fromkeys(one.operation for one in self.differences)) or [self.note]
+        said = said or list(dict.fromkeys(one.operation for one in self.differences)) or self.note.splitlines()
         more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
         return ", ".join(said[:MOST_NAMED]) + more
 
@@ -125,6 +126,8 @@ class Report:
         if self.seconds >= SLOW:
             note = f"the median answer took {self.seconds:.1f} s; the limit is {SLOW:g} s"
             findings.append(Finding(Level.SLOW, causes.SLOW, note=note))
+        if unread := [f"{name}: {file.unread}" for name, file in self.files.items() if file.unread]:
+            findings.append(Finding(Level.UNKNOWN, UNREAD, note="\n".join(unread)))
         return sorted(findings, key=lambda one: (list(Level).index(one.level), -len(one.results)))
 
     def _files_with(self, cause: Cause) -> str:
@@ -258,8 +261,6 @@ def _files(report: Report) -> Iterator[str]:
     for name, file in report.files.items():
         if file.note:
             yield f"\n{name}: {file.note}"
-        if file.unread:
-            yield f"\nnot read: {name}: {file.unread}"
 
 
 def _patch(report: Report) -> Iterator[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from xml.etree import ElementTree as Xml
 
-from unitask_contract.report import FAILED, Level, Report, left_out, money, table
+from unitask_contract.report import FAILED, UNREAD, Level, Report, left_out, money, table
 from unitask_contract.runner import Outcome
 from unitask_contract.sarif import as_sarif
 
@@ -143,7 +143,7 @@ def as_junit(report: Report) -> str:
         case.set("time", f"{result.seconds:.3f}")
         suites.setdefault(result.family, []).append(case)
     for one in report.findings:
-        if one.level in (Level.BROKEN, Level.UNKNOWN) and not one.results:
+        if one.level in (Level.BROKEN, Level.UNKNOWN) and not one.results and one.cause != UNREAD:
             tag = "failure" if one.level is Level.BROKEN else "error"
             suites["spec"].append(_case("spec", one.cause.title, tag, "\n".join(one.details())))
     for path, file in report.files.items():

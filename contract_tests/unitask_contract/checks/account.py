@@ -16,7 +16,7 @@ SONG = {
 
 
 def check_keys(provider: Provider) -> None:
-    """Without a key, or with a wrong one, every request is refused."""
+    """Without a key, or with a wrong one, every request is refused, with JSON."""
     requests: tuple[tuple[str, str, Any], ...] = (
         ("POST", api.TASK, api.face_swap()),
         ("GET", f"{api.TASK}/x", None),
@@ -32,6 +32,7 @@ def check_keys(provider: Provider) -> None:
         for method, path, body in requests:
             answer = provider.request(method, path, key, json=body)
             assert answer.status_code == 401, f"with {'no' if key is None else 'a wrong'} key: {api.shown(answer)}"
+            api.json_of(answer)
 
 
 def check_accounts_are_apart(provider: Provider) -> None:

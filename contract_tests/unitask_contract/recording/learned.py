@@ -197,7 +197,7 @@ def _evidence(rule: Mapping[str, Any]) -> str:
 def _node(place: str) -> Mapping[str, Any]:
     node: Any = {**bundle.document(), "x-tasks": bundle.entries()}
     for step in place.split("/")[1:]:
-        node = node[step.replace("~1", "/").replace("~0", "~")]
+        node = node[int(step) if isinstance(node, list) else step.replace("~1", "/").replace("~0", "~")]
     return fields(node)
 
 

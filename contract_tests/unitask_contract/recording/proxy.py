@@ -28,7 +28,7 @@ from unitask_contract.connecting import CannotRun, is_loopback
 from unitask_contract.recording.folder import Recording
 from unitask_contract.recording.live import Check
 from unitask_contract.recording.messages import Answer, Message, Unrecorded
-from unitask_contract.recording.redaction import Redactor
+from unitask_contract.recording.redaction import Redactor, Sent
 
 HOST = "127.0.0.1"
 LARGEST_HEAD = 64 * 1024  # bytes of a request before its body
@@ -70,6 +70,7 @@ class _Exchange:
         self.request, self.method, self.server, self.began = request, method, server, now
         self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.answer = Answer(method == "HEAD")
+        self.redacted: Sent | None = None  # the request
         self.is_recorded = False
 
 
@@ -161,8 +162,7 @@ class _Client(asyncio.Protocol):
             elif self._exchange.request.is_whole:  # the next one waits for the answer
                 return self.transport.pause_reading()
             else:
-                self._send(self._taken(self._exchange.request))
-            self._finish()
+                self._forward(self._exchange, self._taken(self._exchange.request))
         return None
 
     def _begin(self) -> bool:
@@ -186,7 +186,7 @@ class _Client(asyncio.Protocol):
             self._upstreams.pop(server).transport.abort()
         if server not in self._upstreams:  # reading goes on meanwhile: nothing is sent for a client that has left
             self._opening = asyncio.get_running_loop().create_task(self._open(server))
-        self._send(server.head(head))
+        self._forward(self._exchange, server.head(head))
         return True
 
     def _taken(self, request: Message) -> bytes:
@@ -216,11 +216,15 @@ class _Client(asyncio.Protocol):
         self.transport.close()
         return False
 
-    def _send(self, data: bytes) -> None:
+    def _forward(self, exchange: _Exchange, data: bytes) -> None:
+        """Send bytes of a request, or keep them until a connection is open; redact it while the provider works."""
         if self._opening is not None:
             self._unsent.append(data)
-        elif self._exchange is not None and self._exchange.server in self._upstreams:
-            self._upstreams[self._exchange.server].transport.write(data)
+        elif exchange.server in self._upstreams:
+            self._upstreams[exchange.server].transport.write(data)
+        if exchange.request.is_whole:
+            self._proxy.redact_request(exchange)
+        self._finish()
 
     async def _open(self, server: _Server) -> None:
         """Open a connection to the provider."""
@@ -378,6 +382,13 @@ class Proxy:
             self._said.add(line)
             self._say(line)
 
+    def redact_request(self, exchange: _Exchange) -> None:
+        """Redact a request while the provider works on it; a large one takes some milliseconds."""
+        if not exchange.is_recorded:
+            with contextlib.suppress(Exception):  # raised again, and reported, when the exchange is recorded
+                exchange.redacted = self._redactor.sent(*_parts(exchange))
+                exchange.request.pieces.clear()
+
     def record(self, exchange: _Exchange, now: float, lost: str) -> None:
         """Check an exchange, and write its file."""
         self.count += 1
@@ -397,20 +408,15 @@ class Proxy:
 
     def _write(self, exchange: _Exchange, now: float, lost: str) -> None:
         assert self._recording is not None
-        request, answer, began = exchange.request, exchange.answer, exchange.began
-        path, _, query = request.target.decode("latin-1").partition("?")
+        answer, began = exchange.answer, exchange.began
         content, problem = answer.body()
         is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
         pieces = [(round(at - began, 4), piece) for at, piece in answer.pieces] if is_stream else []
         if is_stream and content != b"".join(piece for _, piece in pieces):  # it was packed
             pieces = [(pieces[-1][0], content)]
         recorded = self._redactor.recorded(
-            number=self.count,
-            method=exchange.method,
-            path=path,
-            query=query,
-            request_headers=request.headers,
-            request_body=request.body()[0],
+            self.count,
+            *_parts(exchange),
             started=exchange.started,
             head_seconds=round((answer.head_at or now) - began, 4),
             seconds=round(now - began, 4),
@@ -419,10 +425,17 @@ class Proxy:
             response_body=content,
             pieces=pieces,
             lost=lost or problem,
+            sent=exchange.redacted,
         )
         for line in self._check.lines(recorded):
             self._say(line)
         self._recording.write(recorded)
+
+
+def _parts(exchange: _Exchange) -> tuple[str, str, str, dict[str, str], bytes]:
+    """Return method, path, query, headers and body of a request."""
+    path, _, query = exchange.request.target.decode("latin-1").partition("?")
+    return exchange.method, path, query, exchange.request.headers, exchange.request.body()[0]
 
 
 def record(

@@ -12,7 +12,7 @@ from email.parser import BytesParser
 from enum import IntEnum, auto
 from functools import lru_cache
 from itertools import islice
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from unitask_api import contract
@@ -33,7 +33,8 @@ HEADERS = ("accept", "content-type", "authorization", "x-api-key")
 RESPONSE_HEADERS = ("age", "content-type", "date", "retry-after", "server")
 REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")
 _MEDIA = re.compile(
-    r"(?:application|audio|font|image|model|multipart|text|video)/(?:[a-z]{1,14}\d{0,2}[.+-]?){1,5}|\*/\*"
+    r"(?:application|audio|font|image|model|multipart|text|video)/\d{0,2}[a-z]{1,20}\d{0,2}(?:[.+-][a-z]{1,20}\d{0,2}){0,5}"
+    r"|\*/\*"
 )
 _CHARSET = re.compile(r";\s*charset=\"?([\w-]{1,20})", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,9}(?:\.\d{1,9})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
@@ -84,8 +85,13 @@ class Redactor:
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[str, str, Body]:
         """Return path, query and body of a request, redacted."""
+        return self.sent(method, path, query, headers, body)[1:]
+
+    def sent(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> "Sent":
+        """Redact a request before its answer has come, for `recorded`."""
         one = self._exchange(headers)
-        return one.path(method, path), one.query(query), one.body(body, headers.get("content-type", ""), Mode.SENT)
+        shown = one.path(method, path), one.query(query)
+        return Sent(one, *shown, one.body(body, headers.get("content-type", ""), Mode.SENT))
 
     def recorded(
         self,
@@ -103,6 +109,7 @@ class Redactor:
         response_body: bytes,
         pieces: Sequence[tuple[float, bytes]] = (),
         lost: str = "",
+        sent: "Sent | None" = None,
     ) -> Recorded:
         """Return an exchange, redacted.
 
@@ -121,15 +128,14 @@ class Redactor:
             response_body: Empty without an answer.
             pieces: Of a stream: seconds since the request, and bytes; they are the body.
             lost: Why there was no answer, or no whole one.
+            sent: The request, if it was redacted before.
         """
-        one = self._exchange(request_headers)
+        one, shown_path, shown_query, request = sent or self.sent(method, path, query, request_headers, request_body)
         try:
             operation = bundle.operation_of(method, path)
         except LookupError:
             operation = ""
         kind = response_headers.get("content-type", "")
-        shown_path, shown_query = one.path(method, path), one.query(query)
-        request = one.body(request_body, request_headers.get("content-type", ""), Mode.SENT)
         one.sent |= dict.fromkeys(self._texts.get(shown_path.rpartition("/")[2], ()))
         if _media(kind) == "text/event-stream":
             response = one.events(pieces or [(seconds, response_body)])
@@ -354,6 +360,15 @@ class _Exchange:
         if len(text) > LONGEST_TEXT:
             return texts.placeholder(text, has_digest=False)
         return texts.masked(texts.without_quotes(self._scrubbed(text), self.sent))
+
+
+class Sent(NamedTuple):
+    """A request, redacted, and what redacts its answer."""
+
+    exchange: _Exchange
+    path: str
+    query: str
+    body: Body
 
 
 @lru_cache(MOST_MEMOS)

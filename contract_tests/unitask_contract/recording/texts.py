@@ -44,14 +44,14 @@ _PART = re.compile(  # of the message of an error
     |(?P<id>{_UUID})
     |(?P<url>(?:[a-z][a-z0-9+.-]{{0,20}}:)?//[^\s"'<>]+)
     |(?P<email>[^\s@"'<>()]{{1,200}}@[^\s@"'<>()]{{1,200}}\.\w+)
-    |(?P<escape>(?:%[0-9a-f]{{2}}|&\#x?[0-9a-f]+;|\\+[ux][0-9a-f]{{2,}})+)
+    |(?P<escape>(?:%[0-9a-f]{{2}}|&\#x?[0-9a-f]+;|\\{{1,16}}[ux][0-9a-f]{{2,}})+)
     |(?P<digits>\+?\d(?:[ ()./:-]{{0,3}}\d){{6,}})
     |(?P<word>[\w\x80-\U0010ffff]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _CUTS = re.compile(r"\(\.\.\.\)(?:[\W_]{0,3}\(\.\.\.\))+")
 _SIZE = re.compile(r"\d{1,6}|\d{1,5}[a-z]{1,3}|\d{1,5}x\d{1,5}")
-_PIECE = r"(?:[A-Za-z]{1,20}\d{0,4}(?:[A-Za-z]{1,12}\d{0,3})?|\d{1,4}[A-Za-z]{0,12})"
+_PIECE = r"(?:[A-Za-z]{1,20}(?:\d{1,4}(?:[A-Za-z]{1,12}\d{0,3})?)?|\d{1,4}[A-Za-z]{0,12})"
 _WORD = re.compile(rf"{_PIECE}(?:(?:[:/_+-]|\.(?=\d)){_PIECE}){{0,7}}_?")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\r\n-]+={0,2}\s*")
 MESSAGE_NAMES = frozenset({
