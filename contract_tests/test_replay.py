@@ -25,6 +25,8 @@ from unitask_sandbox import Settings
 from unitask_sandbox import running as sandbox
 from unitask_sandbox.samples import ASTRONAUT, GRACE_HOPPER
 
+from .support.recording_proxy import recording as recorded_by_proxy
+
 pytest_plugins = "pytester"
 
 ID, OTHER_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68", "11111111-2222-4333-8444-555555555555"
@@ -418,11 +420,9 @@ def program(client: Client, to: Path, fault: Callable[..., object] = lambda **_:
     seen["next"] = outcome(lambda: client.run(tasks.FluxDevImg2Img(prompt="it", image=done.output.files[0].url)))
     fault(operation="run_task", kind="fail", task="next", body={"code": 10000, "message": "no face found"})
     seen["failed"] = outcome(lambda: client.run(swap))
-    fault(operation="create_task", kind="refuse", delay=0.2, status=402, body={"code": 402, "message": "no credit"})
+    fault(operation="create_task", kind="refuse", status=402, body={"code": 402, "message": "no credit"})
     seen["refused"] = outcome(lambda: client.run(FLUX))
-    fault(
-        operation="create_task", kind="refuse", delay=0.2, status=429, headers={"retry-after": "1"}, body={"code": 429}
-    )
+    fault(operation="create_task", kind="refuse", status=429, headers={"retry-after": "1"}, body={"code": 429})
     seen["after 429"] = outcome(lambda: client.run(FLUX))
     fault(operation="get_task", kind="replace", status=500, body="<html>")
     fault(operation="get_task", kind="lose")
@@ -467,18 +467,14 @@ def hurried(key: str, url: str) -> Client:
 
 
 def test_replay_gives_the_outcomes_of_the_recorded_run(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "unitask", "record", "--to", str(tmp_path / "rec"), "--port", "0", "--base-url"]
-    with sandbox(Settings(engine_process=False)) as url:
+    with sandbox(Settings(engine_process=False)) as url, recorded_by_proxy(tmp_path / "rec", url) as proxy:
 
         def fault(**order: Any) -> None:
             httpx.post(f"{url}/_sandbox/faults", json=order, trust_env=False).raise_for_status()
 
-        with subprocess.Popen([*words, url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as proxy:
-            address = next(line.split()[1].partition("=")[2] for line in proxy.stdout or () if "export" in line)
-            with hurried("sandbox", address) as client:
-                recorded = program(client, tmp_path / "recorded", fault)
-                stream = chat(client)
-            proxy.send_signal(signal.SIGINT)
+        with hurried("sandbox", proxy.url) as client:
+            recorded = program(client, tmp_path / "recorded", fault)
+            stream = chat(client)
 
     recording = Recording.open(tmp_path / "rec")
     missing: list[str] = []

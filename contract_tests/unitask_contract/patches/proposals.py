@@ -24,7 +24,7 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange, shortened
 from unitask_contract.patches.contradictions import NEW_FIELD, NEW_WORD, Finding, findings, schema_of
-from unitask_contract.patches.redaction import key_of, name_of, redacted, shown_path
+from unitask_contract.patches.redaction import REMOVED, key_of, name_of, redacted, shown_path
 from unitask_contract.patches.widening import ABOUT, OBSERVED, Unchangeable, contradiction, widening
 from unitask_contract.schema_paths import Schemas, pointer, type_of
 
@@ -228,7 +228,8 @@ def _found(
         redacted_one = shown.get(key_of(one))
         where, came = shown_path(one.where), type_of(one.value)
         if redacted_one:
-            where, came = pointer(redacted_one.where), shortened(json.dumps(redacted_one.value), SHOWN)
+            where = pointer(redacted_one.where)
+            came = came if redacted_one.value == REMOVED else shortened(json.dumps(redacted_one.value), SHOWN)
         kind, says = Kind.BROKEN, f"{one.keyword}: {shortened(json.dumps(one.rule), SHOWN)}"
         if one.keyword == NEW_FIELD:
             kind, says = Kind.NEW_FIELD, "no field of this name"

@@ -6,7 +6,7 @@ compared with the spec as by `unitask contract --body`, which takes some millise
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cache, lru_cache
 from typing import Any, cast
 
@@ -37,15 +37,16 @@ class Check:
         self._forms = _Memo(MOST_FORMS)
         self._violations = _Memo(MOST_FORMS)
         self._reported = dict[Hashable, Kind]()
-        self._broken = Counter[Hashable]()
-        self._accepted = OrderedDict[str, list[Hashable]]()  # differences of requests by task, which may fail later
-        self._bills = OrderedDict[str, int]()
-        self._credits = self._tasks = self._lost = 0
+        self._broken = False
+        self._accepted = _Memo(MOST_FORMS)  # tasks that the spec refuses, and that have not failed
+        self._bills = OrderedDict[str, tuple[int, bool]]()  # by task: credits, and whether its end was seen
+        self._credits, self._tasks = Counter[bool](), Counter[bool]()  # by whether the end of the tasks was seen
+        self._lost = 0
 
     @property
     def is_broken(self) -> bool:
         """Whether an answer broke the contract, or a request was carried out that the spec refuses."""
-        return any(self._broken.values())
+        return self._broken or bool(self._accepted)
 
     def lines(self, recorded: Recorded) -> list[str]:
         """Check an exchange, and return a line for each difference that was not there before."""
@@ -54,8 +55,12 @@ class Check:
         self._counts[_family(recorded, task), status] += 1
         self._lost += bool(recorded.lost)
         self._add_bill(task)
-        self._withdraw(task)
-        if recorded.lost or recorded.status is None or not self._may_differ(recorded, task):
+        if recorded.lost or recorded.status is None:
+            return []
+        may_differ = self._may_differ(recorded, task)
+        if str(task.get("status")).lower() == "failed":
+            self._accepted.pop(str(task.get("task_id")), None)
+        if not may_differ:
             return []
         self.compared += 1
         exchange = recorded.exchange
@@ -73,47 +78,35 @@ class Check:
         said = ", ".join(f"{kinds[kind]} {kind}" for kind in Kind if kinds[kind])
         more = " or more" if len(self._reported) == MOST_DIFFERENCES else ""
         found.append(f"differences from the contract: {said}{more}" if said else "no difference from the contract")
-        usd = self._credits / prices.credits_per_usd()
-        found.append(f"billed: ${usd:.7g} for {self._tasks} task{'s' * (self._tasks != 1)}")
+        found.append(f"billed: {self._bill(has_ended=True)}")
+        if self._tasks[False]:
+            found.append(f"billed beforehand: {self._bill(has_ended=False)} of which no end was seen")
         return [*found, f"lost: {self._lost}, without an answer or a whole one"] if self._lost else found
 
     # Differences.
 
     def _may_differ(self, recorded: Recorded, task: dict[str, Any]) -> bool:
         """Return whether a whole comparison can find something new."""
-        violations: list[Hashable] = []
-        for component, value in _parts(recorded, task):
-            validator = bundle.validator(component)
-            try:
-                is_valid = validator.is_valid(value)
-            except ValueError:  # a lone surrogate
-                value = bundle.whole(value)
-                is_valid = validator.is_valid(value)
-            if not is_valid:
-                violations += [(component, _violation(error)) for error in validator.iter_errors(value)]
-        sent, received = recorded.request, recorded.response
-        form = (recorded.operation or recorded.path, recorded.method, recorded.status, received.form, received.kind)
-        has_new_form = self._forms.add((*form, _form(sent.content), _form(received.content)))
+        refused = _violations(_sent(recorded))
+        is_create = recorded.operation == "create_task" and recorded.request.form == "json"
+        if task.get("task_id") and (refused or (is_create and not _task_type(recorded))):
+            self._broken |= len(self._accepted) == MOST_FORMS
+            self._accepted.add(str(task["task_id"]))
+        violations = refused + _violations(_received(recorded, task))
+        form = (recorded.operation or recorded.path, recorded.method, recorded.status, recorded.response.kind)
+        contents = (_form(recorded.request.content), recorded.response.form, _form(recorded.response.content))
+        has_new_form = self._forms.add((*form, *contents))
         return self._violations.add(*violations) or has_new_form
 
     def _report(self, one: Difference, recorded: Recorded, task: dict[str, Any]) -> str:
         """Count a difference, and return its line; nothing if it was reported before."""
         name: Hashable = one.came if one.kind is Kind.NEW_WORD or one.says.startswith("required") else ""
         key = (one.kind, one.key, one.where.rpartition("/")[2] if one.kind is Kind.NEW_FIELD else name)
-        if not one.kind.is_new:
-            self._broken[key] += 1
-            if one.part == "request" and (task_id := task.get("task_id")):
-                self._accepted.setdefault(str(task_id), []).append(key)
-                _shorten(self._accepted, MOST_FORMS)
+        self._broken |= not one.kind.is_new and not (one.part == "request" and "task_id" in task)
         if key in self._reported or len(self._reported) >= MOST_DIFFERENCES:
             return ""
         self._reported[key] = one.kind
         return visible(f"{one.kind}: {one} (in {recorded.file_name})")
-
-    def _withdraw(self, task: dict[str, Any]) -> None:
-        """Count a request no longer as accepted when its task has failed."""
-        if self._accepted and str(task.get("status")).lower() == "failed":
-            self._broken.subtract(self._accepted.pop(str(task.get("task_id")), ()))
 
     # Money.
 
@@ -122,11 +115,18 @@ class Check:
         task_id = task.get("task_id")
         if not task_id or not isinstance(credit, int) or isinstance(credit, bool) or credit < 0:
             return
-        before = self._bills.pop(str(task_id), 0)
-        self._bills[str(task_id)] = credit
-        self._credits += credit - before
-        self._tasks += (credit > 0) - (before > 0)
-        _shorten(self._bills, MOST_TASKS)
+        bill = credit, str(task.get("status")).lower() in _ended()
+        before = self._bills.pop(str(task_id), (0, False))
+        self._bills[str(task_id)] = bill
+        for sign, (amount, has_ended) in ((-1, before), (1, bill)):
+            self._credits[has_ended] += sign * amount
+            self._tasks[has_ended] += sign * (amount > 0)
+        if len(self._bills) > MOST_TASKS:
+            self._bills.popitem(last=False)
+
+    def _bill(self, *, has_ended: bool) -> str:
+        usd, tasks = self._credits[has_ended] / prices.credits_per_usd(), self._tasks[has_ended]
+        return f"${usd:.7g} for {tasks} task{'s' * (tasks != 1)}"
 
 
 class _Memo(dict[Hashable, None]):
@@ -146,9 +146,11 @@ class _Memo(dict[Hashable, None]):
         return bool(new)
 
 
-def _shorten(memo: OrderedDict[str, Any], most: int) -> None:
-    if len(memo) > most:
-        memo.popitem(last=False)
+@cache
+def _ended() -> frozenset[str]:
+    """Return the words for the end of a task."""
+    states = bundle.component("TaskStatus")["x-states"].values()
+    return frozenset(word for rule in states for word in rule["words"] if rule["phase"] == "ended")
 
 
 def _task(recorded: Recorded) -> dict[str, Any]:
@@ -163,34 +165,56 @@ def _family(recorded: Recorded, task: dict[str, Any]) -> str:
     return bundle.family_of(recorded.operation) if recorded.operation else OTHER
 
 
-def _parts(recorded: Recorded, task: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the components and values to validate."""
-    if not recorded.operation:
+def _violations(parts: Iterable[tuple[str, Any]]) -> list[Hashable]:
+    """Return how values break their components."""
+    found: list[Hashable] = []
+    for component, value in parts:
+        validator = bundle.validator(component)
+        try:
+            is_valid = validator.is_valid(value)
+        except ValueError:  # a lone surrogate
+            value = bundle.whole(value)
+            is_valid = validator.is_valid(value)
+        if not is_valid:
+            found += [(component, _violation(error)) for error in validator.iter_errors(value)]
+    return found
+
+
+def _sent(recorded: Recorded) -> Iterator[tuple[str, Any]]:
+    """Yield the components and values of a request."""
+    component = _components(recorded.operation).get("request")
+    if component and recorded.request.form == "json":
+        yield component, recorded.request.content
+        if task_type := _task_type(recorded):
+            yield task_type.input, fields(recorded.request.content).get("input")
+
+
+def _task_type(recorded: Recorded) -> contract.TaskType | None:
+    given = fields(recorded.request.content)
+    if recorded.operation != "create_task":
+        return None
+    return contract.find(given.get("model"), given.get("task_type"), given.get("input"))
+
+
+def _received(recorded: Recorded, task: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the components and values of an answer."""
+    name = _components(recorded.operation).get("200" if recorded.status == 200 else "default")
+    if name is None or recorded.response.form != "json":
         return
-    components, sent, received = _components(recorded.operation), recorded.request, recorded.response
-    if "request" in components and sent.form == "json":
-        given = fields(sent.content)
-        yield components["request"], sent.content
-        task_type = contract.find(given.get("model"), given.get("task_type"), given.get("input"))
-        if task_type and recorded.operation == "create_task":
-            yield task_type.input, given.get("input")
-    name = components.get("200" if recorded.status == 200 else "default")
-    if name is None or received.form != "json":
-        return
-    yield name, received.content
+    yield name, recorded.response.content
     if task.get("output") is not None:
         names_of = bundle.outputs_of(task.get("model"), task.get("task_type"))
         is_one = len(names_of) > 1 and any(bundle.allows(one, task["output"]) for one in names_of)
         yield from () if is_one else ((one, task["output"]) for one in names_of)
     for pointer, output in bundle.legacy_outputs(name):
         place = f"{output}/properties/{pointer.rpartition('/')[2]}"
-        if (value := bundle.at(received.content, pointer, ...)) is not ... and _exists(place):
+        if (value := bundle.at(recorded.response.content, pointer, ...)) is not ... and _exists(place):
             yield place, value
 
 
 @cache
 def _components(operation: str) -> dict[str, str]:
-    return dict(bundle.components_of(operation))
+    return dict(bundle.components_of(operation)) if operation else {}
 
 
 @cache
