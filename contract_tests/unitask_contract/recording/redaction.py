@@ -313,7 +313,8 @@ class _Exchange:
             return [self.value(one, name, mode) for one in cast("list[object]", value)]
         if not value or isinstance(value, bool):
             return value
-        is_private = mode is Mode.SECRET or (isinstance(value, int) and texts.is_id(name))
+        is_bytes = mode not in (Mode.PLAIN, Mode.STREAM) and name in ("bytes", "tokens")  # they spell a text
+        is_private = mode is Mode.SECRET or is_bytes or (isinstance(value, int) and texts.is_id(name))
         return 1 if is_private else value
 
     def _name(self, name: str, mode: Mode) -> str:
