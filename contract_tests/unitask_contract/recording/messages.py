@@ -8,6 +8,7 @@ import httptools
 import httpx
 
 LARGEST_BODY = 64 * 2**20  # bytes, unpacked; an exchange with a larger body is forwarded, and not recorded
+PACKED = 256  # bytes that are unpacked at once: they may become a million times as many
 TOO_LARGE = f"a body has more than {LARGEST_BODY >> 20} MiB"
 
 
@@ -110,10 +111,15 @@ def _unpacked(content: bytes, coding: str) -> tuple[bytes, str]:
     wrong = f"the body is not {coding:.20}, as its header says"
     try:
         if coding not in ("gzip", "x-gzip"):
-            unpacked = httpx.Response(200, headers={"content-encoding": coding}, content=content).content
+            pieces = (content[at : at + PACKED] for at in range(0, len(content), PACKED))
+            unpacked = bytearray()
+            for piece in httpx.Response(200, headers={"content-encoding": coding}, content=pieces).iter_bytes():
+                unpacked += piece
+                if len(unpacked) > LARGEST_BODY:
+                    raise Unrecorded(TOO_LARGE)
             if unpacked == content:  # httpx has no package for it
                 raise Unrecorded(f"a body is packed as {coding:.20}: pip install 'httpx[brotli,zstd]' to read it")
-            return unpacked, ""
+            return bytes(unpacked), ""
         unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
         unpacked = unpacker.decompress(content, LARGEST_BODY + 1)
     except (zlib.error, httpx.DecodingError):
