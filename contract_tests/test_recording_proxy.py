@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import brotli
 import pytest
 from unitask_contract import bundle
 from unitask_contract.connecting import CannotRun
@@ -109,6 +110,7 @@ CHUNKS = b"1;a=b\r\n{\r\n1\r\n}\r\n0\r\nX-Sum: 1\r\n\r\n"
 CHUNKED = POST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked") + b"\r\n" + CHUNKS
 CODED = JSON + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
 PACKED = gzip.compress(b'{"code":200}')
+BROTLI = brotli.compress(b'{"code":200}')
 CUT = JSON + b"content-length: 9\r\n\r\n{}"
 UPGRADE = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: %s\r\n\r\n"
 CASES = {
@@ -122,6 +124,7 @@ CASES = {
     "early hints": Case(GET, b"HTTP/1.1 103 Early\r\nlink: <a>\r\n\r\n" + PLAIN, content={}),
     "upgrade that is ignored": Case(UPGRADE % b"h2c", PLAIN, content={}),
     "gzip": Case(GET, CODED % len(PACKED) + PACKED, content={"code": 200}),
+    "brotli": Case(GET, CODED.replace(b"gzip", b"br") % len(BROTLI) + BROTLI, content={"code": 200}),
     "not gzip": Case(GET, CODED % 2 + b"{}", lost="the body is not gzip, as its header says", content={}),
     "more than announced": Case(GET, PLAIN + PLAIN, content={}, closes=True),
     "cut": Case(GET, CUT, lost=connections.BY_PROVIDER, closes=True),
