@@ -227,7 +227,8 @@ def test_request_whose_answer_comes_before_its_body_is_recorded_with_its_body(tm
 
 
 def test_requests_behind_each_other_are_forwarded_one_by_one(tmp_path: Path) -> None:
-    requests = [POST + b"\r\n{}", CHUNKED, GET, CHUNKED, GET]
+    lines = CHUNKED.replace(CHUNKS, b"6\r\n[\n\r\n1]\r\n0\r\n\r\n")
+    requests = [POST + b"\r\n{}", CHUNKED, GET, lines, GET]
     with between(tmp_path) as one:
         client = one.connect()
         client.send(b"".join(requests))

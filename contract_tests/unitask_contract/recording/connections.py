@@ -26,6 +26,7 @@ BY_END = "the recording ended before the answer was complete"
 BY_PROVIDER = "the provider closed the connection before its answer was complete"
 NOT_HTTP = "the answer is not HTTP/1.1"
 _HOST_HEADER = re.compile(rb"(?i)(\r\nhost:[ \t]*)[^\r\n]*")
+_EMPTY_LINE = re.compile(rb"(?<=\n\r\n)|(?<=\A\n)|(?<=\A\r\n)")  # its beginning may have come before
 _UPGRADE_HEADER = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")  # the parser would leave out the body of its request
 
 
@@ -216,13 +217,13 @@ class Client(asyncio.Protocol):
             taken = self._rest[: self._left]
             self._left -= len(taken)
             request.feed(taken, now)
-        else:  # in chunks: the parser does not say where the message ends, only that it does, at the end of a line
-            lines = self._rest.splitlines(keepends=True)
+        else:  # in chunks: the parser does not say where the message ends, only that it does, behind an empty line
+            parts = _EMPTY_LINE.split(self._rest)
             count = 0
-            while count < len(lines) and not request.is_whole:
-                request.feed(lines[count], now)
+            while count < len(parts) and not request.is_whole:
+                request.feed(parts[count], now)
                 count += 1
-            taken = b"".join(lines[:count])
+            taken = b"".join(parts[:count])
         self._rest = self._rest[len(taken) :]
         return taken
 

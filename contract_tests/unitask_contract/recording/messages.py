@@ -1,7 +1,7 @@
 """A request and an answer, as they are read from a copy of their bytes."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httptools
@@ -106,20 +106,26 @@ class Answer(Message):
             super().on_message_complete()
 
 
+def _joined(pieces: Iterable[bytes]) -> bytes:
+    """Join the pieces of a body; raise Unrecorded as soon as it is too large."""
+    joined = bytearray()
+    for piece in pieces:
+        joined += piece
+        if len(joined) > LARGEST_BODY:
+            raise Unrecorded(TOO_LARGE)
+    return bytes(joined)
+
+
 def _unpacked(content: bytes, coding: str) -> tuple[bytes, str]:
     """Unpack a body; return it as it is, with the reason, if it is not packed so."""
     wrong = f"the body is not {coding:.20}, as its header says"
     try:
         if coding not in ("gzip", "x-gzip"):
             pieces = (content[at : at + PACKED] for at in range(0, len(content), PACKED))
-            unpacked = bytearray()
-            for piece in httpx.Response(200, headers={"content-encoding": coding}, content=pieces).iter_bytes():
-                unpacked += piece
-                if len(unpacked) > LARGEST_BODY:
-                    raise Unrecorded(TOO_LARGE)
+            unpacked = _joined(httpx.Response(200, headers={"content-encoding": coding}, content=pieces).iter_bytes())
             if unpacked == content:  # httpx has no package for it
                 raise Unrecorded(f"a body is packed as {coding:.20}: pip install 'httpx[brotli,zstd]' to read it")
-            return bytes(unpacked), ""
+            return unpacked, ""
         unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
         unpacked = unpacker.decompress(content, LARGEST_BODY + 1)
     except (zlib.error, httpx.DecodingError):
