@@ -11,6 +11,7 @@ from xml.etree import ElementTree as Xml
 import httpx
 import jsonschema
 import pytest
+from unitask import cli
 from unitask.cli import main
 from unitask_contract import causes, command, provider, runner
 from unitask_contract.exchange import Exchange
@@ -122,6 +123,18 @@ def test_disk_that_is_full_at_the_end_loses_no_result(
     assert str(full) in said.err
     assert said.out.startswith("contract ")
     assert fine.exists()
+
+
+def test_closed_pipe_is_no_bug(monkeypatch: pytest.MonkeyPatch, capfd: Captured) -> None:
+    def closed(_text: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command, "_of_provider", lambda _: Report("here", 1))
+    monkeypatch.setattr(command, "_print", closed)
+    monkeypatch.setattr(cli, "give_up", lambda _: None)
+
+    assert main([*QUICK]) == cli.CLOSED_PIPE
+    assert not capfd.readouterr().err
 
 
 def test_character_that_a_terminal_cannot_show_is_shown_by_its_number(

@@ -5,14 +5,15 @@ import gzip
 import os
 import socket
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import brotli
 import pytest
 from unitask_contract import bundle
 from unitask_contract.connecting import CannotRun
-from unitask_contract.recording import folder, messages, proxy
+from unitask_contract.recording import connections, folder, messages, proxy
 from unitask_contract.recording.live import Check
 from unitask_contract.recording.redaction import Redactor
 
@@ -85,8 +86,8 @@ def between(to: Path, prefix: str = "", scheme: str = "http") -> Generator[Betwe
     with socket.create_server(("127.0.0.1", 0)) as provider:
         provider.settimeout(LONGEST)
         url = f"{scheme}://127.0.0.1:{provider.getsockname()[1]}{prefix}"
-        with recording(to, url, KEY.decode()) as running, closing(Between(running, provider)) as made:
-            yield made
+        with ExitStack() as wires, recording(to, url, KEY.decode()) as running:
+            yield wires.enter_context(closing(Between(running, provider)))
 
 
 class Case(NamedTuple):
@@ -109,6 +110,7 @@ CHUNKS = b"1;a=b\r\n{\r\n1\r\n}\r\n0\r\nX-Sum: 1\r\n\r\n"
 CHUNKED = POST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked") + b"\r\n" + CHUNKS
 CODED = JSON + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
 PACKED = gzip.compress(b'{"code":200}')
+BROTLI = brotli.compress(b'{"code":200}')
 CUT = JSON + b"content-length: 9\r\n\r\n{}"
 UPGRADE = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: %s\r\n\r\n"
 CASES = {
@@ -122,17 +124,18 @@ CASES = {
     "early hints": Case(GET, b"HTTP/1.1 103 Early\r\nlink: <a>\r\n\r\n" + PLAIN, content={}),
     "upgrade that is ignored": Case(UPGRADE % b"h2c", PLAIN, content={}),
     "gzip": Case(GET, CODED % len(PACKED) + PACKED, content={"code": 200}),
+    "brotli": Case(GET, CODED.replace(b"gzip", b"br") % len(BROTLI) + BROTLI, content={"code": 200}),
     "not gzip": Case(GET, CODED % 2 + b"{}", lost="the body is not gzip, as its header says", content={}),
     "more than announced": Case(GET, PLAIN + PLAIN, content={}, closes=True),
-    "cut": Case(GET, CUT, lost=proxy.BY_PROVIDER, closes=True),
-    "cut in the head": Case(GET, CUT[:30], None, proxy.BY_PROVIDER, closes=True),
-    "no answer": Case(GET, b"", None, proxy.BY_PROVIDER, closes=True),
-    "no HTTP": Case(GET, b"220 ftp.test ready\r\n", None, proxy.NOT_HTTP, closes=True),
+    "cut": Case(GET, CUT, lost=connections.BY_PROVIDER, closes=True),
+    "cut in the head": Case(GET, CUT[:30], None, connections.BY_PROVIDER, closes=True),
+    "no answer": Case(GET, b"", None, connections.BY_PROVIDER, closes=True),
+    "no HTTP": Case(GET, b"220 ftp.test ready\r\n", None, connections.NOT_HTTP, closes=True),
     "another protocol": Case(
         UPGRADE % b"websocket",
         b"HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n\x81\x01a",
         None,
-        proxy.NOT_HTTP,
+        connections.NOT_HTTP,
         closes=True,
     ),
 }
@@ -260,7 +263,7 @@ def test_request_ends_with_the_connection_of_its_client(answer: bytes, tmp_path:
         assert provider.is_closed()
         (recorded,) = one.running.exchanges()
 
-    assert (recorded.lost, recorded.status) == (proxy.BY_CLIENT, 200 if answer else None)
+    assert (recorded.lost, recorded.status) == (connections.BY_CLIENT, 200 if answer else None)
 
 
 @pytest.mark.parametrize("reason", ["disk", "bug", "size"])
@@ -299,6 +302,14 @@ def test_exchange_that_cannot_be_recorded_is_forwarded_and_reported_once(
     assert KEY.decode() not in said[0]
 
 
+def test_exchange_in_flight_at_the_end_of_the_recording_is_lost(tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        one.exchange(GET, PLAIN[:-1])
+
+    (recorded,) = one.running.exchanges()
+    assert (recorded.lost, recorded.status) == (connections.BY_END, 200)
+
+
 def test_nothing_is_sent_for_a_client_that_left_while_the_connection_was_opened(tmp_path: Path) -> None:
     with between(tmp_path, scheme="https") as one:
         client = one.connect()
@@ -309,7 +320,7 @@ def test_nothing_is_sent_for_a_client_that_left_while_the_connection_was_opened(
         assert POST[:4] not in provider.read(1 << 20)
         (recorded,) = one.running.exchanges()
 
-    assert (recorded.lost, recorded.request.content) == (proxy.BY_CLIENT, {})
+    assert (recorded.lost, recorded.request.content) == (connections.BY_CLIENT, {})
 
 
 REFUSED = {
@@ -317,7 +328,7 @@ REFUSED = {
     "of an HTTP proxy": b"GET http://api.piapi.ai/ HTTP/1.1\r\nHost: api.piapi.ai\r\n\r\n",
     "TLS": b"\x16\x03\x01\x00\xa5\x01",
     "no HTTP": b"EHLO proxy.test\r\n\r\n",
-    "no end": b"GET / HTTP/1.1\r\na: " + b"a" * proxy.LARGEST_HEAD,
+    "no end": b"GET / HTTP/1.1\r\na: " + b"a" * connections.LARGEST_HEAD,
 }
 
 

@@ -214,6 +214,20 @@ def test_canary_is_in_no_file(place: str, canary: tuple[str, list[str]], data: s
     check_canary(place, canary, data, keep_texts=False)
 
 
+@pytest.mark.parametrize("place", ["unknown path", "location", "response header", "query", "request"])
+@settings(max_examples=tries(30))
+@given(data=st.data())
+def test_key_like_a_word_is_in_no_file(place: str, data: st.DataObject) -> None:
+    key = "live-key-Zq93kLmN"
+    parts = PLACES[place](key, data)
+    for name in ("request_headers", "response_headers"):
+        parts[name] = {**HEADERS, **parts.get(name, {}), "content-type": f"{JSON}; charset={key}"}
+    body = parts.get("request_body")
+    one = recorded(redactor=Redactor(key=key), **parts | ({"request_body": body.encode()} if body else {}))
+
+    assert key.casefold() not in one.written().decode().casefold()
+
+
 def check_canary(place: str, canary: tuple[str, list[str]], data: st.DataObject, *, keep_texts: bool) -> None:
     text, needles = canary
     parts = PLACES[place](text, data)
@@ -233,7 +247,7 @@ KEPT = [CANARIES["key"], CANARIES["key in base64"], CANARIES["key in capitals, e
 KEPT += [CANARIES["URL"].map(lambda found: (found[0], found[1][2:]))]
 
 
-@pytest.mark.parametrize("place", PLACES.keys() - {"location"})
+@pytest.mark.parametrize("place", sorted(PLACES.keys() - {"location"}))
 @settings(max_examples=tries(30))
 @given(canary=st.one_of(KEPT), data=st.data())
 def test_key_address_and_signature_are_in_no_file_with_texts(place: str, canary: Any, data: st.DataObject) -> None:
@@ -251,6 +265,18 @@ def test_words_and_numbers_stay_and_texts_become_pseudonyms() -> None:
     assert one.request_headers == {"content-type": JSON, "x-api-key": "(the key)"}
     data = one.response.content["data"]
     assert (data["status"], data["input"]) == ("waiting", one.request.content["input"])
+
+
+WORDS = ["waiting", "In_Progress", "chat.completion.chunk", "gpt-4.1-mini", "7:5", "Qubico/new-2", "1440p", "E1"]
+TEXTS = ["jane.doe", "jane-passport.png", "jqx.test", "Jane Doe", "a1b2c3d4e5f6a7b8c9d0", "AbCdEfGhIjKlMn", "x" * 41]
+
+
+@pytest.mark.parametrize("text", [*WORDS, *TEXTS])
+def test_word_stays_in_a_field_for_words_alone(text: str) -> None:
+    content = answered({"data": {"status": text, "name": text}}).content
+
+    assert (content["data"]["status"] == text) == (text in WORDS)
+    assert content["data"]["name"] == f"({len(text)} characters)"
 
 
 def test_id_has_one_pseudonym_in_path_body_query_and_header() -> None:
@@ -487,6 +513,21 @@ def test_files_in_a_body_are_shown_by_kind_size_and_hash() -> None:
     assert (form.request.form, form.request.kind) == ("json", "multipart/form-data")
     assert form.request.content == {"image": shown, "n": 2}
     assert answered(raw, kind="image/png") == Body("bytes", "image/png", 308, hashlib.sha256(raw).hexdigest())
+
+
+def test_numbers_that_spell_a_text_do_not_stay() -> None:
+    spelled = {"logprobs": {"content": [{"token": "fox", "bytes": [102, 111, 120], "logprob": -0.5}]}}
+    body = {"choices": [spelled], "usage": {"total_tokens": 7}}
+    plain = answered(body).content
+    stream = recorded(
+        pieces=[(0.1, f"data: {json.dumps(body)}\n\n".encode())], response_headers={"content-type": "text/event-stream"}
+    ).response
+
+    for shown in (plain, json.loads(stream.content[0][1][6:])):
+        assert shown["choices"][0]["logprobs"]["content"] == [
+            {"token": "(secret)", "bytes": [1, 1, 1], "logprob": -0.5}
+        ]
+        assert shown["usage"] == {"total_tokens": 7}
 
 
 @pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])

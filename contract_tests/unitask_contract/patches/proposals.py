@@ -105,12 +105,12 @@ def differences(
     """Return each difference of exchanges and notifications once: what is not allowed before what is not named.
 
     Args:
-        exchanges: In their order.
+        exchanges: In their order. They are read up to three times; those of an iterator are kept meanwhile.
         notifications: Operation and body of each.
         requests: Whether a request that was accepted is a difference, too, if the spec refuses it.
     """
     found: dict[object, Difference] = {}
-    every = list(exchanges)
+    every = list(exchanges) if isinstance(exchanges, Iterator) else exchanges
     failed = _failed_tasks(every) if requests else frozenset[str]()
     for exchange in every:
         if requests and is_accepted(exchange, failed):

@@ -164,7 +164,7 @@ class Recording:
     def write(self, exchange: Recorded) -> None:
         """Write the file of an exchange; raise OSError, and leave no file, if that is impossible."""
         path, content = self.folder / exchange.file_name, exchange.written()
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             while content:  # a disk that is nearly full takes a part
                 content = content[os.write(file, content) :]

@@ -171,12 +171,10 @@ def _violations(parts: Iterable[tuple[str, Any]]) -> list[Hashable]:
     for component, value in parts:
         validator = bundle.validator(component)
         try:
-            is_valid = validator.is_valid(value)
+            if not validator.is_valid(value):
+                found += [(component, _violation(error)) for error in validator.iter_errors(value)]
         except ValueError:  # a lone surrogate
-            value = bundle.whole(value)
-            is_valid = validator.is_valid(value)
-        if not is_valid:
-            found += [(component, _violation(error)) for error in validator.iter_errors(value)]
+            found += [(component, _violation(error)) for error in validator.iter_errors(bundle.whole(value))]
     return found
 
 

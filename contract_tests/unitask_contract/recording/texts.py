@@ -55,7 +55,8 @@ _PIECE = r"(?:[A-Za-z]{1,20}(?:\d{1,4}(?:[A-Za-z]{1,12}\d{0,3})?)?|\d{1,4}[A-Za-
 _WORD = re.compile(rf"{_PIECE}(?:(?:[:/_+-]|\.(?=\d)){_PIECE}){{0,7}}_?")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\r\n-]+={0,2}\s*")
 MESSAGE_NAMES = frozenset({
-    "message", "raw_message", "detail", "error", "errors", "error_message", "error_messages", "msg", "reason"
+    "message", "raw_message", "detail", "error", "errors", "error_message", "error_messages", "msg", "reason",
+    "simulated",  # what the local provider says
 })  # fmt: skip
 # Fields for one word, beside those for which the spec lists words.
 _WORD_NAMES = frozenset({
@@ -65,23 +66,23 @@ _WORD_NAMES = frozenset({
 WORDS = """
     abort aborted access accessdenied active after again already an any are argument array at attempt bad balance
     banned be been before billing body boolean br busy but bytes can cannot capacity cause center character
-    characters charge client code combination concurrency concurrent conflict connection contact content corrupt
-    could credit credits daily database day days deadline decode denied deprecated detected did disabled div doctype
-    does download during empty enabled end endpoint entity error errors exceed exceeded exceeds exist existing
-    exists expected expired fail failed failure fetch file first flagged forbidden format found from gateway
-    generate given guidelines h1 has have head header hour hr html id if ignored in inappropriate incorrect
-    insufficient integer internal interrupted invalid invalidates is json key large last later length less limit
-    limited limits list load long longer lost maintenance malformed many maximum media memory method minimum minute
-    minutes missing moderation month monthly more must name no not null number object occurred of offline ok on one
-    only operation or organization origin out over overloaded parameter parameters parent parse parsing payment
-    pending per permission permitted plan please policies policy position process provider queue quota range rate
-    reached read reading reason received refused rejected report request requests required reset resolution resource
-    response retry retrying returning revoked runtime safety script second seconds sensitive server service short
-    should size slow some soon start started string submit subscription support supported suspended system task
-    temporarily temporary than that the their there this time timed timeout times to token tokens too top try type
-    unable unauthorized unavailable unexpected unknown unreachable unsupported up upgrade upload upstream user valid
-    validation value violated violates violation wait was web while will with within without worker wrong xml you
-    your zero
+    characters charge chat chunk client code combination completion concurrency concurrent conflict connection
+    contact content corrupt could credit credits daily database day days deadline decode denied deprecated detected
+    did disabled div doctype does download during empty enabled end endpoint entity error errors exceed exceeded
+    exceeds exist existing exists expected expired fail failed failure fetch file first flagged forbidden format
+    found from gateway generate given guidelines h1 has have head header hour hr html id if ignored in inappropriate
+    incorrect insufficient integer internal interrupted invalid invalidates is json key large last later length less
+    limit limited limits list load long longer lost maintenance malformed many maximum media memory method minimum
+    minute minutes missing moderation month monthly more must name no not null number object occurred of offline ok
+    on one only operation or organization origin out over overloaded parameter parameters parent parse parsing
+    payment pending per permission permitted plan please policies policy position process provider queue quota range
+    rate reached read reading reason received refused rejected report request requests required reset resolution
+    resource response retry retrying returning revoked runtime safety sandbox script second seconds sensitive server
+    service short should simulated size slow some soon start started string submit subscription support supported
+    suspended system task temporarily temporary than that the their there this time timed timeout times to token
+    tokens too top try type unable unauthorized unavailable unexpected unknown unreachable unsupported up upgrade
+    upload upstream user valid validation value violated violates violation wait was web while will with within
+    without worker wrong xml you your zero
 """  # of the messages of errors
 
 
@@ -177,6 +178,8 @@ def is_placeholder(text: str) -> bool:
 
 
 def is_word(text: str) -> bool:
+    if "." in text and all(map(_is_usual, text.lower().split("."))):  # such as chat.completion
+        return True
     is_short = len(text) <= LONGEST_WORD and _WORD.fullmatch(text) is not None
     return is_short and len(re.findall("[a-z][A-Z]", text)) <= 3
 
