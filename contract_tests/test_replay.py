@@ -348,6 +348,7 @@ def test_server_has_a_small_file_in_place_of_each_output(
         "POST /v1/audio/speech", {}, b"ID3", kind="audio/mpeg"
     )
     tape.add("POST /v1/images/generations", {}, {"data": [{"b64_json": picture}]})
+    tape.add("POST /api/face_swap/v1/fetch", {}, {"data": {"image": "https://img.test/old.png"}})
     http = served(tape)
     shown = http.get(f"{TASK}/{ID}").json()["data"]["output"]["image_url"]
     file = httpx.get(shown, trust_env=False)
@@ -355,6 +356,8 @@ def test_server_has_a_small_file_in_place_of_each_output(
     assert shown.startswith(f"{http.base_url}/files/".replace("//files", "/files"))
     assert (file.headers["content-type"], file.content[:4]) == ("image/png", b"\x89PNG")
     assert b"SIMULATED" in file.content
+    old = http.post("/api/face_swap/v1/fetch", json={}).json()["data"]["image"]
+    assert httpx.get(old, trust_env=False).content == file.content
     assert b"SIMULATED" in http.post("/v1/audio/speech", json={}).content
     assert b"SIMULATED" in base64.b64decode(http.post("/v1/images/generations", json={}).json()["data"][0]["b64_json"])
 
@@ -431,7 +434,7 @@ def test_no_recording(unitask_recording):
 
 
 def test_fixture_fails_a_test_whose_requests_differ_from_the_recording(pytester: pytest.Pytester) -> None:
-    swap_recording().written(pytester.path / "rec")
+    swap_recording().written(pytester.path / "rec").folder.joinpath("000005-get_task.json").write_text("{,}")
     pytester.makepyfile(FIXTURE.format(prompt=PROMPT))
     result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", "-p", "no:schemathesis")
 
@@ -439,7 +442,7 @@ def test_fixture_fails_a_test_whose_requests_differ_from_the_recording(pytester:
     result.stdout.fnmatch_lines(
         [
             "*ERROR at teardown of test_unknown_in_an_app_that_catches_it*",
-            "*GET /account/info is not in the recording. The nearest request is that of 00000*",
+            "*GET /account/info is not in the recording. The nearest request is that of 00000*: 000005-get_task.json",
             "*ERROR at teardown of test_unused*",
             "*recorded submissions that were not sent: 000001-create_task.json*",
             "*rec*missing is not a recording*",
