@@ -226,11 +226,15 @@ def test_requests_that_are_equal_after_redaction_are_answered(
         (
             f"POST {TASK}",
             {"width": 768},
-            r"000002-create_task\.json; the first difference: body\.input\.width is 768, ",
+            r"000002-create_task\.json; the first difference: body\.input\.width: sent 768, ",
         ),
-        (f"POST {TASK}", {"prompt": "a cat"}, r"body\.input\.prompt is .*\(5 characters.*, and was .*\(20 characters"),
-        (f"POST {TASK}", {"seed": 1}, r"body\.input\.seed is 1, and was absent"),
-        (f"GET {TASK}/{OTHER_ID}", None, rf"000003-get_task\.json; the first difference: path is {TASK}/"),
+        (
+            f"POST {TASK}",
+            {"prompt": "a cat"},
+            r"body\.input\.prompt: sent .*\(5 characters.*, recorded .*\(20 characters",
+        ),
+        (f"POST {TASK}", {"seed": 1}, r"body\.input\.seed: sent 1, recorded absent"),
+        (f"GET {TASK}/{OTHER_ID}", None, rf"000003-get_task\.json; the first difference: path: sent {TASK}/"),
         ("GET /account/info", None, "the first difference: path"),
     ],
 )
@@ -334,7 +338,7 @@ def test_server_replays_streams_headers_and_lost_connections(served: Callable[..
         http.get(f"{TASK}/{ID}")
     missing = http.get(f"{TASK}/{OTHER_ID}")
     assert (missing.status_code, missing.json()["code"], missing.json()["data"]) == (404, 404, None)
-    assert "the first difference: path is" in missing.json()["message"]
+    assert "the first difference: path: sent" in missing.json()["message"]
 
 
 @pytest.mark.parametrize(("url", "kept"), [("a.png?sig=1", False), ("a?sig=1", False), ("a.png", True), ("a", True)])
@@ -442,7 +446,7 @@ def test_fixture_fails_a_test_whose_requests_differ_from_the_recording(pytester:
     result.stdout.fnmatch_lines(
         [
             "*ERROR at teardown of test_unknown_in_an_app_that_catches_it*",
-            "*GET /account/info is not in the recording. The nearest request is that of 00000*: 000005-get_task.json",
+            "*GET /account/info is not in the recording. The nearest one is 00000*: 000005-get_task.json",
             "*ERROR at teardown of test_unused*",
             "*recorded submissions that were not sent: 000001-create_task.json*",
             "*rec*missing is not a recording*",

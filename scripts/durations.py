@@ -60,7 +60,9 @@ def main(arguments: list[str], tasks: int = TASKS) -> int:
     changes = list[dict[str, Any]]()
     if is_local(recording):
         print(SIMULATED)
-    print("Polls: product of polls a task and mean delay over the best possible (polls a task x delay in seconds)")
+    print(
+        "Cost of polls: polls a task x mean delay in seconds, as a multiple of the least possible; catalogue -> median"
+    )
     print(f"\n| task type | samples | median | catalogue | polls of the first {FIRST} tasks | of {LATER} tasks |")
     print("|---|---|---|---|---|---|")
     for name, samples in sorted(found(recorded).items()):

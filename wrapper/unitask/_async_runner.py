@@ -112,7 +112,7 @@ class AsyncRunner(AsyncIO):
                 flow = None
                 if job.submission is None:
                     body = await self._body(job.input, run.options, validate=run.validate)
-                    flow = self._map_submission(run, job, body)
+                    flow, turn.at = self._map_submission(run, job, body), self._clock()  # reading files takes asyncio
                 await self._drive(pool.submit(turn, flow))
         except UnitaskError as error:
             turn.error = error

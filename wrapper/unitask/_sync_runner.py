@@ -103,7 +103,7 @@ class SyncRunner(SyncIO):
                 flow = None
                 if job.submission is None:
                     body = self._body(job.input, run.options, validate=run.validate)
-                    flow = self._map_submission(run, job, body)
+                    flow, turn.at = self._map_submission(run, job, body), self._clock()  # reading files takes time
                 self._drive(pool.submit(turn, flow))
         except UnitaskError as error:
             turn.error = error

@@ -239,7 +239,7 @@ class AsyncTasks:
                 if (result := await self._work(self._run, found)) is not None:
                     self._run.put(result)
                     self._ended.put_nowait(RESULT)
-                found = self._run.next(found.at, waits=False)
+                found = self._run.next(self._clock(), waits=False)
             self._wake(self._run.brings_forward(found))
         except BaseException as error:
             self._ended.put_nowait(error)

@@ -99,7 +99,7 @@ class Recorded:
     def exchange(self) -> Exchange:
         """The exchange, for the checks."""
         raw = self.request.raw, self.status or 0, self.response.raw
-        return Exchange(self.method, self.path, *raw, self.response.kind, self.query)
+        return Exchange(self.method, self.path, *raw, self.response.kind, self.query, self.file_name)
 
     @property
     def file_name(self) -> str:
@@ -156,7 +156,9 @@ class Recording:
             about = fields(json.loads((folder / ABOUT).read_bytes()))
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not JSON"
-            raise CannotRun(f"{folder} is not a recording: {ABOUT} cannot be read ({why})") from None
+            raise CannotRun(
+                f"{folder} is not a recording: {ABOUT} cannot be read ({why}); name a folder of `unitask record --to`"
+            ) from None
         if about.get("format") != FORMAT:
             raise CannotRun(f"{folder} has format {about.get('format')!r}, and this unitask reads {FORMAT}")
         return cls(folder, *(str(about.get(name, "")) for name in ("base_url", "started", "contract_version")))

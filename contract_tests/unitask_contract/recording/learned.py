@@ -170,7 +170,8 @@ def _notes(recording: Recording, facts: _Facts) -> Iterator[str]:
         yield f"not compared, because they have no whole answer: {lost} exchanges"
     if facts.places:
         words = Counter(_evidence(_node(place)) for place in facts.places)
-        yield f"facts that become recorded: {', '.join(f'{count} {word}' for word, count in words.most_common())}"
+        before = ", ".join(f"{count} {word}" for word, count in words.most_common())
+        yield f"facts that this recording confirms: {len(facts.places)} (evidence before: {before})"
     yield from (f"{said} (tasks: {count})" for said, count in facts.bills.items())
 
 

@@ -106,7 +106,7 @@ class Check:
         if key in self._reported or len(self._reported) >= MOST_DIFFERENCES:
             return ""
         self._reported[key] = one.kind
-        return visible(f"{one.kind}: {one} (in {recorded.file_name})")
+        return visible(f"{one.kind}: {one}")
 
     # Money.
 
@@ -252,4 +252,6 @@ def content_type(recorded: Recorded, exchange: Exchange) -> Iterator[Difference]
     came = recorded.response.kind or "none"
     key = recorded.operation, f"{exchange.part} {came}"
     says = "content type application/json"
-    yield Difference(Kind.UNDOCUMENTED, recorded.operation, exchange.part, exchange.family, says, came, key=key)
+    yield Difference(
+        Kind.UNDOCUMENTED, recorded.operation, exchange.part, exchange.family, says, came, key=key, file=exchange.file
+    )

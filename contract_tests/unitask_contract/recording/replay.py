@@ -134,8 +134,8 @@ class Replay:
         if _may_be_paid(recorded[0]):
             if number == len(recorded):
                 raise NotRecorded(
-                    f"{line} is not in the recording once more: it was sent {number + 1} times, and was recorded "
-                    f"{number} times (last in {recorded[-1].file_name})"
+                    f"{line} was sent {number + 1} times, and was recorded {number} times (last in "
+                    f"{recorded[-1].file_name}): a submission is answered as often as it was recorded"
                 )
         else:  # a program that polls less often than the recorded one waits no longer
             now, began = self._now(), _at(recorded[0])
@@ -185,9 +185,9 @@ class Replay:
                 first, *more = [name for name in {**sent, **was} if sent.get(name) != was.get(name)]
                 now, before = (shortened(parts.get(first, "absent"), LONGEST) for parts in (sent, was))
                 is_other = _operation(one.method, one.path) != _operation(method, path)
-                found.append((is_other, len(more), one.file_name, f"{first} is {now}, and was {before}"))
+                found.append((is_other, len(more), one.file_name, f"{first}: sent {now}, recorded {before}"))
         *_, name, what = min(found, default=("", ""))
-        return f"The nearest request is that of {name}; the first difference: {what}" if name else "It is empty"
+        return f"The nearest one is {name}; the first difference: {what}" if name else "The recording is empty"
 
 
 def started(exchanges: Sequence[Recorded]) -> float:
