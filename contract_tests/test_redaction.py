@@ -381,6 +381,8 @@ def answers() -> list[tuple[str, int, Mapping[str, str], bytes]]:
         failed = mutation._with(FAILED, ("data", "error", "raw_message"), f"xyzzy: {sign} of plugh")
         for body in (failed, {"code": 400, "message": sign}, {"code": 400, "message": {"detail": [sign]}}):
             found += [("create_task", status, json_kind, json.dumps(body).encode()) for status in (200, 400, 500)]
+        drawn = {"task_id": TASK_ID, "status": "failed", "task_result": {"error_messages": [sign]}}
+        found.append(("legacy_mj_fetch", 200, json_kind, json.dumps(drawn).encode()))
     return [one for one in found if one[0] in bundle.routes()]
 
 

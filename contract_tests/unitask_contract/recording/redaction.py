@@ -52,6 +52,7 @@ _SECRET_NAMES = re.compile(
 _DATA_NAMES = frozenset({
     "input", "output", "task_input", "task_result", "choices", "generation", "works"
 })  # fmt: skip
+REASONS = "error_messages"  # of an older protocol, beside an output
 _MAP_NAMES = frozenset({"metadata", "parameters", "schema"})  # of objects whose names are the user's
 
 
@@ -386,6 +387,8 @@ def _mode(mode: Mode, name: str) -> Mode:
         return Mode.SECRET
     if folded in _MAP_NAMES:
         return Mode.MAP
+    if mode is Mode.SENT and folded == REASONS:
+        return Mode.ERROR
     if mode in (Mode.PLAIN, Mode.STREAM):
         if folded in _DATA_NAMES:
             return Mode.SENT if mode is Mode.PLAIN else Mode.MADE
