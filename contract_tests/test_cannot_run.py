@@ -86,7 +86,7 @@ def test_unusable_argument_is_named(arguments: tuple[str, ...], named: str, caps
 
 def test_choice_without_checks_is_no_kept_contract(capsys: Captured) -> None:
     assert main(["contract", "--families", "general", "--checks", "accepted"]) == 2  # a check of task types
-    assert capsys.readouterr().out.startswith("contract not run whole: nothing to check\n")
+    assert capsys.readouterr().out.startswith("contract not checked whole: nothing to check\n")
 
 
 def test_missing_key_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

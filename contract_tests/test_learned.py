@@ -321,7 +321,7 @@ def test_content_type_that_is_not_json_is_a_difference(tmp_path: Path) -> None:
     recording = written(tmp_path / "day", swapped(1), swapped(2), kind="text/plain")
 
     assert [str(one) for one in learned(recording).differences] == [
-        "get_task 200 /: content type application/json; came text/plain (2 times)"
+        "get_task 200 /: content type application/json; came text/plain (2 times, first in 000001-get_task.json)"
     ]
 
 

@@ -66,6 +66,12 @@ def test_difference_is_reported_once_with_its_file(line: str) -> None:
     assert [said for said in check.summary() if said.startswith("differences from the contract: 1 ")]
 
 
+def test_lone_surrogates_are_checked() -> None:
+    lines = Check().lines(polled({"data": "\ud800", "\udc00": 1}))
+
+    assert [line for line in lines if line.startswith("broken: get_task 200 /data: type")]
+
+
 def test_documented_exchanges_have_no_difference_that_breaks() -> None:
     check = Check()
     for example in examples("200").values():

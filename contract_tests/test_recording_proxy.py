@@ -3,16 +3,20 @@
 import errno
 import gzip
 import os
+import resource
 import socket
+import zlib
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
+import brotli
 import pytest
 from unitask_contract import bundle
 from unitask_contract.connecting import CannotRun
-from unitask_contract.recording import folder, messages, proxy
+from unitask_contract.recording import connections, folder, messages, proxy
 from unitask_contract.recording.live import Check
 from unitask_contract.recording.redaction import Redactor
 
@@ -85,8 +89,8 @@ def between(to: Path, prefix: str = "", scheme: str = "http") -> Generator[Betwe
     with socket.create_server(("127.0.0.1", 0)) as provider:
         provider.settimeout(LONGEST)
         url = f"{scheme}://127.0.0.1:{provider.getsockname()[1]}{prefix}"
-        with recording(to, url, KEY.decode()) as running, closing(Between(running, provider)) as made:
-            yield made
+        with ExitStack() as wires, recording(to, url, KEY.decode()) as running:
+            yield wires.enter_context(closing(Between(running, provider)))
 
 
 class Case(NamedTuple):
@@ -109,6 +113,7 @@ CHUNKS = b"1;a=b\r\n{\r\n1\r\n}\r\n0\r\nX-Sum: 1\r\n\r\n"
 CHUNKED = POST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked") + b"\r\n" + CHUNKS
 CODED = JSON + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
 PACKED = gzip.compress(b'{"code":200}')
+BROTLI = brotli.compress(b'{"code":200}')
 CUT = JSON + b"content-length: 9\r\n\r\n{}"
 UPGRADE = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: %s\r\n\r\n"
 CASES = {
@@ -121,18 +126,20 @@ CASES = {
     "304": Case(GET, b"HTTP/1.1 304 No\r\ncontent-length: 17\r\n\r\n", 304),
     "early hints": Case(GET, b"HTTP/1.1 103 Early\r\nlink: <a>\r\n\r\n" + PLAIN, content={}),
     "upgrade that is ignored": Case(UPGRADE % b"h2c", PLAIN, content={}),
+    "upgrade with a body": Case(POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n{}", PLAIN, content={}, sent={}),
     "gzip": Case(GET, CODED % len(PACKED) + PACKED, content={"code": 200}),
+    "brotli": Case(GET, CODED.replace(b"gzip", b"br") % len(BROTLI) + BROTLI, content={"code": 200}),
     "not gzip": Case(GET, CODED % 2 + b"{}", lost="the body is not gzip, as its header says", content={}),
     "more than announced": Case(GET, PLAIN + PLAIN, content={}, closes=True),
-    "cut": Case(GET, CUT, lost=proxy.BY_PROVIDER, closes=True),
-    "cut in the head": Case(GET, CUT[:30], None, proxy.BY_PROVIDER, closes=True),
-    "no answer": Case(GET, b"", None, proxy.BY_PROVIDER, closes=True),
-    "no HTTP": Case(GET, b"220 ftp.test ready\r\n", None, proxy.NOT_HTTP, closes=True),
+    "cut": Case(GET, CUT, lost=connections.BY_PROVIDER, closes=True),
+    "cut in the head": Case(GET, CUT[:30], None, connections.BY_PROVIDER, closes=True),
+    "no answer": Case(GET, b"", None, connections.BY_PROVIDER, closes=True),
+    "no HTTP": Case(GET, b"220 ftp.test ready\r\n", None, connections.NOT_HTTP, closes=True),
     "another protocol": Case(
         UPGRADE % b"websocket",
         b"HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n\x81\x01a",
         None,
-        proxy.NOT_HTTP,
+        connections.NOT_HTTP,
         closes=True,
     ),
 }
@@ -220,7 +227,8 @@ def test_request_whose_answer_comes_before_its_body_is_recorded_with_its_body(tm
 
 
 def test_requests_behind_each_other_are_forwarded_one_by_one(tmp_path: Path) -> None:
-    requests = [POST + b"\r\n{}", CHUNKED, GET, CHUNKED, GET]
+    lines = CHUNKED.replace(CHUNKS, b"6\r\n[\n\r\n1]\r\n0\r\n\r\n")
+    requests = [POST + b"\r\n{}", CHUNKED, GET, lines, GET]
     with between(tmp_path) as one:
         client = one.connect()
         client.send(b"".join(requests))
@@ -247,6 +255,18 @@ def test_connection_that_the_provider_has_closed_is_replaced_before_a_request(tm
         assert [exchange.lost for exchange in one.running.exchanges()] == ["", "", ""]
 
 
+def test_end_of_an_idle_connection_is_seen_among_many_open_files() -> None:
+    ours, theirs = socket.socketpair()
+    number = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1  # of 1024 or more where the limit allows it
+    with ours, theirs, socket.socket(fileno=os.dup2(ours.fileno(), number)) as one:
+        upstream = connections.Upstream(cast("Any", None), cast("Any", None))
+        upstream.transport = cast("Any", SimpleNamespace(is_closing=bool, get_extra_info=lambda _: one))
+        was_gone = upstream.is_gone()
+        theirs.close()
+
+        assert (was_gone, upstream.is_gone()) == (False, True)
+
+
 @pytest.mark.parametrize("answer", [b"", PLAIN[:-1]])
 def test_request_ends_with_the_connection_of_its_client(answer: bytes, tmp_path: Path) -> None:
     with between(tmp_path) as one:
@@ -260,7 +280,7 @@ def test_request_ends_with_the_connection_of_its_client(answer: bytes, tmp_path:
         assert provider.is_closed()
         (recorded,) = one.running.exchanges()
 
-    assert (recorded.lost, recorded.status) == (proxy.BY_CLIENT, 200 if answer else None)
+    assert (recorded.lost, recorded.status) == (connections.BY_CLIENT, 200 if answer else None)
 
 
 @pytest.mark.parametrize("reason", ["disk", "bug", "size"])
@@ -299,6 +319,14 @@ def test_exchange_that_cannot_be_recorded_is_forwarded_and_reported_once(
     assert KEY.decode() not in said[0]
 
 
+def test_exchange_in_flight_at_the_end_of_the_recording_is_lost(tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        one.exchange(GET, PLAIN[:-1])
+
+    (recorded,) = one.running.exchanges()
+    assert (recorded.lost, recorded.status) == (connections.BY_END, 200)
+
+
 def test_nothing_is_sent_for_a_client_that_left_while_the_connection_was_opened(tmp_path: Path) -> None:
     with between(tmp_path, scheme="https") as one:
         client = one.connect()
@@ -309,7 +337,19 @@ def test_nothing_is_sent_for_a_client_that_left_while_the_connection_was_opened(
         assert POST[:4] not in provider.read(1 << 20)
         (recorded,) = one.running.exchanges()
 
-    assert (recorded.lost, recorded.request.content) == (proxy.BY_CLIENT, {})
+    assert (recorded.lost, recorded.request.content) == (connections.BY_CLIENT, {})
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_body_that_is_too_large_when_unpacked_is_not_recorded(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "LARGEST_BODY", 1000)
+    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}[coding]
+    answer = messages.Answer(is_to_head=False)
+    packed = pack(bytes(1001))
+    answer.feed(CODED.replace(b"gzip", coding.encode()) % len(packed) + packed, 0)
+
+    with pytest.raises(messages.Unrecorded, match="a body has more than"):
+        answer.body()
 
 
 REFUSED = {
@@ -317,7 +357,7 @@ REFUSED = {
     "of an HTTP proxy": b"GET http://api.piapi.ai/ HTTP/1.1\r\nHost: api.piapi.ai\r\n\r\n",
     "TLS": b"\x16\x03\x01\x00\xa5\x01",
     "no HTTP": b"EHLO proxy.test\r\n\r\n",
-    "no end": b"GET / HTTP/1.1\r\na: " + b"a" * proxy.LARGEST_HEAD,
+    "no end": b"GET / HTTP/1.1\r\na: " + b"a" * connections.LARGEST_HEAD,
 }
 
 

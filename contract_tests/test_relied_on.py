@@ -357,7 +357,7 @@ def test_command_names_why_it_cannot_compare(app: Path, tmp_path: Path, capsys: 
         ("--relied-on", str(tmp_path)): "is not a recording",
         ("--relied-on", str(empty)): "has no exchange of an operation of the contract",
         ("--relied-on", str(damaged)): "openapi.json.gz cannot be read",
-        ("--relied-on", str(app), "--spec", str(spec)): "not an openapi.json of unitask_api",
+        ("--relied-on", str(app), "--spec", str(spec)): "is not a contract with x-tasks",
         ("--relied-on", str(app), "--body", str(spec)): "no --body",
         ("--spec", str(spec)): "with --relied-on",
     }

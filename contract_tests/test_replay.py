@@ -1,6 +1,7 @@
 """A recording answers again: over HTTP, and in the memory of a test."""
 
 import asyncio
+import base64
 import json
 import re
 import signal
@@ -8,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,7 @@ class Tape:
         *,
         lost: str = "",
         kind: str = "application/json",
+        at: float = 0.0,
         **headers: str,
     ) -> "Tape":
         method, _, target = line.partition(" ")
@@ -84,7 +88,7 @@ class Tape:
                 query,
                 {"x-api-key": "a-key-of-the-recording", "content-type": "application/json"},
                 body,
-                STARTED,
+                (datetime.fromisoformat(STARTED) + timedelta(seconds=at)).isoformat(),
                 0.1,
                 0.2,
                 status,
@@ -102,9 +106,9 @@ class Tape:
             recording.write(one)
         return recording
 
-    def ask(self) -> Callable[..., tuple[int | None, Any]]:
+    def ask(self, now: Callable[[], float] = lambda: 0.0) -> Callable[..., tuple[int | None, Any]]:
         """Return a function that sends a request and returns status and JSON of the answer."""
-        replay = Replay(self.exchanges, lambda: 0.0)
+        replay = Replay(self.exchanges, now)
 
         def send(line: str, sent: Any = None, **headers: str) -> tuple[int | None, Any]:
             method, _, target = line.partition(" ")
@@ -133,6 +137,41 @@ def test_polls_are_answered_in_the_recorded_order_and_the_last_answer_repeats() 
     assert statuses == ["pending", "processing", "completed", "completed", "completed"]
     assert task_id != ID
     assert ask(f"GET {TASK}/{ID}")[1]["data"]["task_id"] == ID  # a program that has the real id
+
+
+def test_poll_is_not_answered_with_an_older_answer_than_the_recorded_program_had_by_then() -> None:
+    tape = Tape()
+    for second in range(60):
+        tape.add(f"GET {TASK}/{ID}", None, task("processing"), at=second)
+    tape.add(f"GET {TASK}/{ID}", None, task("completed"), at=60)
+    now = [100.0]
+    ask, statuses = tape.ask(lambda: now[0]), list[str]()
+    for now[0] in (100.0, 100.0, 159.9, 160.0):
+        statuses.append(ask(f"GET {TASK}/{ID}")[1]["data"]["status"])
+
+    assert statuses == ["processing", "processing", "processing", "completed"]
+
+
+def test_older_protocols_poll_with_post_which_repeats() -> None:
+    ask = Tape().add("POST /api/face_swap/v1/fetch", {"task_id": ID}, {"data": {"status": "success"}}).ask()
+
+    assert [ask("POST /api/face_swap/v1/fetch", {"task_id": ID})[0] for _ in range(3)] == [200, 200, 200]
+
+
+def test_values_come_back_as_they_were_sent_but_for_those_without_a_hash() -> None:
+    config = {"webhook_config": {"endpoint": "https://me.test/1", "secret": "mine"}}
+    other = {"webhook_config": {"endpoint": "https://me.test/2", "secret": "another"}}
+    tape = Tape().add(f"POST {TASK}", {**SENT, "config": config}, task("pending", config=config))
+    data = tape.add(f"GET {TASK}/{OTHER_ID}", None, task("pending", OTHER_ID, config=other)).ask()
+    sent = {"webhook_config": {"endpoint": "https://now.test/3", "secret": "now"}}
+    first, second = (
+        data(*request)[1]["data"]
+        for request in ((f"POST {TASK}", {**SENT, "config": sent}), (f"GET {TASK}/{OTHER_ID}",))
+    )
+
+    assert (first["input"], first["config"]["webhook_config"]["endpoint"]) == (SENT["input"], "https://now.test/3")
+    assert second["config"]["webhook_config"]["secret"] not in ("now", "mine", "another")
+    assert second["config"]["webhook_config"]["endpoint"] != "https://now.test/3"
 
 
 def test_equal_submissions_get_their_own_tasks_and_no_task_twice() -> None:
@@ -187,18 +226,24 @@ def test_requests_that_are_equal_after_redaction_are_answered(
         (
             f"POST {TASK}",
             {"width": 768},
-            r"000001-create_task\.json; the first difference: body\.input\.width is 768, ",
+            r"000002-create_task\.json; the first difference: body\.input\.width: sent 768, ",
         ),
-        (f"POST {TASK}", {"prompt": "a cat"}, r"body\.input\.prompt is .*\(5 characters.*, and was .*\(20 characters"),
-        (f"POST {TASK}", {"seed": 1}, r"body\.input\.seed is 1, and was absent"),
-        (f"GET {TASK}/{OTHER_ID}", None, rf"000002-get_task\.json; the first difference: path is {TASK}/"),
+        (
+            f"POST {TASK}",
+            {"prompt": "a cat"},
+            r"body\.input\.prompt: sent .*\(5 characters.*, recorded .*\(20 characters",
+        ),
+        (f"POST {TASK}", {"seed": 1}, r"body\.input\.seed: sent 1, recorded absent"),
+        (f"GET {TASK}/{OTHER_ID}", None, rf"000003-get_task\.json; the first difference: path: sent {TASK}/"),
         ("GET /account/info", None, "the first difference: path"),
     ],
 )
 def test_unknown_request_names_the_nearest_recorded_one_and_the_first_difference(
     line: str, change: Any, difference: str
 ) -> None:
-    tape = swap_recording().add(f"POST {TASK}", {**SWAP, "input": {"target_image": "a", "swap_image": "b"}}, {})
+    tape = Tape().add("GET /another", None, {})
+    tape.exchanges += [replace(one, number=one.number + 1) for one in swap_recording().exchanges]
+    tape.add(f"POST {TASK}", {**SWAP, "input": {"target_image": "a", "swap_image": "b"}}, {})
     sent = change and {**SENT, "input": {**SENT["input"], **change}}
 
     with pytest.raises(NotRecorded, match=rf"{re.escape(line)} is not in the recording\. .*{difference}"):
@@ -231,7 +276,7 @@ def test_refusals_lost_answers_and_values_that_were_sent_come_back_in_both_clien
 
     def sync() -> Any:
         with Client() as client:
-            with pytest.raises(errors.SubmissionUncertain) as lost:
+            with pytest.raises(errors.SubmissionUncertain, match="closed") as lost:
                 client.submit(FLUX, webhook_url="https://me.test/hook")
             found = client.find(lost.value)
             with pytest.raises(errors.InsufficientCredit):
@@ -293,18 +338,32 @@ def test_server_replays_streams_headers_and_lost_connections(served: Callable[..
         http.get(f"{TASK}/{ID}")
     missing = http.get(f"{TASK}/{OTHER_ID}")
     assert (missing.status_code, missing.json()["code"], missing.json()["data"]) == (404, 404, None)
-    assert "the first difference: path is" in missing.json()["message"]
+    assert "the first difference: path: sent" in missing.json()["message"]
 
 
-def test_server_has_a_small_file_in_place_of_each_output(served: Callable[..., httpx.Client]) -> None:
-    http = served(swap_recording().add(f"POST {TASK}", {**SWAP, "input": {"swap_image": "https://img.test/x"}}, {}))
-    urls = [http.get(f"{TASK}/{ID}").json()["data"]["output"] for _ in range(3)]
-    url = urls[-1]["image_url"]
-    file = httpx.get(url, trust_env=False)
+@pytest.mark.parametrize(("url", "kept"), [("a.png?sig=1", False), ("a?sig=1", False), ("a.png", True), ("a", True)])
+def test_server_has_a_small_file_in_place_of_each_output(
+    url: str, kept: bool, served: Callable[..., httpx.Client]
+) -> None:
+    url = f"https://img.test/{url}"
+    picture = base64.b64encode(ASTRONAUT.read_bytes()).decode()
+    tape = Tape(keep_texts=kept).add(f"GET {TASK}/{ID}", None, task("completed", output={"image_url": url}))
+    tape.add("GET /account/info", None, {"data": {"last": url}}).add(
+        "POST /v1/audio/speech", {}, b"ID3", kind="audio/mpeg"
+    )
+    tape.add("POST /v1/images/generations", {}, {"data": [{"b64_json": picture}]})
+    tape.add("POST /api/face_swap/v1/fetch", {}, {"data": {"image": "https://img.test/old.png"}})
+    http = served(tape)
+    shown = http.get(f"{TASK}/{ID}").json()["data"]["output"]["image_url"]
+    file = httpx.get(shown, trust_env=False)
 
-    assert url.startswith(f"{http.base_url}/files/".replace("//files", "/files"))
+    assert shown.startswith(f"{http.base_url}/files/".replace("//files", "/files"))
     assert (file.headers["content-type"], file.content[:4]) == ("image/png", b"\x89PNG")
     assert b"SIMULATED" in file.content
+    old = http.post("/api/face_swap/v1/fetch", json={}).json()["data"]["image"]
+    assert httpx.get(old, trust_env=False).content == file.content
+    assert b"SIMULATED" in http.post("/v1/audio/speech", json={}).content
+    assert b"SIMULATED" in base64.b64decode(http.post("/v1/images/generations", json={}).json()["data"][0]["b64_json"])
 
 
 def test_other_requests_are_passed_to_the_sandbox(served: Callable[..., httpx.Client]) -> None:
@@ -379,7 +438,7 @@ def test_no_recording(unitask_recording):
 
 
 def test_fixture_fails_a_test_whose_requests_differ_from_the_recording(pytester: pytest.Pytester) -> None:
-    swap_recording().written(pytester.path / "rec")
+    swap_recording().written(pytester.path / "rec").folder.joinpath("000005-get_task.json").write_text("{,}")
     pytester.makepyfile(FIXTURE.format(prompt=PROMPT))
     result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", "-p", "no:schemathesis")
 
@@ -387,7 +446,7 @@ def test_fixture_fails_a_test_whose_requests_differ_from_the_recording(pytester:
     result.stdout.fnmatch_lines(
         [
             "*ERROR at teardown of test_unknown_in_an_app_that_catches_it*",
-            "*GET /account/info is not in the recording. The nearest request is that of 00000*",
+            "*GET /account/info is not in the recording. The nearest one is 00000*: 000005-get_task.json",
             "*ERROR at teardown of test_unused*",
             "*recorded submissions that were not sent: 000001-create_task.json*",
             "*rec*missing is not a recording*",

@@ -149,15 +149,16 @@ async def pyreqwest_loop(url: str, tasks: int, _: "Meter") -> None:
 
 async def fast_loop(url: str, tasks: int, _: "Meter") -> None:
     """FastTransport alone."""
-    from unitask._connections import Answer
+    from unitask._connections import Answer, Exchange
     from unitask._core.effects import Progress
     from unitask.bulk.transport import FastTransport
 
-    transport = FastTransport()
+    transport, headers = FastTransport(), tuple(HEADERS.items())
 
     async def exchange(method: str, target: str, body: bytes) -> bytes:
         answer = Answer()
-        await transport.exchange((method, target, HEADERS, body), answer, Progress(), 60.0)
+        request = Exchange(method, url, target[len(url) :], headers, body)
+        await transport.exchange(request, answer, Progress(), 60.0)
         return answer.body.content
 
     await loop(exchange, url, tasks)

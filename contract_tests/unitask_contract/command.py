@@ -99,6 +99,8 @@ def main(arguments: list[str]) -> int:
         _say(str(error))
     except KeyboardInterrupt:
         _say("interrupted before anything was checked")
+    except BrokenPipeError:  # as of `| head`: the caller ends the program
+        raise
     except Exception:
         traceback.print_exc()
         _say("this is a bug of unitask, not of the provider")

@@ -14,7 +14,7 @@ DEEPEST = 100  # levels of nesting in a body; bodies of the API have 8, and what
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and its answer: method in capitals, path without the query, and the bodies."""
+    """One request and its answer: method in capitals, path without the query, the bodies, the file in a recording."""
 
     method: str
     path: str
@@ -23,6 +23,7 @@ class Exchange:
     content: bytes
     content_type: str = "application/json"
     query: str = ""
+    file: str = ""
 
     @classmethod
     def of(cls, request: httpx.Request, status: int, content: bytes) -> Self:

@@ -125,6 +125,8 @@ def _guessed(body: Any) -> str:
         return GET
     if "message" in fields(named.get("error")) and "data" not in named:
         return CHAT
+    if {"operation", "request", "response"} <= named.keys():
+        raise Unread(f"it is a part of a recording; give the folder that has {ABOUT}")
     raise Unread("its operation is ambiguous; name it with --operation, such as get_account_info")
 
 

@@ -14,6 +14,7 @@ from unitask_contract.runner import OF_TASK_TYPES, Outcome, Result
 SLOW = 1.0  # seconds
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
 WIDTH = 12  # of a column
+ABOUT_NEW = "the contract allows it, and does not name it; a program that ignores it goes on."
 UNREAD = Cause("files were not read")
 MOST_FINDINGS = 20  # that are shown whole
 MOST_NAMED = 6  # checks, or operations, in the line of a finding
@@ -155,13 +156,21 @@ class Report:
         """The run in a line."""
         counts = {outcome: sum(result.outcome is outcome for result in self.results) for outcome in Outcome}
         said = [f"{number} {outcome.value}" for outcome, number in counts.items() if number]
-        said += ["interrupted"] if self.interrupted else []
+        if self.interrupted:
+            said.append(self.cause.title if self.cause and not self.results else "interrupted")
         unread = sum(bool(file.unread) for file in self.files.values())
-        said += [f"{unread} not read"] if unread else []
-        said += [f"differs from the spec in {len(self.contradictions)}"] if self.contradictions else []
+        said += [f"{counted(unread, 'file')} not read"] if unread else []
+        said += [counted(len(self.contradictions), "difference")] if self.contradictions else []
+        if new := len(self.differences) - len(self.contradictions):
+            said.append(counted(new, "new field or word", "new fields and words"))
         said += ["slow"] if self.seconds >= SLOW else []
-        word = ("kept", "broken", "not run whole")[self.exit_code]
+        word = ("kept", "broken", "not checked whole")[self.exit_code]
         return f"contract {word}: {', '.join(said) or ('nothing differs' if self.files else 'nothing to check')}"
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """Return a number and what is counted, in the plural if need be."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def cause_of(one: Difference) -> Cause:
@@ -224,8 +233,12 @@ def text(report: Report) -> str:
     rows = ["".join(f"{cell:>{WIDTH}}" for cell in row) for row in table(report)]
     parts += [*(["", *rows] if rows else []), *_general(report), *_families(report)]
     for one in findings[:MOST_FINDINGS]:
-        parts.append(f"\n{one.level.value}: {one.cause.title}")
-        parts += [f"  {line}" for detail in one.details() for line in detail.splitlines()]
+        lines = [line for detail in one.details() for line in detail.splitlines()]
+        is_title = len(lines) == 1 == len(one.differences) and one.differences[0].came in one.cause.title
+        parts.append(f"\n{one.level.value}: {lines.pop(0) if is_title else one.cause.title}")
+        parts += [f"  {line}" for line in lines]
+    if any(one.level is Level.NEW for one in findings):
+        parts.append(f"\nnew: {ABOUT_NEW}")
     parts += [*_left_out(report), *_files(report), *money(report), *_patch(report)]
     return visible("\n".join(parts))
 
@@ -267,4 +280,4 @@ def _patch(report: Report) -> Iterator[str]:
     if report.patch:
         files = len([line for line in report.patch.splitlines() if line.startswith("diff --git ")])
         size = f"{report.patch.count(chr(10))} lines in {files} files"
-        yield f"\na change of the spec is proposed: {size} (--report FILE.patch writes it)"
+        yield f"\na change of the spec is proposed: {size}; --report FILE.patch writes it for a checkout of unitask"

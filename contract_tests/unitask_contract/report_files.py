@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from xml.etree import ElementTree as Xml
 
-from unitask_contract.report import FAILED, UNREAD, Level, Report, left_out, money, table
+from unitask_contract.report import ABOUT_NEW, FAILED, UNREAD, Level, Report, left_out, money, table
 from unitask_contract.runner import Outcome
 from unitask_contract.sarif import as_sarif
 
@@ -18,9 +18,9 @@ td.kept{background:#e8f5e9}td.failed{background:#ffebee;font-weight:600}
 pre{background:#f6f6f6;padding:.8rem;overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}
 """
-_MEANING = """<p><b>Broken</b>: an answer is not what the contract promises. Fix the provider, or, if the spec is wrong,
-apply the proposed change. <b>Could not run</b>: there was no usable answer, so nothing is known.
-<b>Left out</b>: not checked, for the given reason.</p>"""
+_MEANING = f"""<p><b>Broken</b>: an answer is not what the contract promises. Fix the provider, or, if the spec is
+wrong, apply the proposed change. <b>Could not run</b>: there was no usable answer, so nothing is known.
+<b>Left out</b>: not checked, for the given reason. <b>New</b>: {ABOUT_NEW}</p>"""
 _COLOURS = {"kept": "kept", "fits": "kept", "broken": "failed", "could not run": "failed", "not read": "failed"}
 
 
@@ -73,9 +73,10 @@ def _general(report: Report) -> Iterator[Sequence[str]]:
 
 
 def _files(report: Report) -> Iterator[Sequence[str]]:
+    is_broken = bool(report.rows and report.contradictions)  # of a recording, the only file
     yield "file", "outcome", "what was found"
     for name, file in report.files.items():
-        outcome = "not read" if file.unread else "broken" if file.contradictions else "fits"
+        outcome = "not read" if file.unread else "broken" if file.contradictions or is_broken else "fits"
         yield name, outcome, "; ".join(filter(None, [file.unread, file.note, *map(str, file.differences)]))
 
 

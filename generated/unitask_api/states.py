@@ -44,4 +44,6 @@ ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 def state_of(word: object) -> State:
     """Return the state that a status word stands for, in any letter case; UNKNOWN for anything else."""
-    return STATES.get(word.strip().casefold(), State.UNKNOWN) if isinstance(word, str) else State.UNKNOWN
+    if not isinstance(word, str):
+        return State.UNKNOWN
+    return STATES.get(word) or STATES.get(word.strip().casefold(), State.UNKNOWN)

@@ -432,7 +432,7 @@ def test_poll_that_is_due_is_postponed_when_other_tasks_show_that_it_would_be_ea
     durations = pool.timeouts.durations
     jobs = [turn.job for turn in begun(pool, 0.0)]
     for job in jobs:
-        pool.finish(ended(Turn(job, 0.0), task=accepted(job.index)), at(0.0))
+        pool.finish(ended(Turn(job, 0.0, at(0.0)), task=accepted(job.index)), at(0.0))
     due = pool.next(at(0.0))
     for _ in range(100):
         durations.note_poll("FaceSwap", 0.0, 100.0, ended=False)

@@ -97,4 +97,4 @@ def test_accepted_task_wakes_the_worker_that_waits_since_its_notification_may_ha
     assert run.next(at(0.0)) == SAFETY_NET
     run.finish(ended(second, task=accepted(1)), at(1.0))
 
-    assert run.brings_forward(second.job)
+    assert run.brings_forward(second.job.due)

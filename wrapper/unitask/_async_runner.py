@@ -69,7 +69,8 @@ class AsyncRunner(AsyncIO):
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
-        self._check_on_change(on_change)
+        if on_change is not None:
+            self._check_on_change(on_change)
         drive = Drive(flow)
         while (step := drive.step) is not None:
             reply = None
@@ -90,7 +91,7 @@ class AsyncRunner(AsyncIO):
             raise
         if isinstance(turn.error, SubmissionUncertain):
             self._report(Submission(), turn.error)
-        return await self._with_files(run, run.result(turn)) if run.finish(turn, self._clock()) else None
+        return await self._with_files(run, run.result(turn)) if run.finish(turn, turn.at) else None
 
     async def _attempt(self, run: MapRun, turn: Turn[TaskInput[Any]]) -> None:
         job, pool = turn.job, run.pool
@@ -103,7 +104,7 @@ class AsyncRunner(AsyncIO):
                         one.uncertain = self._uncertain(one, body)
                 await self._drive(pool.search(turn, lost))
             elif job.waiting is not None:
-                if (changed := pool.polled(turn, await self._send(pool.poll(turn, self._clock())))) is not None:
+                if (changed := pool.polled(turn, await self._send(pool.poll(turn)))) is not None:
                     self._note_change(changed)
                 if turn.task is not None:
                     await self._drive(pool.write_end(turn))
@@ -111,8 +112,8 @@ class AsyncRunner(AsyncIO):
                 flow = None
                 if job.submission is None:
                     body = await self._body(job.input, run.options, validate=run.validate)
-                    flow = self._map_submission(run, job, body)
-                await self._drive(pool.submit(turn, self._clock(), flow))
+                    flow, turn.at = self._map_submission(run, job, body), self._clock()  # reading files takes asyncio
+                await self._drive(pool.submit(turn, flow))
         except UnitaskError as error:
             turn.error = error
 

@@ -147,7 +147,7 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         self.budget: Budget | None = budget
         self._headers = checked_headers(default_headers)
         own = {"accept-encoding": ENCODINGS, "x-api-key": self._key}
-        self._call_headers = {"user-agent": USER_AGENT, **self._headers, **own}
+        self._call_headers = tuple({"user-agent": USER_AGENT, **self._headers, **own}.items())
         self._proxy, self._clock = proxy, clock
         self._mark_webhooks, self._webhooks = mark_webhooks, webhooks
         self._retry_policy = RetryPolicy(random.random)
@@ -341,9 +341,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         return f"{self.base_url}{send.path}" if send.path.startswith("/") else send.path
 
     def _request(self, send: SendRequest) -> dict[str, Any]:
-        """Return the arguments of `httpx.Client.build_request`. Its webhook secret is hidden in all later answers."""
-        if send.json is not None:
-            self._hider.remember(_webhook_secret(send))
+        """Return the arguments of `httpx.Client.build_request`."""
+        self._hide_secret_of(send)
         call: dict[str, Any] = {
             "method": send.method,
             "url": self._url(send),
@@ -355,6 +354,11 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         if self._http_client is None:  # it has timeouts of its own
             call["timeout"] = self._limit(send)
         return call
+
+    def _hide_secret_of(self, send: SendRequest) -> None:
+        """Hide the webhook secret of a submission in all later answers."""
+        if send.json is not None:
+            self._hider.remember(_webhook_secret(send))
 
     def _file_request(self, sink: Sink) -> dict[str, Any]:
         """Return the arguments of `build_request` for the next attempt to fetch a file; it gets no key."""
@@ -380,7 +384,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         """Log a change, and pass it to the budget. Warn of each unknown status word once."""
         if self.budget is not None:
             self.budget.see(task)
-        log.info("task %s: %s", _plain(task.id), _plain(task.status))
+        if log.isEnabledFor(logging.INFO):
+            log.info("task %s: %s", _plain(task.id), _plain(task.status))
         if task.state is State.UNKNOWN and (word := str(task.status)) not in self._unknown_words:
             self._unknown_words.add(word)
             facts = _plain(task.id), task.status
@@ -453,9 +458,14 @@ def check_type(name: str, given: object, kind: type) -> None:
     check(given is None or isinstance(given, kind), name, given, f"an object of the class {kind.__name__}")
 
 
+_WITH_SECRETS = frozenset({"config", "webhook_config", "webhook_secret"})
+
+
 def _webhook_secret(send: SendRequest) -> str:
     """Return the webhook secret of a submission; empty without one."""
     body = as_object(send.json)
+    if _WITH_SECRETS.isdisjoint(body):
+        return ""
     webhooks = (as_object(as_object(body.get("config")).get("webhook_config")), as_object(body.get("webhook_config")))
     given = (*(webhook.get("secret") for webhook in webhooks), body.get("webhook_secret"))  # the last two are legacy
     return next((secret for secret in given if isinstance(secret, str) and secret), "")

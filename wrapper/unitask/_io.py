@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 
 from ._base_client import OnChange, check, send_as_written
 from ._bounded import bounded
-from ._connections import Answer, Exchanger, Pools, connect
+from ._connections import Answer, Exchange, Exchanger, Pools, connect
 from ._core.effects import SendRequest
 from ._mapping_client import MappingClient
 from ._model.task import Output, Task
@@ -29,6 +29,8 @@ from .mapping import MapResult, MapRun, MapTurn
 
 P = ParamSpec("P")
 T = TypeVar("T")
+JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+JSON_CONTENT = ("content-type", "application/json")
 SHORTEST_CALL = 1.0  # seconds that a poll gets, however long it waited for its turn
 
 
@@ -141,12 +143,14 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
     """The I/O of `AsyncClient`: connections belong to an event loop, files are read and written in threads."""
 
     _given: httpx.AsyncClient | httpx.AsyncBaseTransport | None
+    _exchanger: Exchanger | None
     _sleep: Callable[[float], Awaitable[object]]
     _transport: Callable[[float], httpx.AsyncBaseTransport]
 
     def _reset(self) -> None:
         # by event loop; connections refer to their loop, so weak keys would be kept, too
         self._pools: dict[asyncio.AbstractEventLoop, Pools[httpx.AsyncClient]] = {}
+        self._exchanger = self._given if isinstance(self._given, Exchanger) else None
         self._settling: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         self._guard = threading.Lock()  # of `_settling`
 
@@ -176,24 +180,26 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
                 await http.aclose()
 
     def _has_shortcut(self, send: SendRequest) -> bool:
-        return isinstance(self._given, Exchanger) and self._given.reaches(
-            self.base_url if send.path.startswith("/") else send.path
-        )
+        if self._exchanger is None:
+            return False
+        return self._exchanger.reaches(self.base_url if send.path[0] == "/" else send.path)
 
     async def _exchange(self, pools: Pools[httpx.AsyncClient], send: SendRequest, answer: Answer) -> None:
         """Send a request without objects of httpx, and read its answer."""
-        request = self._request(send)
-        url, headers, body = request["url"], request["headers"], b""
+        assert self._exchanger is not None
+        base, path = (self.base_url, send.path) if send.path[0] == "/" else (send.path, "")
         if send.params:
-            url = f"{url}?{httpx.QueryParams(send.params)}"
+            path = f"{path}?{httpx.QueryParams(send.params)}"
+        headers, body = self._call_headers, b""
         if send.json is not None:
-            body = json.dumps(send.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-            headers = {**headers, "content-type": "application/json"}
-        exchanger, allowed = cast("Exchanger", self._given), self._allowed(send, len(body))
-        begun = self._clock().monotonic
+            self._hide_secret_of(send)
+            headers, body = (*headers, JSON_CONTENT), JSON.encode(send.json).encode()
+        allowed = self._allowed(send, len(body))
+        begun = self._clock().monotonic if pools.gate.locked() else None
         async with pools.gate:
             left = self._time_left(send, allowed, begun)
-            await exchanger.exchange((send.method, url, headers, body), answer, send.progress, left)
+            request = Exchange(send.method, base, path, headers, body)
+            await self._exchanger.exchange(request, answer, send.progress, left)
 
     @asynccontextmanager
     async def _turn(self, pools: Pools[httpx.AsyncClient], send: SendRequest, allowed: float) -> AsyncGenerator[None]:
@@ -202,11 +208,11 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
         async with pools.gate, asyncio.timeout(self._time_left(send, allowed, begun)):
             yield
 
-    def _time_left(self, send: SendRequest, allowed: float, begun: float) -> float:
-        """Return the seconds that are left for a call whose turn it is."""
+    def _time_left(self, send: SendRequest, allowed: float, begun: float | None) -> float:
+        """Return the seconds that are left for a call whose turn it is; `begun` is when it began to wait for it."""
         if send.check is not None:
             send.check()
-        if send.timeout is None:
+        if send.timeout is None or begun is None:
             return allowed
         return max(SHORTEST_CALL, allowed - (self._clock().monotonic - begun))
 

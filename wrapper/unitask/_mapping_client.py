@@ -61,7 +61,8 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         limits = (None if journal is None else journal.limits) or limits
         limits.has_webhook = self._webhooks is not None and bool(options.get("webhook_url"))
         pool = Pool(iter(tasks), limits, self._limits(timeout), self._ledger(journal, max_usd))
-        return MapRun(pool, total, options, budgets, to)
+        policy = self._retry_policy if self._has_own_retries else replace(self._retry_policy, attempts=MAP_ATTEMPTS)
+        return MapRun(pool, total, options, budgets, to, policy)
 
     def _own_budget(self, max_usd: float | None, journal: Journal | None) -> Budget | None:
         """Return the budget of one call of `map`; a journal has its own limit."""
@@ -86,10 +87,8 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
 
     def _map_submission(self, run: MapRun, job: Job[TaskInput[Any]], body: dict[str, Any]) -> Flow[Task[Any]]:
         """Return the flow that submits an input."""
-        job.submission, policy = Submission(), self._retry_policy
-        if not self._has_own_retries:
-            policy = replace(policy, attempts=MAP_ATTEMPTS)
-        flow = self._submit_flow(body, job.input, job.submission, retry_policy=policy, budgets=run.budgets)
+        job.submission = Submission()
+        flow = self._submit_flow(body, job.input, job.submission, retry_policy=run.retry_policy, budgets=run.budgets)
         if run.pool.ledger is None:
             return flow
         job.held = pricing.estimate(body, measured)
@@ -105,7 +104,7 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
 
 def digest_of(task: TaskInput[Any]) -> str:
     """Return a digest of an input as it was given: of the names of files, not of their content."""
-    text = json.dumps([*task.operation(), task.values()], sort_keys=True, default=_lasting)
+    text = _JSON.encode([*task.operation(), task.values()])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -114,3 +113,6 @@ def _lasting(value: object) -> str:
     if isinstance(value, os.PathLike):
         return os.fsdecode(cast("os.PathLike[str]", value))
     return repr(value) if isinstance(value, bytes) else f"{type(value).__name__} {getattr(value, 'name', '')}"
+
+
+_JSON = json.JSONEncoder(sort_keys=True, default=_lasting)

@@ -60,7 +60,8 @@ class SyncRunner(SyncIO):
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
-        self._check_on_change(on_change)
+        if on_change is not None:
+            self._check_on_change(on_change)
         drive = Drive(flow)
         while (step := drive.step) is not None:
             reply = None
@@ -81,7 +82,7 @@ class SyncRunner(SyncIO):
             raise
         if isinstance(turn.error, SubmissionUncertain):
             self._report(Submission(), turn.error)
-        return self._with_files(run, run.result(turn)) if run.finish(turn, self._clock()) else None
+        return self._with_files(run, run.result(turn)) if run.finish(turn, turn.at) else None
 
     def _attempt(self, run: MapRun, turn: Turn[TaskInput[Any]]) -> None:
         job, pool = turn.job, run.pool
@@ -94,7 +95,7 @@ class SyncRunner(SyncIO):
                         one.uncertain = self._uncertain(one, body)
                 self._drive(pool.search(turn, lost))
             elif job.waiting is not None:
-                if (changed := pool.polled(turn, self._send(pool.poll(turn, self._clock())))) is not None:
+                if (changed := pool.polled(turn, self._send(pool.poll(turn)))) is not None:
                     self._note_change(changed)
                 if turn.task is not None:
                     self._drive(pool.write_end(turn))
@@ -102,8 +103,8 @@ class SyncRunner(SyncIO):
                 flow = None
                 if job.submission is None:
                     body = self._body(job.input, run.options, validate=run.validate)
-                    flow = self._map_submission(run, job, body)
-                self._drive(pool.submit(turn, self._clock(), flow))
+                    flow, turn.at = self._map_submission(run, job, body), self._clock()  # reading files takes time
+                self._drive(pool.submit(turn, flow))
         except UnitaskError as error:
             turn.error = error
 

@@ -48,6 +48,10 @@ def span(name: str, **facts: str | float | None) -> Generator[Callable[..., None
 
 def watched(flow: Flow[Task[OutputT]], name: str, **facts: str | float | None) -> Flow[Task[OutputT]]:
     """Put a span around a flow that ends with a task."""
+    return flow if tracer() is None else _watched(flow, name, facts)
+
+
+def _watched(flow: Flow[Task[OutputT]], name: str, facts: dict[str, Any]) -> Flow[Task[OutputT]]:
     with span(name, **facts) as note:
         task = yield from flow
         names = {"task_id": task.id, "model": task.model, "task_type": task.task_type, "status": str(task.state)}

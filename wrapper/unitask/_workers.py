@@ -1,7 +1,7 @@
 """Carry out the turns of a pool, in threads or in asyncio tasks.
 
-One worker at a time waits for the next turn; when it has one, the next worker waits. Workers are started as they are
-needed. On a test clock, one turn follows another instead.
+One worker at a time waits for the next turn. Workers are started as they are needed. On a test clock, one turn follows
+another instead.
 """
 
 import asyncio
@@ -9,9 +9,10 @@ import contextlib
 import queue
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from ._connections import IN_FLIGHT
+from ._core.pool import Turn
 from ._core.recovery import Submission
 from ._model.timestamp import Timestamp
 from .mapping import MapResult, MapRun, MapTurn
@@ -131,7 +132,7 @@ class Threads:
                 if (result := self._work(self._run, turn)) is not None:
                     self._run.put(result)
                     self._ended.put(RESULT)
-                self._wake(self._run.brings_forward(turn.job))
+                self._wake(self._run.brings_forward(turn.job.due))
             self._ended.put(STOPPED)
         except BaseException as error:
             self._ended.put(error)
@@ -149,7 +150,7 @@ class Threads:
             self._woken.clear()
             at = self._clock()
             found = self._run.next(at)
-            if not isinstance(found, float | int):
+            if found is None or isinstance(found, Turn):
                 return found
             self._idle(self._run, found - at.monotonic, self._woken)
 
@@ -159,7 +160,7 @@ class Threads:
 
 
 class AsyncTasks:
-    """The workers of `AsyncClient.map`."""
+    """The workers of `AsyncClient.map`: tasks that end when nothing is due, and one that starts them."""
 
     def __init__(
         self,
@@ -169,8 +170,8 @@ class AsyncTasks:
         clock: Callable[[], Timestamp],
     ) -> None:
         self._run, self._work, self._idle, self._clock = run, work, idle, clock
-        self._woken, self._leader, self._tasks = asyncio.Event(), asyncio.Lock(), list[asyncio.Task[None]]()
-        self._ended = asyncio.Queue[bool | BaseException]()  # what ended a worker, else RESULT or STOPPED
+        self._woken, self._workers = asyncio.Event(), set[asyncio.Task[None]]()
+        self._ended = asyncio.Queue[bool | BaseException]()  # what ended a task, else RESULT or STOPPED
 
     async def results_one_by_one(self) -> AsyncGenerator[MapResult[Any]]:
         """Yield the results, on a test clock."""
@@ -188,17 +189,16 @@ class AsyncTasks:
 
     async def results(self) -> AsyncGenerator[MapResult[Any]]:
         """Yield the results."""
-        stopped = 0
+        item: bool | BaseException = RESULT
+        leader = asyncio.create_task(self._lead())
         try:
-            self._start()
-            while stopped < len(self._tasks):
+            while item is not STOPPED:
                 try:
                     item = await self._next_item()
                 except TimeoutError:
                     item = RESULT
                 if isinstance(item, BaseException):
                     raise item
-                stopped += item is STOPPED
                 self._run.report()
                 while (ready := self._run.pop()) is not None:
                     self._wake(self._run.has_room)
@@ -207,45 +207,50 @@ class AsyncTasks:
             self._run.pool.close()
             self._wake()
             try:
-                await asyncio.gather(*self._tasks)  # a submission that was sent gets its answer
+                await asyncio.gather(leader, *self._workers)  # a submission that was sent gets its answer
             finally:  # also when it is interrupted again
                 self._run.note(interruption, [self._ended.get_nowait() for _ in range(self._ended.qsize())])
             raise
         self._run.raise_stop()
 
     async def _next_item(self) -> bool | BaseException:
-        with contextlib.suppress(asyncio.QueueEmpty):
+        if not self._ended.empty():
             return self._ended.get_nowait()
         async with asyncio.timeout(REPORTED_EVERY):
             return await self._ended.get()
 
-    def _start(self) -> None:
-        self._tasks.append(asyncio.create_task(self._go()))
-
-    async def _go(self) -> None:
+    async def _lead(self) -> None:
+        """Start a worker for each turn that is due."""
         try:
-            while (turn := await self._lead()) is not None:
-                if (result := await self._work(self._run, turn)) is not None:
-                    self._run.put(result)
-                    self._ended.put_nowait(RESULT)
-                self._wake(self._run.brings_forward(turn.job))
+            while (turn := await self._next_turn()) is not None:
+                self._workers.add(asyncio.create_task(self._go(turn)))
+                if len(self._workers) >= IN_FLIGHT:
+                    await asyncio.wait(self._workers, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(*self._workers)
             self._ended.put_nowait(STOPPED)
         except BaseException as error:
             self._ended.put_nowait(error)
 
-    async def _lead(self) -> MapTurn | None:
-        async with self._leader:
-            turn = await self._next_turn()
-            if turn is not None and len(self._tasks) < IN_FLIGHT:
-                self._start()
-            return turn
+    async def _go(self, turn: MapTurn) -> None:
+        """Carry out a turn, and then others that are due."""
+        found: MapTurn | float | None = turn
+        try:
+            while isinstance(found, Turn):
+                if (result := await self._work(self._run, found)) is not None:
+                    self._run.put(result)
+                    self._ended.put_nowait(RESULT)
+                found = self._run.next(self._clock(), waits=False)
+            self._wake(self._run.brings_forward(found))
+        except BaseException as error:
+            self._ended.put_nowait(error)
+        self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _next_turn(self) -> MapTurn | None:
         while True:
             self._woken.clear()
             at = self._clock()
             found = self._run.next(at)
-            if not isinstance(found, float | int):
+            if found is None or isinstance(found, Turn):
                 return found
             await self._idle(self._run, found - at.monotonic, self._woken)
 

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, Generic, TypeAlias, cast
 
 from ._core.pool import Job, Pool, Turn
+from ._core.retry import RetryPolicy
 from ._model.task import OutputT, Task
 from ._model.timestamp import Timestamp
 from .budget import Budget
@@ -78,6 +79,7 @@ class MapRun:
     options: Options
     budgets: tuple[Budget, ...]
     to: str | os.PathLike[str] | None
+    retry_policy: RetryPolicy | None = None  # of submissions; None: that of the client
     overwrite: bool = False
     validate: bool = True
     ordered: bool = False
@@ -89,19 +91,20 @@ class MapRun:
     _results: dict[int, MapResult[Any]] = field(default_factory=dict[int, MapResult[Any]])  # that were not yielded
     _yielded: int = 0
 
-    def next(self, at: Timestamp) -> MapTurn | float | None:
-        """Return the next turn of the pool, as `Pool.next`."""
+    def next(self, at: Timestamp, *, waits: bool = True) -> MapTurn | float | None:
+        """Return the next turn of the pool, as `Pool.next`; `waits`: the caller waits until there is one."""
         with self.guard:
             found = self.pool.next(at)
-            self.sleeps_until, self.was_full = found if isinstance(found, float) else -math.inf, self.pool.is_full
             if isinstance(found, Turn):
                 self.turns.add(found)
+            if waits:
+                self.sleeps_until, self.was_full = found if isinstance(found, float) else -math.inf, self.pool.is_full
             return found
 
     def finish(self, turn: MapTurn, now: Timestamp) -> bool:
         """Take back a turn, as `Pool.finish`; what a task that has ended does not cost is free for others."""
-        task = cast("Task[Any] | None", turn.error.task if isinstance(turn.error, TaskFailed) else turn.task)
         for budget in self.budgets:
+            task = cast("Task[Any] | None", turn.error.task if isinstance(turn.error, TaskFailed) else turn.task)
             if task is not None:
                 budget.see(task)
         with self.guard:
@@ -147,10 +150,11 @@ class MapRun:
         files = files if all(file.is_file() for file in files) else ()  # otherwise they are fetched again
         return MapResult(job.index, job.input, turn.task if error is None else None, error, files)
 
-    def brings_forward(self, job: Job[TaskInput[Any]]) -> bool:
-        """Whether the worker that waits for the next turn has to look again, after a turn of this job."""
-        may_be_notified = self.pool.limits.has_webhook  # before its submission was answered
-        return self.sleeps_until > -math.inf and (may_be_notified or not job.due >= self.sleeps_until)
+    def brings_forward(self, due: float | None) -> bool:
+        """Whether the worker that waits for the next turn waits too long: one is due at this time, or none (None)."""
+        may_be_notified = self.pool.limits.has_webhook  # of a task whose submission was not yet answered
+        is_earlier = due is None or not due >= self.sleeps_until
+        return self.sleeps_until > -math.inf and (may_be_notified or is_earlier)
 
     def report(self) -> None:
         """Report the progress."""

@@ -24,7 +24,7 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange, shortened
 from unitask_contract.patches.contradictions import NEW_FIELD, NEW_WORD, Finding, findings, schema_of
-from unitask_contract.patches.redaction import REMOVED, key_of, name_of, redacted, shown_path
+from unitask_contract.patches.redaction import key_of, name_of, redacted, shown_path
 from unitask_contract.patches.widening import ABOUT, OBSERVED, Unchangeable, contradiction, widening
 from unitask_contract.schema_paths import Schemas, pointer, type_of
 
@@ -63,15 +63,18 @@ class Difference:
     part: str  # "200" or "default"; "request" for a request, or a notification
     family: str  # of the task; empty for none
     says: str  # what the spec says
-    came: str  # what came, redacted
+    came: str  # what came; the type of a value that is redacted
     where: str = ""  # the path in the body, with a star for each index
     key: tuple[str, str] = ("", "")
     evidence: Any = None
     count: int = 1  # of the bodies that show it
     families: frozenset[str] = frozenset()  # of these bodies; without a task, the group of the operation
+    file: str = ""  # of a recording: that of the first of these bodies
 
     def __str__(self) -> str:
-        seen = "" if self.count == 1 else f" ({self.count} times)"
+        times = [] if self.count == 1 else [f"{self.count} times"]
+        files = [f"{'first ' * bool(times)}in {self.file}"] if self.file else []
+        seen = f" ({', '.join([*times, *files])})" if times or files else ""
         return f"{self.operation} {self.part} {self.where or '/'}: {self.says}; came {self.came}{seen}"
 
 
@@ -105,12 +108,12 @@ def differences(
     """Return each difference of exchanges and notifications once: what is not allowed before what is not named.
 
     Args:
-        exchanges: In their order.
+        exchanges: In their order. They are read up to three times; those of an iterator are kept meanwhile.
         notifications: Operation and body of each.
         requests: Whether a request that was accepted is a difference, too, if the spec refuses it.
     """
     found: dict[object, Difference] = {}
-    every = list(exchanges)
+    every = list(exchanges) if isinstance(exchanges, Iterator) else exchanges
     failed = _failed_tasks(every) if requests else frozenset[str]()
     for exchange in every:
         if requests and is_accepted(exchange, failed):
@@ -131,7 +134,8 @@ def _add(found: dict[object, Difference], exchange: Exchange, more: Iterable[tup
         known = found.get(identity, one)
         better = known if one.evidence is None or known.evidence is not None else one
         families = known.families | {exchange.group}
-        found[identity] = replace(better, count=known.count + (identity in found), families=families)
+        file = known.file or exchange.file
+        found[identity] = replace(better, count=known.count + (identity in found), families=families, file=file)
 
 
 def _failed_tasks(exchanges: Iterable[Exchange]) -> frozenset[str]:
@@ -229,7 +233,8 @@ def _found(
         where, came = shown_path(one.where), type_of(one.value)
         if redacted_one:
             where = pointer(redacted_one.where)
-            came = came if redacted_one.value == REMOVED else shortened(json.dumps(redacted_one.value), SHOWN)
+            if redacted_one.value == one.value:  # no dummy value
+                came = shortened(json.dumps(one.value), SHOWN)
         kind, says = Kind.BROKEN, f"{one.keyword}: {shortened(json.dumps(one.rule), SHOWN)}"
         if one.keyword == NEW_FIELD:
             kind, says = Kind.NEW_FIELD, "no field of this name"

@@ -99,7 +99,7 @@ class Recorded:
     def exchange(self) -> Exchange:
         """The exchange, for the checks."""
         raw = self.request.raw, self.status or 0, self.response.raw
-        return Exchange(self.method, self.path, *raw, self.response.kind, self.query)
+        return Exchange(self.method, self.path, *raw, self.response.kind, self.query, self.file_name)
 
     @property
     def file_name(self) -> str:
@@ -156,7 +156,9 @@ class Recording:
             about = fields(json.loads((folder / ABOUT).read_bytes()))
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not JSON"
-            raise CannotRun(f"{folder} is not a recording: {ABOUT} cannot be read ({why})") from None
+            raise CannotRun(
+                f"{folder} is not a recording: {ABOUT} cannot be read ({why}); name a folder of `unitask record --to`"
+            ) from None
         if about.get("format") != FORMAT:
             raise CannotRun(f"{folder} has format {about.get('format')!r}, and this unitask reads {FORMAT}")
         return cls(folder, *(str(about.get(name, "")) for name in ("base_url", "started", "contract_version")))
@@ -164,7 +166,7 @@ class Recording:
     def write(self, exchange: Recorded) -> None:
         """Write the file of an exchange; raise OSError, and leave no file, if that is impossible."""
         path, content = self.folder / exchange.file_name, exchange.written()
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             while content:  # a disk that is nearly full takes a part
                 content = content[os.write(file, content) :]

@@ -96,21 +96,35 @@ class _Facts:
 
 def learned(recording: Recording) -> Learned:
     """Read a recording."""
-    recorded = list(recording.exchanges())
-    answered = [(one, _exchange(one)) for one in recorded if not one.lost]
-    facts = _Facts()
-    for one, exchange in answered:
+    answered, facts, number = _Answered(recording), _Facts(), sum(1 for _ in recording.exchanges())
+    for one, exchange in answered.pairs():
         if exchange.operation and one.response.form in ("json", "bytes"):
             facts.add(exchange)
-    found = [*differences([exchange for _, exchange in answered], requests=True), *_content_types(answered)]
+    found = [*differences(answered, requests=True), *_content_types(answered)]
+    rows = list(_rows(answered, facts.types, found))
     return Learned(
-        f"{recording.folder}: {len(recorded):,} exchanges with {recording.base_url} from {recording.started}",
-        len(recorded),
-        list(_rows(answered, facts.types, found)),
+        f"{recording.folder}: {number:,} exchanges with {recording.base_url} from {recording.started}",
+        number,
+        rows,
         found,
-        confirmed(recording, len(recorded), facts.places),
-        list(_notes(recording, recorded, facts)),
+        confirmed(recording, number, facts.places),
+        list(_notes(recording, facts)),
     )
+
+
+class _Answered:
+    """The exchanges that were not lost. Each iteration reads the files again, so many of them need no memory."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def pairs(self) -> Iterator[tuple[Recorded, Exchange]]:
+        for one in self._recording.exchanges():
+            if not one.lost:
+                yield one, replace(one.exchange, sent=b"") if one.request.kind in FORMS else one.exchange
+
+    def __iter__(self) -> Iterator[Exchange]:
+        return (exchange for _, exchange in self.pairs())
 
 
 def confirmed(recording: Recording, exchanges: int, places: Mapping[str, int]) -> Confirmed:
@@ -126,26 +140,20 @@ def is_local(recording: Recording) -> bool:
     return is_loopback(host) or host.endswith(".test")
 
 
-def _content_types(answered: Sequence[tuple[Recorded, Exchange]]) -> Iterable[Difference]:
+def _content_types(answered: _Answered) -> Iterable[Difference]:
     """Return each content type that the spec does not have, once."""
     found: dict[object, Difference] = {}
-    for recorded, exchange in answered:
+    for recorded, exchange in answered.pairs():
         for one in content_type(recorded, exchange):
             known = found.get(one.key, replace(one, count=0))
             found[one.key] = replace(known, count=known.count + 1, families=known.families | {exchange.group})
     return found.values()
 
 
-def _exchange(one: Recorded) -> Exchange:
-    return replace(one.exchange, sent=b"") if one.request.kind in FORMS else one.exchange
-
-
-def _rows(
-    answered: Sequence[tuple[Recorded, Exchange]], types: Mapping[str, set[str]], found: Sequence[Difference]
-) -> Iterator[list[str]]:
+def _rows(answered: _Answered, types: Mapping[str, set[str]], found: Sequence[Difference]) -> Iterator[list[str]]:
     every = Counter(str(entry["family"]) for entry in bundle.entries().values())
     groups: dict[str, Counter[str]] = {}
-    for one, exchange in answered:
+    for one, exchange in answered.pairs():
         groups.setdefault(exchange.group, Counter())[str(one.status)] += 1
     for group, statuses in sorted(groups.items()):
         seen = f"{len(types.get(group, ()))} of {every[group]}" if group in every else "-"
@@ -153,16 +161,17 @@ def _rows(
         yield [group, f"{statuses.total():,}", seen, counts, str(sum(group in one.families for one in found))]
 
 
-def _notes(recording: Recording, recorded: Sequence[Recorded], facts: _Facts) -> Iterator[str]:
+def _notes(recording: Recording, facts: _Facts) -> Iterator[str]:
     if is_local(recording):
         yield SIMULATED
     if incomplete := recording.incomplete():
         yield f"not read, because they are incomplete: {', '.join(incomplete)}"
-    if lost := sum(bool(one.lost) for one in recorded):
+    if lost := sum(bool(one.lost) for one in recording.exchanges()):
         yield f"not compared, because they have no whole answer: {lost} exchanges"
     if facts.places:
         words = Counter(_evidence(_node(place)) for place in facts.places)
-        yield f"facts that become recorded: {', '.join(f'{count} {word}' for word, count in words.most_common())}"
+        before = ", ".join(f"{count} {word}" for word, count in words.most_common())
+        yield f"facts that this recording confirms: {len(facts.places)} (evidence before: {before})"
     yield from (f"{said} (tasks: {count})" for said, count in facts.bills.items())
 
 

@@ -106,7 +106,7 @@ class Check:
         if key in self._reported or len(self._reported) >= MOST_DIFFERENCES:
             return ""
         self._reported[key] = one.kind
-        return visible(f"{one.kind}: {one} (in {recorded.file_name})")
+        return visible(f"{one.kind}: {one}")
 
     # Money.
 
@@ -171,12 +171,10 @@ def _violations(parts: Iterable[tuple[str, Any]]) -> list[Hashable]:
     for component, value in parts:
         validator = bundle.validator(component)
         try:
-            is_valid = validator.is_valid(value)
+            if not validator.is_valid(value):
+                found += [(component, _violation(error)) for error in validator.iter_errors(value)]
         except ValueError:  # a lone surrogate
-            value = bundle.whole(value)
-            is_valid = validator.is_valid(value)
-        if not is_valid:
-            found += [(component, _violation(error)) for error in validator.iter_errors(value)]
+            found += [(component, _violation(error)) for error in validator.iter_errors(bundle.whole(value))]
     return found
 
 
@@ -254,4 +252,6 @@ def content_type(recorded: Recorded, exchange: Exchange) -> Iterator[Difference]
     came = recorded.response.kind or "none"
     key = recorded.operation, f"{exchange.part} {came}"
     says = "content type application/json"
-    yield Difference(Kind.UNDOCUMENTED, recorded.operation, exchange.part, exchange.family, says, came, key=key)
+    yield Difference(
+        Kind.UNDOCUMENTED, recorded.operation, exchange.part, exchange.family, says, came, key=key, file=exchange.file
+    )

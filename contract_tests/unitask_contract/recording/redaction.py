@@ -52,6 +52,7 @@ _SECRET_NAMES = re.compile(
 _DATA_NAMES = frozenset({
     "input", "output", "task_input", "task_result", "choices", "generation", "works"
 })  # fmt: skip
+REASONS = "error_messages"  # of an older protocol, beside an output
 _MAP_NAMES = frozenset({"metadata", "parameters", "schema"})  # of objects whose names are the user's
 
 
@@ -150,7 +151,7 @@ class Redactor:
             method=method,
             path=shown_path,
             query=shown_query,
-            request_headers=_headers(request_headers, HEADERS),
+            request_headers=one.headers(request_headers, HEADERS),
             request=request,
             started=started,
             head_seconds=round(head_seconds, 6),
@@ -192,7 +193,7 @@ class _Exchange:
         try:
             operation, values = contract.match(method, path)
         except LookupError:
-            return "/".join(texts.segment(unquote(one)) for one in path.split("/"))
+            return "/".join(self._without_key(texts.segment(unquote(one))) for one in path.split("/"))
         shown = bundle.routes()[operation][1]
         for value in map(unquote, values):
             self._ids.add(value)
@@ -212,8 +213,12 @@ class _Exchange:
         is_number = name in texts.parameters() and re.fullmatch(r"-?\d{1,13}(\.\d{1,9})?", value)
         return value if is_number else str(self.value(value, name, _mode(Mode.SENT, name)))
 
+    def headers(self, headers: Mapping[str, str], wanted: Iterable[str]) -> dict[str, str]:
+        shown = ((name, _header(name, headers[name])) for name in wanted if name in headers)
+        return {name: self._without_key(value) for name, value in shown if value}
+
     def response_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        found = _headers(headers, RESPONSE_HEADERS)
+        found = self.headers(headers, RESPONSE_HEADERS)
         found |= {name: pseudonym(headers[name]) for name in REQUEST_IDS if headers.get(name)}
         if where := headers.get("location"):
             path, mark, query = where.partition("?")
@@ -315,8 +320,10 @@ class _Exchange:
         return 1 if is_private else value
 
     def _name(self, name: str, mode: Mode) -> str:
-        shown = texts.field(name, is_listed=mode is Mode.MAP)
-        return HIDDEN if shown == name and self._has_key(name) else shown
+        return self._without_key(texts.field(name, is_listed=mode is Mode.MAP))
+
+    def _without_key(self, shown: str) -> str:
+        return HIDDEN if self._has_key(shown) else shown
 
     def _has_key(self, text: str) -> bool:
         if text in words() or text in names():
@@ -381,6 +388,8 @@ def _mode(mode: Mode, name: str) -> Mode:
         return Mode.SECRET
     if folded in _MAP_NAMES:
         return Mode.MAP
+    if mode is Mode.SENT and folded == REASONS:
+        return Mode.ERROR
     if mode in (Mode.PLAIN, Mode.STREAM):
         if folded in _DATA_NAMES:
             return Mode.SENT if mode is Mode.PLAIN else Mode.MADE
@@ -393,11 +402,6 @@ def _media(kind: str) -> str:
     """Return the media type of a Content-Type; empty for an unusual one."""
     found = _MEDIA.fullmatch(kind.partition(";")[0].strip().lower())
     return found[0] if found else ""
-
-
-def _headers(headers: Mapping[str, str], wanted: Iterable[str]) -> dict[str, str]:
-    shown = ((name, _header(name, headers[name])) for name in wanted if name in headers)
-    return {name: value for name, value in shown if value}
 
 
 @lru_cache(MOST_MEMOS)

@@ -134,8 +134,8 @@ class Replay:
         if _may_be_paid(recorded[0]):
             if number == len(recorded):
                 raise NotRecorded(
-                    f"{line} is not in the recording once more: it was sent {number + 1} times, and was recorded "
-                    f"{number} times (last in {recorded[-1].file_name})"
+                    f"{line} was sent {number + 1} times, and was recorded {number} times (last in "
+                    f"{recorded[-1].file_name}): a submission is answered as often as it was recorded"
                 )
         else:  # a program that polls less often than the recorded one waits no longer
             now, began = self._now(), _at(recorded[0])
@@ -185,9 +185,9 @@ class Replay:
                 first, *more = [name for name in {**sent, **was} if sent.get(name) != was.get(name)]
                 now, before = (shortened(parts.get(first, "absent"), LONGEST) for parts in (sent, was))
                 is_other = _operation(one.method, one.path) != _operation(method, path)
-                found.append((is_other, len(more), one.file_name, f"{first} is {now}, and was {before}"))
+                found.append((is_other, len(more), one.file_name, f"{first}: sent {now}, recorded {before}"))
         *_, name, what = min(found, default=("", ""))
-        return f"The nearest request is that of {name}; the first difference: {what}" if name else "It is empty"
+        return f"The nearest one is {name}; the first difference: {what}" if name else "The recording is empty"
 
 
 def started(exchanges: Sequence[Recorded]) -> float:
@@ -209,7 +209,7 @@ def _key(method: str, path: str, query: str, body: Body) -> Key:
 def _parts(method: str, path: str, query: str, body: Body) -> dict[str, str]:
     """Return the parts of a request that matter, by name."""
     parts = {"method": method, "path": path}
-    for name, value in sorted(parse_qsl(query, keep_blank_values=True)):
+    for name, value in parse_qsl(query, keep_blank_values=True):
         parts[f"query.{name}"] = "(a time)" if _UNIX.fullmatch(value) else value
     if body.form == "bytes":
         parts["body"] = f"{body.kind}, sha256 {body.sha256[:12]}"
@@ -268,8 +268,9 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 def _files_in(content: Any) -> Iterator[tuple[str, str]]:
     """Yield the URL and the kind of each file in a body; of a URL without ending, the schema of the output has it."""
     for text, _ in _pairs(content, content):
-        if text.startswith(f"{REMOVED}/"):
-            yield text, output_files.kind_of_ending(output_files.ending_of(text)) or "file"
+        kind = output_files.kind_of_ending(output_files.ending_of(text)) if text.startswith("http") else None
+        if kind or text.startswith(f"{REMOVED}/"):
+            yield text, kind or "file"
     task = fields(fields(content).get("data"))
     for one in contract.named(task.get("model"), task.get("task_type")):
         for file in output_files.files_of(fields(task.get("output")), one.output, ""):

@@ -284,8 +284,13 @@ def compare(folder: File, spec: File | None = None) -> Comparison:
         raise CannotRun(f"{folder / CONTRACT} cannot be read ({error}); record the app again") from None
     try:
         new = Contract(bundle.document() if spec is None else json.loads(spec.read_bytes()))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CannotRun(f"--spec {spec}: not an openapi.json of unitask_api, with x-tasks ({error!r})") from None
+    except OSError as error:
+        raise CannotRun(f"--spec {spec} cannot be read ({error.strerror})") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CannotRun(
+            f"--spec {spec} is not a contract with x-tasks ({error!r}); give unitask_api/openapi.json of a wheel, or"
+            " generated/unitask_api/openapi.json of a checkout (docs/openapi.json has no x-tasks)"
+        ) from None
     found = uses(recording.exchanges(), old)
     if not found:
         raise CannotRun(f"{folder} has no exchange of an operation of the contract; record the app first")

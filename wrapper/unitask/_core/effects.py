@@ -1,7 +1,7 @@
 """The steps that the core yields, and the replies of a client.
 
-Rules of this file: plain frozen values, except for `Progress`; durations are in seconds; time enters the core only as
-`at` of a reply.
+Rules of this file: plain values that nothing changes, except for `Progress`, though not frozen, which takes three times
+the time to make one; durations are in seconds; time enters the core only as `at` of a reply.
 """
 
 from collections.abc import Callable, Collection, Generator, Mapping
@@ -23,7 +23,7 @@ class Progress:
     left: bool | None = None  # whether bytes of it may have left; None while that is unknown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SendRequest:
     """Do this HTTP call once; reply with a `Response` or a `TransportFailure`."""
 
@@ -38,7 +38,7 @@ class SendRequest:
     check: Callable[[], object] | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sleep:
     """Let this time pass; reply with a `Resumed`."""
 
@@ -47,28 +47,28 @@ class Sleep:
     notification_of: Collection[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TaskUpdated:
     """Report that the task has changed; reply with a `Resumed`."""
 
     task: Task[Output]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RowYielded:
     """Report a row of the history; reply with a `Resumed`."""
 
     row: HistoryRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Write:
     """Wait until a change of a journal is on the disk; reply with a `Resumed`. The flow reads the result."""
 
     change: Future[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """An answer of the server."""
 
@@ -79,7 +79,7 @@ class Response:
     broken: str = ""  # why the body did not arrive whole; empty when it did
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TransportFailure:
     """No answer came."""
 
@@ -88,7 +88,7 @@ class TransportFailure:
     never_left: bool = False  # DNS, refused, connect timeout, TLS, no free connection; otherwise it may have arrived
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resumed:
     """The time has passed, or a notification came."""
 

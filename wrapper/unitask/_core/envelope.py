@@ -74,8 +74,8 @@ def read_task(
     converted = unified(body, output_type.PROTOCOL, created=created and succeeded)
     data = as_object((converted or {}).get("data"))
     if is_id(data.get("task_id")):
-        failed = state_of(data.get("status")) is State.FAILED
-        if succeeded or failed != created:  # an accepted submission, or the end of a task
+        # an accepted submission, or the end of a task
+        if succeeded or (state_of(data.get("status")) is State.FAILED) != created:
             return Task(_without_secret(data), output_type)
     elif succeeded:
         return _unreadable(answer, f"HTTP {answer.status} without a task id")
@@ -168,7 +168,7 @@ def read_history(answer: Response) -> HistoryPage:
 
 def date_of(answer: Response) -> float | None:
     """Return the unix time of the provider, from the Date header; None where it is unknown, as behind a cache (Age)."""
-    if answer.headers.get("age", "0").strip() != "0":
+    if "age" in answer.headers and answer.headers["age"].strip() != "0":
         return None
     try:
         date = _unix_of(answer.headers.get("date", ""))

@@ -40,7 +40,7 @@ def submit(
     submission.body, submission.started = body, started
     while True:
         attempt += 1
-        submission.in_doubt, send = True, requests.create(body)
+        submission.in_doubt, send = True, requests.create(body, submission.check)
         try:
             reply = yield send
         except BaseException:

@@ -7,9 +7,10 @@ deleted only if its task provably was not accepted. A result is reported after i
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from unitask_api.outputs import output_type
 
@@ -20,6 +21,9 @@ from .effects import Flow, Response, SendRequest, Sleep, Write
 from .flows import before_sending
 from .journal import Journal, Row, RowState, Verdict
 from .recovery import Submission, adopt, latest
+
+T = TypeVar("T")
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class Found(NamedTuple):
@@ -47,6 +51,7 @@ class Ledger:
     own: dict[str, str] = field(default_factory=dict[str, str])
     sending: dict[int, Submission] = field(default_factory=dict[int, Submission])
     _has_requested: bool = False  # the provider's time
+    _failure: errors.JournalError | None = None  # of a change for which nothing waited
 
     def __post_init__(self) -> None:
         for row in self.journal.rows():
@@ -74,14 +79,14 @@ class Ledger:
         with_fields: bool,
     ) -> Flow[Task[Any]]:
         """Write a row before a submission is sent, and its task when it was accepted; see `Submission.to_json`."""
-        written = False
+        written, submission.check = False, self.journal.check
 
         def write(send: SendRequest) -> "Flow[SendRequest]":
             nonlocal written
             if not written:
                 yield from self._intend(index, given, held, submission, with_fields=with_fields)
                 written = True
-            return replace(send, check=self.journal.check)
+            return send
 
         try:
             task = yield from before_sending(flow, write)
@@ -92,19 +97,29 @@ class Ledger:
             if written and error.task_id is None:
                 yield from self._withdraw(index)
             raise
-        yield from self.accept(index, task.id)
+        self.accept(index, task.id).add_done_callback(partial(self._note_failure, task.id))
         return task
 
-    def accept(self, index: int, task_id: str) -> Flow[None]:
-        """Write which task a row has."""
+    def accept(self, index: int, task_id: str) -> Future[None]:
+        """Begin to write which task a row has. Nothing waits for it, since later changes are written after it."""
         self.own[task_id] = str(index)
         self.sending.pop(index, None)
-        yield from self._write(lambda: self.journal.accepted(index, task_id), task_id)
+        try:
+            return self.journal.accepted(index, task_id)
+        except errors.JournalError as error:
+            error.task_id = task_id
+            raise
+
+    def _note_failure(self, task_id: str, change: Future[None]) -> None:
+        error = change.exception()
+        if isinstance(error, errors.JournalError):
+            error.task_id = task_id
+            self._failure = self._failure or error
 
     def end(self, index: int, task: Task[Any], spent: int) -> Flow[None]:
         """Write how a task has ended, and what it cost, in credits."""
         state = RowState.DONE if task.state == "completed" else RowState.FAILED
-        outcome = json.dumps(task.raw, separators=(",", ":"))
+        outcome = _JSON.encode(task.raw)
         yield from self._write(lambda: self.journal.ended(index, state, outcome, spent), task.id)
 
     def keep(self, index: int, files: Sequence[Path]) -> Flow[None]:
@@ -127,7 +142,7 @@ class Ledger:
                 left.pop(index)
                 self.sending.pop(index, None)
                 if task is not None:
-                    yield from self.accept(index, task.id)
+                    yield from self._write(partial(self.accept, index, task.id), task.id)
                 elif recovery.outcome is Outcome.ABSENT:
                     yield from self._withdraw(index)
                 else:
@@ -139,15 +154,15 @@ class Ledger:
     def _intend(
         self, index: int, given: Any, held: int | None, submission: Submission, *, with_fields: bool
     ) -> Flow[None]:
+        if self._failure is not None:
+            raise self._failure
         if self.limit_usd is not None and held is None:
             raise self._over(None)
         if submission.dated() is None and not self._has_requested:
             # A later process has to know when it was sent on the provider's clock.
             self._has_requested = isinstance((yield requests.history(requests.HistoryQuery(page_size=1))), Response)
         intent = submission.to_json((yield Sleep(0)).at, with_fields=with_fields)
-        change = self.journal.intent(index, self.digest(given), intent, held or 0)
-        yield Write(change)
-        match change.result():
+        match (yield from self._written(self.journal.intent(index, self.digest(given), intent, held or 0))):
             case Verdict.OVER:
                 raise self._over(held)
             case Verdict.LOST:
@@ -171,12 +186,18 @@ class Ledger:
 
     def _write(self, write: Callable[[], Future[None]], task_id: str | None = None) -> Flow[None]:
         try:
-            change = write()
-            yield Write(change)
-            change.result()
+            yield from self._written(write())
         except errors.JournalError as error:
-            error.task_id = task_id
+            error.task_id = error.task_id or task_id
             raise
+
+    def _written(self, change: Future[T]) -> Flow[T]:
+        """Wait for a change; raise its error, or that of an earlier change for which nothing waited."""
+        yield Write(change)
+        result = change.result()
+        if self._failure is not None:
+            raise self._failure
+        return result
 
 
 def read_outcome(row: Row) -> Task[Output] | errors.UnitaskError:

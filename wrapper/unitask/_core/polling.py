@@ -34,6 +34,7 @@ LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this
 STEP = 0.2  # logarithm of the ratio of the ages at the ends of a bin
 BINS = math.ceil(math.log(LONGEST_TASK / SHORTEST_TASK) / STEP)
 EDGES = (0.0, *(SHORTEST_TASK * math.exp(STEP * place) for place in range(1, BINS + 1)))  # seconds
+LAST_PLACE = math.log(LONGEST_TASK / SHORTEST_TASK) / STEP  # among the bins
 WIDTHS = tuple(end - start for start, end in itertools.pairwise(EDGES))
 MOST_TASKS = 128.0  # in a bin; with more of them, each counts less, so that old ones fade
 MOST_KINDS = 256
@@ -54,18 +55,23 @@ class DurationTracker:
 
         When that poll is due, the same call may give a longer delay: other tasks of the kind were polled meanwhile.
         """
-        return self._table(kind).delay(min(LONGEST_TASK, age) if age > 0 else 0.0)
+        return (self._kinds.get(kind) or self._new_table(kind)).delay(age)
 
     def usual_seconds(self, kind: str) -> float:
         """Return the median duration, at most the longest that was seen: when nothing ends, time limits do not grow."""
-        table = self._table(kind)
-        return min(table.planned()[0], table.longest)
+        table = self._kinds.get(kind) or self._new_table(kind)
+        return min((table.plan or table.planned())[0], table.longest)
+
+    def default_timeout(self, kind: str) -> float:
+        """Return the seconds that a wait for a task lasts by default, by what was learned until the last plan."""
+        table = self._kinds.get(kind) or self._new_table(kind)
+        return (table.plan or table.planned())[1]
 
     def note_poll(self, kind: str, before: float, age: float, *, ended: bool) -> None:
         """Add a poll: the task had not ended at the age `before`; at `age` it still runs, or it was completed."""
         start, end = _place(before), _place(age)
         if end > start:
-            table = self._table(kind)
+            table = self._kinds.get(kind) or self._new_table(kind)
             table.add(start, end)
             if ended:
                 table.add_end(start, end)
@@ -83,33 +89,34 @@ class DurationTracker:
         created, ended = task.created_at, task.ended_at
         reported = (ended - created).total_seconds() if created and ended else math.nan
         if 0 <= reported <= LONGEST_TASK:
-            table, start, end = self._table(kind), _place(before), _place(min(max(reported, least), most))
+            table = self._kinds.get(kind) or self._new_table(kind)
+            start, end = _place(before), _place(min(max(reported, least), most))
             table.add(min(start, end), end)
             table.add_end(end, end)
         else:
             self.note_poll(kind, before, age, ended=True)
 
-    def _table(self, kind: str) -> "_LifeTable":
-        table = self._kinds.get(kind)
-        if table is None:
-            if len(self._kinds) >= MOST_KINDS:
-                self._kinds.pop(next(iter(self._kinds)), None)
-            entry = contract.task_types().get(kind)
-            table = self._kinds[kind] = _LifeTable(entry.typical_seconds if entry else UNKNOWN_TYPE)
+    def _new_table(self, kind: str) -> "_LifeTable":
+        if len(self._kinds) >= MOST_KINDS:
+            self._kinds.pop(next(iter(self._kinds)), None)
+        entry = contract.task_types().get(kind)
+        table = self._kinds[kind] = _LifeTable(entry.typical_seconds if entry else UNKNOWN_TYPE)
         return table
 
 
 class _LifeTable:
     """How many tasks of a kind passed through each bin of ages, how many ended there, and the plan that follows."""
 
-    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_plan", "_seen", "longest")
+    __slots__ = ("_catalogued", "_ended", "_hazards", "_new", "_passed", "_seen", "longest", "plan")
 
     def __init__(self, typical: float) -> None:
         integrals = (math.log1p((age / typical) ** SHAPE) for age in EDGES)
         self._catalogued = [end - start for start, end in itertools.pairwise(integrals)]
         self._passed, self._ended, self._hazards = [0.0] * BINS, [0.0] * BINS, self._catalogued
         self._seen, self._new, self.longest = 0.0, 0.0, typical
-        self._plan: tuple[float, list[float], list[float]] | None = None
+        self.plan: tuple[float, float, list[float], list[float]] | None = (
+            None  # as `planned` returns it; None: make a new one
+        )
 
     def add(self, start: float, end: float) -> None:
         """Add a task that passed from one place to another."""
@@ -134,23 +141,21 @@ class _LifeTable:
         self._seen += facts
         self._new += facts
         if self._new >= min(NEW_PLAN, 8.0 + self._seen / 8):
-            self._plan, self._new = None, 0.0
+            self.plan, self._new = None, 0.0
 
     def delay(self, age: float) -> float:
-        _, rates, grown = self.planned()
+        *_, rates, grown = self.plan or self.planned()
+        age = age if 0.0 < age < LONGEST_TASK else 0.0 if not age > 0.0 else LONGEST_TASK
         place = int(_place(age))
         due = max(FIRST, grown[place] + (age - EDGES[place]) * rates[place] + 1.0)
-        goal = min(bisect_right(grown, due), BINS) - 1
+        goal = bisect_right(grown, due, 0, BINS) - 1
         delay = EDGES[goal] + (due - grown[goal]) / rates[goal] - age
         if self._passed[place] < PRIOR_TASKS:
             delay = min(delay, max(EARLY, GROWTH * age))
-        return min(LONGEST, max(SHORTEST, delay))
+        return SHORTEST if delay < SHORTEST else min(LONGEST, delay)
 
-    def planned(self) -> tuple[float, list[float], list[float]]:
-        """Return the median, and for each bin the rate of polls and its integral up to the bin."""
-        plan = self._plan
-        if plan is not None:
-            return plan
+    def planned(self) -> tuple[float, float, list[float], list[float]]:
+        """Make a plan: the median, the time limit, and for each bin the rate of polls and its integral up to it."""
         for place, passed in enumerate(self._passed):
             if passed > MOST_TASKS:
                 self._ended[place] *= MOST_TASKS / passed
@@ -170,8 +175,9 @@ class _LifeTable:
         factor = total / (2.0 * min(5.0, max(0.25, median / 10)))  # r = factor root for this mean delay, in seconds
         rates = [min(1.0 / SHORTEST, max(1.0 / LONGEST, factor * root)) for root in roots]
         steps = (rate * width for rate, width in zip(rates, WIDTHS, strict=True))
-        plan = median, rates, list(itertools.accumulate(steps, initial=0.0))
-        self._hazards, self._plan = hazards, plan
+        limit = default_timeout(min(median, self.longest))
+        plan = median, limit, rates, list(itertools.accumulate(steps, initial=0.0))
+        self._hazards, self.plan = hazards, plan
         return plan
 
 
@@ -190,7 +196,9 @@ def default_timeout(usual: float) -> float:
 
 def _place(age: float) -> float:
     """Return the place of an age among the bins; of what is not an age, 0."""
-    return math.log(min(LONGEST_TASK, age) / SHORTEST_TASK) / STEP if age > SHORTEST_TASK else 0.0
+    if not age > SHORTEST_TASK:
+        return 0.0
+    return math.log(age / SHORTEST_TASK) / STEP if age < LONGEST_TASK else LAST_PLACE
 
 
 def _smooth(values: list[float]) -> list[float]:

@@ -27,7 +27,7 @@ from .ledger import Found, Ledger, read_outcome
 from .pricing import bill_of
 from .recovery import Submission
 from .retry import RETRY_AFTER_CAP, Timeouts, clamp_retry_after
-from .waiting import Waiting
+from .waiting import Waiting, hash_of
 
 InputT = TypeVar("InputT")
 
@@ -36,6 +36,7 @@ LEAST_SPACING = 0.02  # seconds between two submissions after the first HTTP 429
 MOST_SPACING = 10.0
 RECOVERY = 0.9  # each accepted submission shortens the spacing by this factor
 SAFETY_NET = 60.0  # seconds between polls of a task whose end a webhook reports
+TOGETHER = 0.02  # seconds for which polls gather, since each time that they are due costs more than a poll
 GATHERING = 2.0  # seconds for which submissions without an answer gather, to be searched in one reading
 # Another submission would end so, too.
 _ENDING_ERRORS = (
@@ -66,10 +67,12 @@ class Turn(Generic[InputT]):
 
     job: Job[InputT]
     began: float
+    at: Timestamp  # of the last reply; at first, when it began
     task: Task[Any] | None = None  # accepted, or ended
     error: Exception | None = None
     pause: float | None = None  # seconds until the submission goes on
     limited: float | None = None  # see `_limit`
+    answer: int = 0  # to its submission; see `Waiting.answer`
     found: Sequence[tuple[Job[InputT], Found]] = ()  # by a search
 
 
@@ -128,6 +131,8 @@ class Pool(Generic[InputT]):
             while self._queue and self._is_outdated(now):
                 heappop(self._queue)
             due = self._queue[0][0] if self._queue else math.inf
+            if due > now:
+                due = max(due, now + TOGETHER)
             if due > now and self._may_submit():
                 due = min(due, self._next_submission)
             due = max(due, self._paused_until)
@@ -137,7 +142,7 @@ class Pool(Generic[InputT]):
         if self._is_submission(job):
             self._next_submission = max(now, self._next_submission) + max(self._spacing, 1.0 / self.limits.per_second)
         job.due = math.nan
-        return Turn(job, now)
+        return Turn(job, now, at)
 
     def is_search(self, turn: Turn[InputT]) -> bool:
         """Whether a turn is `search`."""
@@ -186,36 +191,40 @@ class Pool(Generic[InputT]):
         """Go on with the task of an earlier call."""
         job.held = row.held
         if row.state is RowState.SENT and row.task_id is not None:
-            self._wait(job, row.task_id, at, None)
+            self._wait(job, row.task_id, at)
             self._put(job, at.monotonic)
         else:
             self._lose(job, at.monotonic)
 
-    def submit(self, turn: Turn[InputT], now: Timestamp, flow: Flow[Task[Any]] | None = None) -> Flow[None]:
+    def submit(self, turn: Turn[InputT], flow: Flow[Task[Any]] | None = None) -> Flow[None]:
         """Make the submission of a job up to its next pause, or to its end; `flow` begins it."""
-        reply: Reply | None = Resumed(now) if flow is None else None
+        reply: Reply | None = Resumed(turn.at) if flow is None else None
         flow = turn.job.flow = flow or turn.job.flow
         assert flow is not None
         try:
             step = flow.send(cast("Reply", reply))
-            while not isinstance(step, Sleep) or not step.seconds:
+            while True:
                 if isinstance(step, Sleep):
-                    step = flow.send(Resumed(now))
+                    if step.seconds:
+                        turn.pause = step.seconds
+                        return
+                    step = flow.send(Resumed(turn.at))
                     continue
                 if isinstance(step, TaskUpdated) and self._is_taken(step.task, turn.job):
                     reason = f"the answer names task {printable(step.task.id)}, which is that of another input"
-                    step = flow.throw(cast("Submission", turn.job.submission).uncertain(reason, now))
+                    step = flow.throw(cast("Submission", turn.job.submission).uncertain(reason, turn.at))
                     continue
                 try:
                     reply = yield step
                 except BaseException as error:
                     step = flow.throw(error)
                     continue
-                now = reply.at
+                turn.at = reply.at
                 if not isinstance(reply, Resumed):
                     turn.limited = self._limit(reply)
+                    if isinstance(reply, Response):
+                        turn.answer = hash_of(reply)
                 step = flow.send(reply)
-            turn.pause = step.seconds
         except StopIteration as end:
             turn.task = end.value
         except Exception as error:
@@ -225,13 +234,15 @@ class Pool(Generic[InputT]):
         """Whether another input has this task."""
         return self._owners.setdefault(task.id, str(job.index)) != str(job.index)  # atomic, since threads call this
 
-    def poll(self, turn: Turn[InputT], now: Timestamp) -> SendRequest:
+    def poll(self, turn: Turn[InputT]) -> SendRequest:
         """Return the request that polls the task of a job."""
-        return cast("Waiting[Any]", turn.job.waiting).request(now.monotonic)
+        assert turn.job.waiting is not None
+        return turn.job.waiting.request(turn.at.monotonic)
 
     def polled(self, turn: Turn[InputT], reply: Reply) -> Task[Any] | None:
         """Take the answer to a poll; return the task if it has changed."""
-        waiting, changed = cast("Waiting[Any]", turn.job.waiting), None
+        waiting, turn.at, changed = turn.job.waiting, reply.at, None
+        assert waiting is not None
         try:
             turn.limited = self._limit(reply)
             if turn.limited is not None:
@@ -264,7 +275,7 @@ class Pool(Generic[InputT]):
         assert self.ledger is not None
         try:
             found = yield from self.ledger.search({job.index: job.uncertain for job in lost if job.uncertain})
-            turn.found = [(job, found[job.index]) for job in lost]
+            turn.found, turn.at = [(job, found[job.index]) for job in lost], (yield Sleep(0)).at
         except Exception as error:
             turn.error = error
 
@@ -282,7 +293,7 @@ class Pool(Generic[InputT]):
     def finish(self, turn: Turn[InputT], at: Timestamp) -> bool:
         """Take back a turn; return whether the job has its result: `turn.error`, else `turn.task`."""
         job, now, is_accepted = turn.job, at.monotonic, False
-        if self.is_search(turn):
+        if job is self._search:
             for one, found in turn.found:
                 self._go_on(one, found, at)
             return False
@@ -292,7 +303,7 @@ class Pool(Generic[InputT]):
             self._pauses, self.paused_by = 0, None
         if job.waiting is None and turn.task is not None and job.row is None:
             is_accepted = True  # it is polled at least once, also if it has ended already
-            self._accept(job, turn.task, at)
+            self._accept(job, turn.task, at, turn.answer)
         pause = turn.pause
         if job.waiting is not None and turn.error is None and (is_accepted or not job.waiting.ended):
             try:
@@ -361,16 +372,18 @@ class Pool(Generic[InputT]):
         if len(self._lost) == 1:
             self._put(self._search, now + GATHERING)
 
-    def _accept(self, job: Job[InputT], task: Task[Any], now: Timestamp) -> None:
+    def _accept(self, job: Job[InputT], task: Task[Any], now: Timestamp, answer: int) -> None:
         job.flow = job.submission = None
-        self._wait(job, task.id, now, task)
+        self._wait(job, task.id, now, task, answer)
         self._spacing *= RECOVERY
         self._unblock()
 
-    def _wait(self, job: Job[InputT], task_id: str, now: Timestamp, task: Task[Any] | None) -> None:
+    def _wait(
+        self, job: Job[InputT], task_id: str, now: Timestamp, task: Task[Any] | None = None, answer: int = 0
+    ) -> None:
         kind, output = type(job.input).__name__, cast("Any", job.input).output_type()
         least = SAFETY_NET if self.limits.has_webhook else 0.0
-        settings: dict[str, Any] = {"least_pause": least, "keeps": False, "last": task}
+        settings: dict[str, Any] = {"least_pause": least, "keeps": False, "last": task, "answer": answer}
         job.waiting = Waiting(task_id, output, kind, self.timeouts, now, exists=True, **settings)
         self.waiting[task_id] = job
 
@@ -400,18 +413,16 @@ class Pool(Generic[InputT]):
         self._spacing = min(MOST_SPACING, max(LEAST_SPACING, 2.0 * self._spacing))
 
     def _limit(self, reply: Reply) -> float | None:
-        """Return the Retry-After of an answer that pauses all requests; see `_limit`."""
-        limited = _limit(reply)
-        if limited is not None:
-            self.paused_by = "HTTP 429" if isinstance(reply, Response) else no_answer(reply)
-        return limited
+        """Return the Retry-After of HTTP 429; NaN without one, and for a request that never left; else None.
 
-
-def _limit(reply: Reply) -> float | None:
-    """Return the Retry-After of HTTP 429; NaN without one, and for a request that never left; else None."""
-    if isinstance(reply, TransportFailure):
-        return math.nan if reply.never_left else None
-    if not isinstance(reply, Response) or reply.status != 429:
-        return None
-    asked = envelope.retry_after(reply)
-    return math.nan if asked is None else asked
+        Such a reply pauses all requests.
+        """
+        if isinstance(reply, Response):
+            if reply.status != 429:
+                return None
+            self.paused_by, asked = "HTTP 429", envelope.retry_after(reply)
+            return math.nan if asked is None else asked
+        if not isinstance(reply, TransportFailure) or not reply.never_left:
+            return None
+        self.paused_by = no_answer(reply)
+        return math.nan

@@ -55,6 +55,7 @@ class Submission:
     task_id: str | None = None  # the accepted task
     token: str = ""  # a random text, of this submission alone; its correlation id if the client made one
     client: ClientIdentity = field(default_factory=ClientIdentity)
+    check: Callable[[], object] | None = None  # see `SendRequest`
     # Returns the last time that the provider reported, and when that was.
     dated: Callable[[], Dated | None] = lambda: None
 

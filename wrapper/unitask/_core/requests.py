@@ -1,19 +1,22 @@
 """Requests, made by the request builders of the generated client; those of other protocols by `x-protocols`."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import cache
+from typing import Any
 from urllib.parse import quote
 
 from unitask_api import contract
 from unitask_api.api.account import list_task_history
-from unitask_api.api.task import cancel_task, cancel_tasks, create_task
-from unitask_api.api.task import get_task as get_task_endpoint
+from unitask_api.api.task import cancel_task, cancel_tasks
 from unitask_api.api.upload import upload_file
 
 from ..errors import InvalidInput
 from .effects import SendRequest
 
 UNIFIED = "unified"
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # ids that are the same in a URL
 LEGACY = "legacy"  # the model of all task types of other protocols in the catalogue
 
 
@@ -28,26 +31,32 @@ class HistoryQuery:
     page: int = 1
 
 
-def create(body: dict[str, Any]) -> SendRequest:
+def create(body: dict[str, Any], check: Callable[[], object] | None = None) -> SendRequest:
+    """Submit a task; `check` as in `SendRequest`."""
+    name, sent_body = "create_task", body
     if body["model"] == LEGACY:
         entry = contract.find(body["model"], body["task_type"])
         if entry is None:
             problem = f"the catalogue has no task {body['model']} {body['task_type']!r:.80}"
             raise InvalidInput(problem, undone="nothing was sent")
-        operation = contract.operation(entry.create)
-        return SendRequest(operation.method, operation.path, body["input"], submission=True)
-    return replace(sent(create_task.build_request(body=cast("Any", body))), submission=True)
+        name, sent_body = entry.create, body["input"]
+    operation = contract.operation(name)
+    return SendRequest(operation.method, operation.path, sent_body, submission=True, check=check)
 
 
 def get_task(task_id: str, timeout: float | None = None, protocol: str = UNIFIED) -> SendRequest:
     """Poll a task; `timeout` in seconds, None for the client's."""
-    if protocol == UNIFIED:
-        return sent(get_task_endpoint.build_request(task_id), timeout)
-    operation = contract.operation(contract.document()["x-protocols"][protocol]["poll"])
+    operation = _poll_of(protocol)
     if "{task_id}" in operation.path:
-        path = operation.path.replace("{task_id}", quote(task_id, safe=""))
-        return SendRequest(operation.method, path, timeout=timeout)
+        shown = task_id if _PLAIN.fullmatch(task_id) else quote(task_id, safe="")
+        return SendRequest(operation.method, operation.path.replace("{task_id}", shown), timeout=timeout)
     return SendRequest(operation.method, operation.path, {"task_id": task_id}, timeout=timeout)
+
+
+@cache
+def _poll_of(protocol: str) -> contract.Operation:
+    is_unified = protocol == UNIFIED
+    return contract.operation("get_task" if is_unified else contract.document()["x-protocols"][protocol]["poll"])
 
 
 def cancel(task_id: str) -> SendRequest:

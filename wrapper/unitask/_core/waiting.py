@@ -34,6 +34,7 @@ class Waiting(Generic[OutputT]):
     least_pause: float = 0.0  # seconds between polls of a task whose end a webhook reports
     keeps: bool = True  # whether to keep the last answer, for `WaitTimeout`, while the task goes on
     last: Task[OutputT] | None = None
+    answer: int = 0  # the hash of the last answer; of no task before the first one
     ended: bool = False
     polls: int = 0
     statuses: tuple[tuple[float, str], ...] = ()  # each status word, and when it was first seen
@@ -45,7 +46,6 @@ class Waiting(Generic[OutputT]):
     _pace: float = 0.0  # seconds that the provider asked to leave between polls
     _failing_since: float = 0.0  # when the first of them was due
     _failures: int = 0  # polls that failed one after another
-    _body: int = 0  # the hash of the last body
     _deadline: float = math.inf
     _is_new: bool = False  # this wait began when the task was submitted
 
@@ -121,9 +121,9 @@ class Waiting(Generic[OutputT]):
         if not isinstance(reply, Response) or reply.broken:
             return errors.Unreachable(f"no answer to a poll of task {self.task_id}, {no_answer(reply)}")
         self.headers = envelope.trace_headers(reply) if self.keeps else self.headers
-        body = hash((reply.status, reply.body))
-        is_same = body == self._body and (self.keeps or self._now < self._deadline)
-        self._body = body
+        answer = hash_of(reply)
+        is_same = answer == self.answer and (self.keeps or self._now < self._deadline)
+        self.answer = answer
         found = None if is_same else envelope.read_task(reply, self.output_type)
         if isinstance(found, Task) and found.id != self.task_id:
             reason = f"task {self.task_id!r} was requested, the answer is about {found.id!r}"
@@ -132,7 +132,7 @@ class Waiting(Generic[OutputT]):
             asked = envelope.retry_after(reply) if "retry-after" in reply.headers else None
             self._pace = 0.0 if asked is None else clamp_retry_after(asked)
         else:
-            self._body = 0
+            self.answer = 0
         return found
 
     def _see(self, task: Task[OutputT]) -> None:
@@ -181,7 +181,7 @@ class Waiting(Generic[OutputT]):
         """Set the deadline; the usual one follows what is learned of the kind."""
         timeout = self.limits.timeout
         if timeout is None:
-            timeout = polling.default_timeout(self.limits.durations.usual_seconds(self.kind or ""))
+            timeout = self.limits.durations.default_timeout(self.kind or "")
         self._deadline = self.started.monotonic + timeout
 
     def _submission(self, task: Task[OutputT]) -> float:
@@ -190,3 +190,8 @@ class Waiting(Generic[OutputT]):
         age = 0.0 if created is None else self.started.unix - created.timestamp()
         is_possible = 0 <= age <= polling.LONGEST_TASK  # otherwise one of the clocks is wrong
         return self.started.monotonic - (age if is_possible else 0.0)
+
+
+def hash_of(answer: Response) -> int:
+    """Return a number that differs for answers that differ."""
+    return hash((answer.status, answer.body))

@@ -17,6 +17,7 @@ SHORTEST_SEARCHED = 16  # shorter words may stand in any text; a provider's key 
 SHORTEST_WORD = 8  # from here on a secret of letters and digits is hidden where it stands as a word of its own
 DECODINGS = 4  # times that a text is decoded
 REMEMBERED = 32  # webhook secrets
+_FOLDED = bytes.maketrans(bytes(range(65, 91)) + b"+/", bytes(range(97, 123)) + b"-_")  # and both forms of base64
 _Mark = tuple[int, int, int, int]  # start and end of an escape in the decoded text, then in the original
 _ESCAPE = re.compile(
     # Several backslashes before a character are one escape, as in JSON inside JSON.
@@ -41,7 +42,7 @@ class Hider:
 
     def __init__(self, secret: str) -> None:
         self._secrets: list[Secret] = []
-        self._folded: tuple[bytes, ...] = ()  # searched in lower case
+        self._folded: tuple[bytes, ...] = ()  # searched in a text without capitals; see `_FOLDED`
         self._patterns: tuple[re.Pattern[bytes], ...] = ()
         self.remember(secret)
 
@@ -55,11 +56,11 @@ class Hider:
             content = each.encode("utf-8", "surrogatepass")
             decoded, _ = _decoded(content)  # a backslash of its own is lost when the text around it is decoded
             if len(each) >= SHORTEST_SEARCHED:
-                folded += {content.lower(), decoded.lower(), content.hex().encode()}
-                patterns += _in_base64(content)
+                forms = {content, decoded, content.hex().encode(), *_in_base64(content)}
+                folded += {form.translate(_FOLDED) for form in forms}
             elif any(map(str.isdigit, each)) and not each.isdigit():  # a word could be a status, or a name
-                for form in {content, decoded}:
-                    patterns.append(rb"(?<![A-Za-z0-9])" + re.escape(form) + rb"(?![A-Za-z0-9])")
+                word = rb"(?<![A-Za-z0-9])%b(?![A-Za-z0-9])"
+                patterns += {word % re.escape(form) for form in (content, decoded)}
         self._folded, self._patterns = tuple(folded), tuple(map(re.compile, patterns))
 
     def text(self, text: str) -> str:
@@ -85,12 +86,12 @@ class Hider:
 
     def _found(self, text: bytes) -> Iterator[tuple[int, int]]:
         """Yield the places of the first and the last byte of each secret in a text."""
-        lowered = text.lower() if self._folded else b""
+        folded = text.translate(_FOLDED) if self._folded else b""
         for form in self._folded:
-            place = lowered.find(form)
+            place = folded.find(form)
             while place >= 0:
                 yield place, place + len(form) - 1
-                place = lowered.find(form, place + len(form))
+                place = folded.find(form, place + len(form))
         for pattern in self._patterns:
             for found in pattern.finditer(text):
                 yield found.start(), found.end() - 1
@@ -100,7 +101,7 @@ def _in_base64(secret: bytes) -> Iterator[bytes]:
     """Yield the characters of base64 that a secret decides, wherever it begins in what is encoded."""
     for before, undecided in ((0, 0), (1, 2), (2, 3)):
         decided = base64.b64encode(bytes(before) + secret)[undecided : (before + len(secret)) * 8 // 6]
-        yield re.escape(decided).replace(b"\\+", b"[+-]").replace(b"/", b"[/_]")
+        yield decided
 
 
 def _decoded(text: bytes) -> tuple[bytes, list[_Mark]]:

@@ -43,7 +43,8 @@ class Task(Generic[OutputT_co]):
     @property
     def id(self) -> str:
         """The id."""
-        return cast("str", self.raw["task_id"])
+        task_id: str = self.raw["task_id"]
+        return task_id
 
     @property
     def status(self) -> object:
@@ -53,7 +54,7 @@ class Task(Generic[OutputT_co]):
     @property
     def state(self) -> State:
         """The state that the status word stands for."""
-        return state_of(self.status)
+        return state_of(self.raw.get("status"))
 
     @property
     def done(self) -> bool:

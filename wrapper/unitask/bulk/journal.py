@@ -1,6 +1,6 @@
 """The journal of a job in one SQLite file.
 
-Rules of this file: one thread writes; a transaction holds all that came since the last one, and begins at least 10 ms
+Rules of this file: one thread writes; a transaction holds all that came since the last one, and begins at least 25 ms
 after it. A future is done after its commit. A change that could not be written is kept, and written before the next
 one, unless it is an intent. The process that writes holds a lock of the system on FILE-lock, which ends with the
 process. Totals are kept by triggers.
@@ -68,7 +68,7 @@ PARKED: Final = ENDED.replace(", held = 0", "")
 WRITTEN: Final = "UPDATE task SET files = column2 FROM (VALUES {}) WHERE key = column1"
 IN_ORDER: Final = (BEGUN, ACCEPTED, WITHDRAWN, ENDED, PARKED, WRITTEN, INTENT)  # released money is free for intents
 MOST: Final = 1000  # changes in one transaction
-SPACING: Final = 0.01  # seconds between the beginnings of two transactions; each one costs as much as ten changes
+SPACING: Final = 0.025  # seconds between the beginnings of two transactions; each one costs as much as ten changes
 CLOSE: Final = "Close the journal, which writes the file again, and start the job again with it: it goes on"
 AGAIN: Final = "Then start the job again with this file: it goes on"
 ANOTHER: Final = "Give another file, or move this one away"
@@ -273,9 +273,7 @@ class Journal(JournalReader):
         """Write in one transaction; if it fails, each change in one of its own."""
         results: list[Any]
         try:
-            are_of_different_rows = len({write.values[0] for write in writes}) == len(writes)
-            groups = [writes] if are_of_different_rows else _alone(writes)
-            results = self._transaction([*_alone(self._unsaved), *groups])[len(self._unsaved) :]
+            results = self._transaction([*_alone(self._unsaved), *_of_different_rows(writes)])[len(self._unsaved) :]
             self._unsaved = []
         except Exception as error:
             if len(writes) > 1:
@@ -354,6 +352,18 @@ class Journal(JournalReader):
 
 def _alone(writes: Sequence[_Write]) -> list[list[_Write]]:
     return [[write] for write in writes]
+
+
+def _of_different_rows(writes: Sequence[_Write]) -> list[list[_Write]]:
+    """Return writes in groups, in their order, so that no group has two of the same row."""
+    groups, keys = list[list[_Write]](), set[object]()
+    for write in writes:
+        if not groups or write.values[0] in keys:
+            groups.append([])
+            keys.clear()
+        groups[-1].append(write)
+        keys.add(write.values[0])
+    return groups
 
 
 def _locked(path: Path) -> sqlite3.Connection:

@@ -7,13 +7,22 @@ files and requests through a proxy go over httpx as before. A request is written
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
-from .._connections import IDLE, IDLE_FOR_SUBMISSIONS, Answer, AnswerError, AsyncRouting, Body, Exchanger
+from .._connections import (
+    IDLE,
+    IDLE_FOR_SUBMISSIONS,
+    Answer,
+    AnswerError,
+    AsyncRouting,
+    Body,
+    Exchange,
+    Exchanger,
+    Headers,
+)
 from .._core.effects import Progress
 from .._environment import transport_settings
 from ..errors import InvalidInput
@@ -31,7 +40,7 @@ class _Server(NamedTuple):
     host: str
     port: int
     tls: bool
-    head: str  # the header that names it
+    authority: str
 
     @property
     def next_address(self) -> float | None:
@@ -54,20 +63,14 @@ class FastTransport(AsyncRouting, Exchanger):
         # by event loop; a list begins with the connection that has been idle for the longest time
         self._idle: dict[asyncio.AbstractEventLoop, list[_Connection]] = {}
         self._server_of = lru_cache(maxsize=64)(self._server)
-        self._is_direct = lru_cache(maxsize=64)(self._reaches)
+        self._head_of = lru_cache(maxsize=64)(_head)
 
-    def reaches(self, url: str) -> bool:
-        """Return whether `exchange` sends to this URL: it uses no proxy."""
-        return self._is_direct(url)
+    def reaches(self, base: str) -> bool:
+        """Return whether `exchange` sends to URLs that begin so: they use no proxy."""
+        return self._server_of(base) is not None
 
-    async def exchange(
-        self,
-        request: tuple[str, str, Mapping[str, str], bytes],
-        answer: Answer,
-        progress: Progress,
-        seconds: float,
-    ) -> None:
-        """Send a request (method, URL, headers and body) once, and read its answer into `answer`, within a time.
+    async def exchange(self, request: Exchange, answer: Answer, progress: Progress, seconds: float) -> None:
+        """Send a request once, and read its answer into `answer`, within a time.
 
         Raises:
             TimeoutError: The time has passed.
@@ -76,24 +79,23 @@ class FastTransport(AsyncRouting, Exchanger):
             httpx.RemoteProtocolError: So did it, or the answer is not HTTP.
             AnswerError: The body is too large, or it cannot be unpacked.
         """
-        method, url, headers, body = request
-        scheme, authority, path = _split(url)
-        server = self._server_of(scheme, authority)
-        if server is None:
-            raise httpx.UnsupportedProtocol(f"{scheme}://{authority} is reached through a proxy")
-        fresh = IDLE_FOR_SUBMISSIONS if method == "POST" else IDLE
-        deadline = asyncio.get_running_loop().time() + seconds
-        connection = self._reusable(server, fresh)
+        found = self._server_of(request.base)
+        if found is None:
+            raise httpx.UnsupportedProtocol(f"{request.base} is reached through a proxy")
+        (server, prefix), loop = found, asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        fresh = IDLE_FOR_SUBMISSIONS if request.method == "POST" else IDLE
+        connection = self._reusable(self._idle.get(loop, []), server, fresh)
         if connection is None:
             async with asyncio.timeout(seconds):
                 connection = await self._connect(server)
         try:
-            await connection.send(_encoded(method, path, server, headers, body), answer, progress, deadline)
+            await connection.send(self._encoded(request, server, prefix), answer, progress, deadline)
         except BaseException:
             connection.abort()
             raise
         if connection.is_reusable:
-            self._idle.setdefault(asyncio.get_running_loop(), []).append(connection)
+            self._idle.setdefault(loop, []).append(connection)
         else:
             connection.abort()
 
@@ -103,20 +105,26 @@ class FastTransport(AsyncRouting, Exchanger):
             connection.abort()
         await super().aclose()
 
-    def _reaches(self, url: str) -> bool:
-        return self._server_of(*_split(url)[:2]) is not None
-
-    def _server(self, scheme: str, authority: str) -> _Server | None:
+    def _server(self, base: str) -> "tuple[_Server, str] | None":
+        """Return the server of a URL, and the path in it; None if it is reached through a proxy."""
+        scheme, _, rest = base.partition("://")
+        authority, slash, path = rest.partition("/")
         url = httpx.URL(f"{scheme}://{authority}")
         if self._settings.proxy_url_for(url):
             return None
         port = url.port or {"http": 80, "https": 443}[url.scheme]
-        return _Server(url.raw_host.decode("ascii"), port, url.scheme == "https", f"host: {url.netloc.decode()}\r\n")
+        server = _Server(url.raw_host.decode("ascii"), port, url.scheme == "https", url.netloc.decode())
+        return server, slash + path if path.isascii() else httpx.URL(base).raw_path.decode("ascii")
 
-    def _reusable(self, server: _Server, fresh: float) -> "_Connection | None":
+    def _encoded(self, request: Exchange, server: _Server, prefix: str) -> bytes:
+        length = f"content-length: {len(request.body)}\r\n" if request.body or request.method != "GET" else ""
+        head = self._head_of(server.authority, request.headers)
+        return f"{request.method} {prefix}{request.path} HTTP/1.1\r\n{head}{length}\r\n".encode("ascii") + request.body
+
+    def _reusable(self, idle: "list[_Connection]", server: _Server, fresh: float) -> "_Connection | None":
         """Return an open connection that was used within the last `fresh` seconds; close the old ones."""
-        idle, now = self._idle.get(asyncio.get_running_loop(), []), time.monotonic()
-        while idle and (idle[0].closed or now - idle[0].used > IDLE):
+        now = time.monotonic()
+        while idle and now - idle[0].used > IDLE:
             idle.pop(0).abort()
         for place in range(len(idle) - 1, -1, -1):
             connection = idle[place]
@@ -146,6 +154,8 @@ class FastTransport(AsyncRouting, Exchanger):
             )
         except (OSError, ssl.CertificateError) as error:
             raise httpx.ConnectError(str(error)) from error
+        if connection.closed:
+            raise httpx.ConnectError("the server closed the connection before the request was sent")
         return connection
 
 
@@ -169,10 +179,8 @@ class _Connection(asyncio.Protocol):
     def closed(self) -> bool:
         return self._transport.is_closing()
 
-    async def send(self, request: bytes, answer: Answer, progress: Progress, deadline: float) -> None:
-        """Write a request, and wait until its answer has arrived."""
-        if self.closed:
-            raise httpx.ConnectError("the server closed the connection before the request was sent")
+    def send(self, request: bytes, answer: Answer, progress: Progress, deadline: float) -> "asyncio.Future[None]":
+        """Write a request; return a future that is done when its answer has arrived."""
         loop = asyncio.get_running_loop()
         self._answer, self._done, self._deadline = answer, loop.create_future(), deadline
         if self._timer is None or self._timer.when() > deadline:
@@ -180,8 +188,7 @@ class _Connection(asyncio.Protocol):
         self._waits, self.is_reusable, self._head = True, False, 0
         progress.left = True
         self._transport.write(request)
-        del request  # it has the key, which a traceback with variables would show
-        await self._done
+        return self._done
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
@@ -234,7 +241,7 @@ class _Connection(asyncio.Protocol):
         self._answer.headers.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        headers, key, text = self._answer.headers, name.decode("latin-1").lower(), value.decode("latin-1")
+        headers, key, text = self._answer.headers, _name(name), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
@@ -269,17 +276,11 @@ class _Connection(asyncio.Protocol):
         self.abort()
 
 
-def _split(url: str) -> tuple[str, str, str]:
-    """Return scheme, authority, and path with query."""
-    scheme, _, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    if not path.isascii():  # of a base URL
-        return scheme, authority, httpx.URL(url).raw_path.decode("ascii")
-    return scheme, authority, slash + path
+@lru_cache(maxsize=256)
+def _name(name: bytes) -> str:
+    """Return the name of a header in lower case."""
+    return name.decode("latin-1").lower()
 
 
-def _encoded(method: str, path: str, server: _Server, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1\r\n", server.head, *(f"{name}: {value}\r\n" for name, value in headers.items())]
-    if body or method != "GET":
-        lines.append(f"content-length: {len(body)}\r\n")
-    return "".join([*lines, "\r\n"]).encode("ascii") + body
+def _head(authority: str, headers: Headers) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in (("host", authority), *headers))

@@ -127,7 +127,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "record": Entry(
         ".recording:record",
-        "Record the traffic of any client, and check it against the contract: a proxy before the provider.",
+        "Record the traffic of any client, and check it against the contract: a proxy in front of the provider.",
         (
             "unitask record --to traffic/",
             "unitask record --to traffic/ --base-url http://127.0.0.1:8042 --check",

@@ -65,7 +65,7 @@ def replay(
     port: Annotated[int, Option(help="0 takes a free one.")] = 8044,
     other: Annotated[
         Literal["sandbox"] | None,
-        Option("--else", help="Who answers other requests: the local provider (default: they are HTTP 404)."),
+        Option("--else", help="Let the local provider answer other requests (default: HTTP 404)."),
     ] = None,
 ) -> None:
     """Answer from a recording until Ctrl-C."""

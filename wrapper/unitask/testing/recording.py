@@ -36,8 +36,8 @@ class UnitaskRecording:
             from unitask_contract.recording.replay import Replay, started
         except ImportError as error:
             raise pytest.fail.Exception(REPLAY_MISSING.format(error), pytrace=False) from None
-        recording = Recording.open(folder)
-        exchanges = list(recording.exchanges())
+        self._recording = Recording.open(folder)
+        exchanges = list(self._recording.exchanges())
         self.clock: InstantClock = InstantClock(datetime.fromtimestamp(started(exchanges), UTC))
         self.transport: httpx.MockTransport = httpx.MockTransport(self._answer)
         self._replay, self._all_used = Replay(exchanges, lambda: self.clock().unix), all_used
@@ -64,8 +64,10 @@ class UnitaskRecording:
         try:
             answer = self._replay.answer(request.method, path, query, dict(request.headers), request.content)
         except LookupError as missing:
-            self._missing.append(str(missing))
-            raise pytest.fail.Exception(str(missing)) from None  # no Exception: clients and apps catch those
+            damaged = ", ".join(self._recording.incomplete())
+            reason = f"{missing}. Files that are not whole exchanges: {damaged}" if damaged else str(missing)
+            self._missing.append(reason)
+            raise pytest.fail.Exception(reason) from None  # no Exception: clients and apps catch those
         if answer.lost:
             raise httpx.RemoteProtocolError(answer.lost)
         return httpx.Response(answer.status or 200, headers=answer.headers, content=b"".join(answer.pieces))
