@@ -39,8 +39,8 @@ def test_median_is_proposed_with_its_source_and_the_polls_are_measured(
     calls += [reported("b", 900.0, "failed"), calls[0]]  # no duration of a result; polled again
     recording = written(tmp_path / "day", *calls)
     assert main([str(recording.folder)], TASKS) == 0
-    said = capsys.readouterr().out
-    after = patched(said, tmp_path)  # `git apply` skips what is before the patch
+    patch, said = capsys.readouterr()
+    after = patched(patch, tmp_path)
 
     (entry,) = [one for one in after["x-tasks"] if one["name"] == "FaceSwap"]
     assert entry["typical_seconds"] == {"value": 12, "samples": LEAST, "x-source": ["recording-2026-11-29"]}
@@ -62,7 +62,7 @@ def test_duration_without_times_ends_at_the_first_poll_that_shows_the_end(
     recording = written(tmp_path / "day", *calls)  # a second lies between two exchanges
     assert main([str(recording.folder)], TASKS) == 0
 
-    assert f"| FaceSwap | {LEAST} ({LEAST} by polls) | 2.2 s |" in capsys.readouterr().out
+    assert f"| FaceSwap | {LEAST} ({LEAST} by polls) | 2.2 s |" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_too_few_samples_and_too_long_durations_are_refused(
     recording = written(tmp_path / "day", *(reported(f"a{number}", seconds) for number in range(count)))
 
     assert main([str(recording.folder)], TASKS) == 1
-    shown = capsys.readouterr().out
+    patch, shown = capsys.readouterr()
     assert said in shown
-    assert "diff --git" not in shown
+    assert patch == ""
 
 
 def test_folder_without_a_recording_is_2(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 import errno
 import gzip
 import os
+import resource
 import socket
+import zlib
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 import brotli
 import pytest
@@ -123,6 +126,7 @@ CASES = {
     "304": Case(GET, b"HTTP/1.1 304 No\r\ncontent-length: 17\r\n\r\n", 304),
     "early hints": Case(GET, b"HTTP/1.1 103 Early\r\nlink: <a>\r\n\r\n" + PLAIN, content={}),
     "upgrade that is ignored": Case(UPGRADE % b"h2c", PLAIN, content={}),
+    "upgrade with a body": Case(POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n{}", PLAIN, content={}, sent={}),
     "gzip": Case(GET, CODED % len(PACKED) + PACKED, content={"code": 200}),
     "brotli": Case(GET, CODED.replace(b"gzip", b"br") % len(BROTLI) + BROTLI, content={"code": 200}),
     "not gzip": Case(GET, CODED % 2 + b"{}", lost="the body is not gzip, as its header says", content={}),
@@ -223,7 +227,8 @@ def test_request_whose_answer_comes_before_its_body_is_recorded_with_its_body(tm
 
 
 def test_requests_behind_each_other_are_forwarded_one_by_one(tmp_path: Path) -> None:
-    requests = [POST + b"\r\n{}", CHUNKED, GET, CHUNKED, GET]
+    lines = CHUNKED.replace(CHUNKS, b"6\r\n[\n\r\n1]\r\n0\r\n\r\n")
+    requests = [POST + b"\r\n{}", CHUNKED, GET, lines, GET]
     with between(tmp_path) as one:
         client = one.connect()
         client.send(b"".join(requests))
@@ -248,6 +253,18 @@ def test_connection_that_the_provider_has_closed_is_replaced_before_a_request(tm
             provider.close()
 
         assert [exchange.lost for exchange in one.running.exchanges()] == ["", "", ""]
+
+
+def test_end_of_an_idle_connection_is_seen_among_many_open_files() -> None:
+    ours, theirs = socket.socketpair()
+    number = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1  # of 1024 or more where the limit allows it
+    with ours, theirs, socket.socket(fileno=os.dup2(ours.fileno(), number)) as one:
+        upstream = connections.Upstream(cast("Any", None), cast("Any", None))
+        upstream.transport = cast("Any", SimpleNamespace(is_closing=bool, get_extra_info=lambda _: one))
+        was_gone = upstream.is_gone()
+        theirs.close()
+
+        assert (was_gone, upstream.is_gone()) == (False, True)
 
 
 @pytest.mark.parametrize("answer", [b"", PLAIN[:-1]])
@@ -321,6 +338,18 @@ def test_nothing_is_sent_for_a_client_that_left_while_the_connection_was_opened(
         (recorded,) = one.running.exchanges()
 
     assert (recorded.lost, recorded.request.content) == (connections.BY_CLIENT, {})
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_body_that_is_too_large_when_unpacked_is_not_recorded(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "LARGEST_BODY", 1000)
+    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}[coding]
+    answer = messages.Answer(is_to_head=False)
+    packed = pack(bytes(1001))
+    answer.feed(CODED.replace(b"gzip", coding.encode()) % len(packed) + packed, 0)
+
+    with pytest.raises(messages.Unrecorded, match="a body has more than"):
+        answer.body()
 
 
 REFUSED = {

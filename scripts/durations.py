@@ -46,37 +46,42 @@ class Known(DurationTracker):
 
 
 def main(arguments: list[str], tasks: int = TASKS) -> int:
-    """Print the table and the patch. Exit code 1: no task type has enough samples; 2: there is no recording."""
+    """Print the table on stderr, the patch on stdout. Exit code 1: nothing is proposed; 2: there is no recording."""
     if len(arguments) != 1:
-        print("name the folder of a recording: make durations FROM=FOLDER", file=sys.stderr)
+        say("name the folder of a recording: make durations FROM=FOLDER")
         return 2
     try:
         recording = Recording.open(Path(arguments[0]))
     except CannotRun as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 2
     recorded = list(recording.exchanges())
     about = confirmed(recording, len(recorded), {})
     changes = list[dict[str, Any]]()
     if is_local(recording):
-        print(SIMULATED)
-    print(
-        "Cost of polls: polls a task x mean delay in seconds, as a multiple of the least possible; catalogue -> median"
+        say(SIMULATED)
+    say(
+        "Polls, as a multiple of the fewest with the same delay (polls a task x mean delay in seconds): now -> proposed"
     )
-    print(f"\n| task type | samples | median | catalogue | polls of the first {FIRST} tasks | of {LATER} tasks |")
-    print("|---|---|---|---|---|---|")
+    say(f"\n| task type | samples | median | catalogue | polls of the first {FIRST} tasks | of {LATER} tasks |")
+    say("|---|---|---|---|---|---|")
     for name, samples in sorted(found(recorded).items()):
         typical = rounded(median(sample.seconds for sample in samples))
         before = float(bundle.entries()[name]["typical_seconds"]["value"])
         is_proposed = len(samples) >= LEAST and typical <= LONGEST_TYPICAL
         seen = [sample.seconds for sample in samples]
         cells = costs(seen, before, typical, tasks) if is_proposed else [refusal(len(samples), typical), ""]
-        print(f"| {name} | {words(samples)} | {typical:g} s | {before:g} s | {' | '.join(cells)} |", flush=True)
+        say(f"| {name} | {words(samples)} | {typical:g} s | {before:g} s | {' | '.join(cells)} |")
         if is_proposed and typical != before:
             value = {"value": typical, "samples": len(samples), "x-source": [about.source]}
             changes.append({"place": f"#/x-tasks/{name}", "merge": {"typical_seconds": value}})
-    print(f"\n{proposal((), about, changes)}", end="")
+    print(proposal((), about, changes), end="")
     return 0 if changes else 1
+
+
+def say(line: str) -> None:
+    """Print a line that is no part of the patch."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def found(recorded: Iterable[Recorded]) -> dict[str, list[Sample]]:

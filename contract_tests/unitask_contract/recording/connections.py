@@ -6,9 +6,8 @@ as the provider would have done.
 """
 
 import asyncio
-import contextlib
 import re
-import select
+import selectors
 import ssl
 from datetime import UTC, datetime
 from functools import partial
@@ -20,12 +19,15 @@ from unitask_contract.recording.messages import Answer, Message
 from unitask_contract.recording.redaction import Sent
 
 LARGEST_HEAD = 64 * 1024  # bytes of a request before its body
+MOST_UNSENT = 64  # pieces of a request that are kept while a connection is opened
 EYEBALLS = 0.25  # seconds until the next address of a name is tried
 BY_CLIENT = "the client closed the connection before the answer was complete"
 BY_END = "the recording ended before the answer was complete"
 BY_PROVIDER = "the provider closed the connection before its answer was complete"
 NOT_HTTP = "the answer is not HTTP/1.1"
 _HOST_HEADER = re.compile(rb"(?i)(\r\nhost:[ \t]*)[^\r\n]*")
+_EMPTY_LINE = re.compile(rb"(?<=\n\r\n)|(?<=\A\n)|(?<=\A\r\n)")  # its beginning may have come before
+_UPGRADE_HEADER = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")  # the parser would leave out the body of its request
 
 
 class Server(NamedTuple):
@@ -102,11 +104,11 @@ class Upstream(asyncio.Protocol):
 
     def is_gone(self) -> bool:
         """Return whether an idle connection cannot be used: something has arrived, which can only be its end."""
-        with contextlib.suppress(ValueError):  # a number that `select` does not take
-            return self.transport.is_closing() or bool(
-                select.select([self.transport.get_extra_info("socket")], [], [], 0)[0]
-            )
-        return False
+        if self.transport.is_closing():
+            return True
+        with selectors.DefaultSelector() as selector:  # `select` takes no number from 1024 on
+            selector.register(self.transport.get_extra_info("socket"), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def data_received(self, data: bytes) -> None:
         self._client.answer_received(self, data)
@@ -192,7 +194,7 @@ class Client(asyncio.Protocol):
         head, self._rest = self._rest[:end], self._rest[end:]
         request = Message(httptools.HttpRequestParser)
         parser, now = request.parser, self._time()
-        request.feed(head, now)
+        request.feed(_UPGRADE_HEADER.sub(b"", head), now)
         if end < 4 or request.is_broken:
             return self._refuse("a request is not HTTP/1.1; the base URL of this proxy begins with http://")
         if not request.target.startswith(b"/"):
@@ -215,13 +217,13 @@ class Client(asyncio.Protocol):
             taken = self._rest[: self._left]
             self._left -= len(taken)
             request.feed(taken, now)
-        else:  # in chunks: the parser does not say where the message ends, only that it does, at the end of a line
-            lines = self._rest.splitlines(keepends=True)
+        else:  # in chunks: the parser does not say where the message ends, only that it does, behind an empty line
+            parts = _EMPTY_LINE.split(self._rest)
             count = 0
-            while count < len(lines) and not request.is_whole:
-                request.feed(lines[count], now)
+            while count < len(parts) and not request.is_whole:
+                request.feed(parts[count], now)
                 count += 1
-            taken = b"".join(lines[:count])
+            taken = b"".join(parts[:count])
         self._rest = self._rest[len(taken) :]
         return taken
 
@@ -239,6 +241,8 @@ class Client(asyncio.Protocol):
         """Send bytes of a request, or keep them until a connection is open; redact it while the provider works."""
         if self._opening is not None:
             self._unsent.append(data)
+            if len(self._unsent) >= MOST_UNSENT:
+                self.transport.pause_reading()
         elif exchange.server in self._upstreams:
             self._upstreams[exchange.server].transport.write(data)
         if exchange.request.is_whole:
@@ -262,7 +266,8 @@ class Client(asyncio.Protocol):
             return upstream.transport.abort()
         self._upstreams[server], self._opening = upstream, None
         upstream.transport.writelines(self._unsent)
-        return self._unsent.clear()
+        self._unsent.clear()
+        return self.transport.resume_reading()
 
     # the answer
 

@@ -1,13 +1,14 @@
 """A request and an answer, as they are read from a copy of their bytes."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httptools
 import httpx
 
 LARGEST_BODY = 64 * 2**20  # bytes, unpacked; an exchange with a larger body is forwarded, and not recorded
+PACKED = 256  # bytes that are unpacked at once: they may become a million times as many
 TOO_LARGE = f"a body has more than {LARGEST_BODY >> 20} MiB"
 
 
@@ -105,12 +106,23 @@ class Answer(Message):
             super().on_message_complete()
 
 
+def _joined(pieces: Iterable[bytes]) -> bytes:
+    """Join the pieces of a body; raise Unrecorded as soon as it is too large."""
+    joined = bytearray()
+    for piece in pieces:
+        joined += piece
+        if len(joined) > LARGEST_BODY:
+            raise Unrecorded(TOO_LARGE)
+    return bytes(joined)
+
+
 def _unpacked(content: bytes, coding: str) -> tuple[bytes, str]:
     """Unpack a body; return it as it is, with the reason, if it is not packed so."""
     wrong = f"the body is not {coding:.20}, as its header says"
     try:
         if coding not in ("gzip", "x-gzip"):
-            unpacked = httpx.Response(200, headers={"content-encoding": coding}, content=content).content
+            pieces = (content[at : at + PACKED] for at in range(0, len(content), PACKED))
+            unpacked = _joined(httpx.Response(200, headers={"content-encoding": coding}, content=pieces).iter_bytes())
             if unpacked == content:  # httpx has no package for it
                 raise Unrecorded(f"a body is packed as {coding:.20}: pip install 'httpx[brotli,zstd]' to read it")
             return unpacked, ""
