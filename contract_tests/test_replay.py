@@ -378,7 +378,8 @@ def test_other_requests_are_passed_to_the_sandbox(served: Callable[..., httpx.Cl
     assert "POST /api/v1/task is not in the recording" in reasons[0]
 
 
-def test_command_serves_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_command_serves_a_recording(end: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = swap_recording().written(tmp_path / "rec").folder
     (folder / "000009-get_task.json").write_bytes(b"{")
     words = [sys.executable, "-m", "unitask", "replay", str(folder), "--port", "0", "--else", "sandbox"]
@@ -389,7 +390,7 @@ def test_command_serves_a_recording(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert found
         statuses = [httpx.get(f"{found[1]}{TASK}/{one}", trust_env=False).status_code for one in (ID, OTHER_ID)]
         assert main(["replay", str(folder), "--port", found[1].rpartition(":")[2]]) == 2
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         err = process.communicate(timeout=60)[1]
 
     assert (statuses, process.returncode) == ([200, 404], 0)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -68,7 +69,7 @@ def replay(
         Option("--else", help="Let the local provider answer other requests (default: HTTP 404)."),
     ] = None,
 ) -> None:
-    """Answer from a recording until Ctrl-C."""
+    """Answer from a recording until Ctrl-C or SIGTERM."""
     try:
         from unitask_contract.connecting import CannotRun  # an extra
         from unitask_contract.recording import replay_server
@@ -78,6 +79,7 @@ def replay(
     try:
         recording = Recording.open(Path(from_home(folder)))
         with suppress(KeyboardInterrupt), replay_server.running(recording, port, sandbox=bool(other), say=_say) as url:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # the sandbox has processes to end
             for name in recording.incomplete():
                 say(f"unitask: {printable(name)} is left out: it is not a whole exchange")
             put(f"The recording of {printable(recording.base_url)} answers at {url}.")
