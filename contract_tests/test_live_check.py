@@ -93,6 +93,25 @@ def test_request_of_a_task_that_fails_was_not_accepted() -> None:
     assert check.is_broken
 
 
+def test_tasks_that_are_forgotten_count_as_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MOST_FORMS", 2)
+    check = Check()
+    for name in ("a", "b", "c"):
+        check.lines(created(changed("input.width", "wide", DRAWING), name))
+    for name in ("a", "b", "c"):
+        check.lines(polled(changed("data", {"task_id": name, "status": "failed"})))
+
+    assert check.is_broken
+
+
+def test_other_violation_in_a_body_of_the_same_form_is_reported() -> None:
+    check = Check()
+    for field, value in (("code", 200.5), ("timestamp", 0.5)):
+        body = {**SWAP, "code": 200.0, "timestamp": 1.0}
+        lines = check.lines(polled({**body, field: value}))
+        assert [line.partition(":")[2].partition(":")[0] for line in lines] == [f" get_task 200 /{field}"]
+
+
 def test_bill_of_a_task_counts_once() -> None:
     check = Check()
     pending = changed("data.status", "pending")

@@ -279,6 +279,49 @@ def test_word_stays_in_a_field_for_words_alone(text: str) -> None:
     assert content["data"]["name"] == f"({len(text)} characters)"
 
 
+WORDY_KEY, SECRET = "secret-server-key", "delta-echo-foxtrot"  # words that would stay
+HIDDEN: list[tuple[Any, Any]] = [
+    ({"status": WORDY_KEY}, {"status": "(the key)"}),
+    ({"status": f"x-{WORDY_KEY.upper()}"}, {"status": "(the key)"}),
+    ({f"a-{WORDY_KEY}": 1}, {"(the key)": 1}),
+    ({"message": f"no {WORDY_KEY} here"}, {"message": "no (the key) here"}),
+    ({"secret": SECRET, "status": SECRET}, {"secret": "(secret)", "status": "(the key)"}),
+    ({"group": "t-789"}, {"group": texts.pseudonym("t-789")}),
+    ({"task_id": "t-789\ud800"}, {"task_id": texts.pseudonym("t-789") + "\ud800"}),
+    ({"contact": "me@a.test"}, {"contact": "(e-mail)"}),
+    ({"contact": " me@a.test"}, {"contact": " (e-mail)"}),
+    (b'{"code": 200, "id": 4915112345678, "a": [4915112345678', '{"code": 200, "id": 1, "a": [1'),
+    (b'{"status": "jqx', '{"status": "(3 characters)'),
+    (b'{"code": 200} call 4915112345678', '{"code": 200} (...) 1'),
+]
+
+
+@pytest.mark.parametrize(("body", "shown"), HIDDEN)
+def test_what_only_the_exchange_shows_to_be_private_is_removed(body: Any, shown: Any) -> None:
+    one = recorded(
+        b"",
+        body,
+        method="GET",
+        path="/api/v1/task/t-789",
+        query="page=7&prompt=4915112345678",
+        request_headers={"authorization": f"Bearer {WORDY_KEY}"},
+    )
+
+    assert one.response.content == shown
+    assert one.query.startswith("page=7&prompt=%2813+characters")
+
+
+def test_keys_of_so_many_requests_are_remembered() -> None:
+    redactor = Redactor(key="the-key-of-mine")
+    for number in range(redaction.MOST_KEYS + 1):
+        recorded(redactor=redactor, request_headers={"x-api-key": f"the-key-{'abcdefghijk'[number]}"})
+
+    assert len(redactor._keys) == redaction.MOST_KEYS
+    for key in ("the-key-b", "the-key-of-mine"):
+        one = recorded({"status": key}, redactor=redactor, request_headers={})
+        assert one.request.content == {"status": "(the key)"}
+
+
 def test_id_has_one_pseudonym_in_path_body_query_and_header() -> None:
     poll = recorded(
         b"",

@@ -26,7 +26,7 @@ from unitask_contract.recording.folder import Body, Recorded
 from unitask_contract.recording.texts import CUT, MOST_MEMOS, pseudonym, url
 
 SECRET = "(secret)"
-MOST_KEYS = 8  # that are remembered
+MOST_KEYS = 6  # that are remembered; hiding.py has patterns for 8
 MOST_TASKS, MOST_TEXTS, LONGEST_SENT = 1024, 8, 2000  # whose texts are remembered: tasks, texts of each, characters
 LONGEST_TEXT = 10_000  # characters of a body that is text, or of the message of an error
 HEADERS = ("accept", "content-type", "authorization", "x-api-key")
@@ -78,7 +78,8 @@ class Redactor:
 
     def __init__(self, keep_texts: bool = False, key: str = "") -> None:
         self._keep_texts = keep_texts
-        self._keys: dict[str, None] = {key: None} if key else {}
+        self._key = key
+        self._keys: dict[str, None] = {}  # of requests
         # Texts of requests by the pseudonym of the task, whose failure may quote them.
         self._texts: dict[str, tuple[str, ...]] = {}
 
@@ -176,7 +177,7 @@ class Redactor:
                 self._keys[value] = None
                 if len(self._keys) > MOST_KEYS:
                     del self._keys[next(iter(self._keys))]
-        return _Exchange(self._keep_texts, tuple(self._keys))
+        return _Exchange(self._keep_texts, tuple(filter(None, (self._key, *self._keys))))
 
 
 class _Exchange:
@@ -285,8 +286,8 @@ class _Exchange:
                 if token["colon"]:
                     name = string
                     string = self._name(string, mode)
-                elif self._keep_texts and not token["end"]:
-                    string = texts.placeholder(string, has_digest=False)  # it may end within a key
+                elif not token["end"] and string and not texts.is_placeholder(string):
+                    string = texts.placeholder(string, has_digest=False)  # the word may be a part of a text
                 else:
                     string = str(self.value(string, name, _mode(_mode(mode, name), name)))
                 mark = "\udcff" if plain != written else ""
