@@ -114,6 +114,7 @@ class Report:
     cause: Cause | None = None  # what would explain everything that is broken
     files: Mapping[str, FileResult] = field(default_factory=dict[str, FileResult])
     seconds: float = 0.0  # the median duration of an answer
+    headline: str = ""  # the verdict, where counts of checks do not say it
     rows: Sequence[Sequence[str]] = ()  # of a recording: the table by family, with its head
 
     @property
@@ -165,6 +166,8 @@ class Report:
     @property
     def verdict(self) -> str:
         """The run in a line."""
+        if self.headline:
+            return self.headline
         counts = {outcome: sum(result.outcome is outcome for result in self.results) for outcome in Outcome}
         said = [f"{number} {outcome.value}" for outcome, number in counts.items() if number]
         if self.interrupted:
