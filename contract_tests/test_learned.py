@@ -249,7 +249,7 @@ def test_recording_says_nothing_new_after_its_patch(recording: Recording, tmp_pa
     )
 
     assert "contract kept: nothing differs" in read.stdout
-    assert "become recorded" not in read.stdout
+    assert "this recording confirms" not in read.stdout
     assert "a change of the spec is proposed" not in read.stdout
 
 
@@ -323,6 +323,20 @@ def test_content_type_that_is_not_json_is_a_difference(tmp_path: Path) -> None:
     assert [str(one) for one in learned(recording).differences] == [
         "get_task 200 /: content type application/json; came text/plain (2 times, first in 000001-get_task.json)"
     ]
+
+
+def test_difference_is_shown_at_the_file_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(Path("a day"), swapped(1), swapped(2), kind="text/plain")
+    assert main(["contract", "--body", "a day", "--report", "out.sarif", "--annotations", "github"]) == 1
+    (result,) = json.loads(Path("out.sarif").read_text())["runs"][0]["results"]
+    said = capsys.readouterr().out
+
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a%20day/000001-get_task.json"
+    assert "::error file=a day/000001-get_task.json,line=1,title=" in said
+    assert "(2 times, first in a day/000001-get_task.json)" in said
 
 
 @pytest.mark.parametrize("more", [[], ["another.json"]])

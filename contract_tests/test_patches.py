@@ -72,7 +72,9 @@ NEW_FIELDS = [
     answered(INFO, "data.max_veo_concurrency", 17),
     answered(SWAP, "data.output.preview", "https://cdn.test/p/a.webp?sign=abc"),
     answered(SWAP, "data.output.timings", {"queue_ms": 12, "source": "https://a.test/a.png"}),
+    answered(SWAP, "data.output.box", [0, 0.25, 17, None, "left", ["a"]]),
 ]
+SCORES = [answered(SWAP, "data.output.scores", scores) for scores in ([[17]], [[17, 0.25]], [[]], [])]
 CONTRADICTIONS = [
     answered(SWAP, "data.meta.usage.consume", "12.5"),
     answered(INFO, "data.wallet.point_remain", None),
@@ -103,11 +105,12 @@ def test_documented_sound_is_the_only_answer_of_speech() -> None:
 
 
 def test_new_fields_are_a_minor_change(tmp_path: Path) -> None:
-    after = patched(proposal(differences(NEW_FIELDS)), tmp_path)
+    every = [*NEW_FIELDS, *SCORES]
+    after = patched(proposal(differences(every)), tmp_path)
 
-    assert {one.kind for one in differences(NEW_FIELDS)} == {Kind.NEW_FIELD}
+    assert {one.kind for one in differences(every)} == {Kind.NEW_FIELD}
     assert verdict(changes(bundled(SPEC), after)) == "minor"
-    assert [differences_left(after, exchange) for exchange in NEW_FIELDS] == [[]] * len(NEW_FIELDS)
+    assert [differences_left(after, exchange) for exchange in every] == [[]] * len(every)
     output = after["components"]["schemas"]["FaceSwapOutput"]["properties"]
     assert output["preview"]["x-media"] == {"kind": "image"}
 

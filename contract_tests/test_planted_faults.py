@@ -70,7 +70,7 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         lambda: test_requests.test_request_is_documented("get"),
     ),
     "a field of another type is sent": (
-        replaced(requests, "create", lambda body: effects.SendRequest("POST", "/api/v1/task", {**body, "model": 7})),
+        replaced(requests, "create", lambda body, _: effects.SendRequest("POST", "/api/v1/task", {**body, "model": 7})),
         lambda: test_requests.test_request_is_documented("submit"),
     ),
     "a documented limit is not checked": (

@@ -335,7 +335,9 @@ def test_command_says_whether_a_contract_touches_the_recorded_app(
     assert f"\nmay be touched: {name} /prompt: pattern was absent" in said
     assert "changes that do not touch this app: 2\n" in said  # the second one: FluxSchnellTxt2Img has the same input
     assert said.endswith("this app is touched (changes: 1 certain, 1 possible)\n")
-    results = {one["task_type"]: one for one in json.loads(reports[0].read_text())["results"]}
+    written = json.loads(reports[0].read_text())
+    assert written["verdict"] == "this app is touched (changes: 1 certain, 1 possible)"
+    results = {one["task_type"]: one for one in written["results"]}
     assert [name for name, one in results.items() if one["check"] == "used"] == [
         CREATE_NAME,
         "task FluxDevTxt2Img",

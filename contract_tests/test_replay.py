@@ -353,8 +353,11 @@ def test_server_has_a_small_file_in_place_of_each_output(
     )
     tape.add("POST /v1/images/generations", {}, {"data": [{"b64_json": picture}]})
     tape.add("POST /api/face_swap/v1/fetch", {}, {"data": {"image": "https://img.test/old.png"}})
+    tape.add(f"POST {TASK}", {**SWAP, "input": {"swap_image": url}}, {"code": 200})
     http = served(tape)
     shown = http.get(f"{TASK}/{ID}").json()["data"]["output"]["image_url"]
+    escaped = json.dumps({**SWAP, "input": {"swap_image": shown}}).replace("/", "\\/")
+    assert http.post(TASK, content=escaped, headers={"content-type": "application/json"}).json() == {"code": 200}
     file = httpx.get(shown, trust_env=False)
 
     assert shown.startswith(f"{http.base_url}/files/".replace("//files", "/files"))

@@ -131,7 +131,7 @@ def _report(options: argparse.Namespace) -> tuple[Report, str]:
     """Return the report, and its text for a terminal."""
     if options.relied_on and not (options.body or options.base_url):
         compared = touched.compare(options.relied_on, options.spec)
-        return Report(compared.title, None, compared.results), compared.text
+        return Report(compared.title, None, compared.results, headline=compared.verdict), compared.text
     if options.relied_on or options.spec:
         raise CannotRun(
             "--relied-on and --spec compare contracts; give --spec with --relied-on, and no --body, --base-url"

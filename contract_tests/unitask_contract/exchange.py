@@ -66,7 +66,7 @@ class Exchange:
     @property
     def group(self) -> str:
         """The family of the task; without one the group of the operation."""
-        return self.family or (bundle.family_of(self.operation) if self.operation else "unknown")
+        return self.family or (bundle.family_of(self.operation) if self.operation else "other")
 
 
 def read_json(body: bytes) -> Any:

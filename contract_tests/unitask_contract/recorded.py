@@ -6,6 +6,7 @@ from being checked, and how much is read of a file is limited.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def of_recording(folder: Path) -> tuple[Report, Confirmed]:
     return Report(
         found.subject,
         None,
-        differences=found.differences,
+        differences=[replace(one, file=(folder / one.file).as_posix()) for one in found.differences],
         files={str(folder): FileResult(note="\n".join(found.notes), unread=unread)},
         rows=rows,
     ), found.confirmed

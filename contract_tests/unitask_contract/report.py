@@ -73,6 +73,17 @@ class Finding:
         if self.cause.hint:
             yield f"hint: {self.cause.hint}"
 
+    def lines(self, head: str) -> list[str]:
+        """Return a head and the details; the only difference stands for a head that says the same."""
+        lines = list(self.details())
+        is_same = len(lines) == 1 == len(self.differences) and self.differences[0].came in self.cause.title
+        return lines if is_same else [head, *lines]
+
+    @property
+    def files(self) -> list[str]:
+        """The files of a recording that show it."""
+        return list(dict.fromkeys(one.file for one in self.differences if one.file))
+
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
@@ -103,6 +114,7 @@ class Report:
     cause: Cause | None = None  # what would explain everything that is broken
     files: Mapping[str, FileResult] = field(default_factory=dict[str, FileResult])
     seconds: float = 0.0  # the median duration of an answer
+    headline: str = ""  # the verdict, where counts of checks do not say it
     rows: Sequence[Sequence[str]] = ()  # of a recording: the table by family, with its head
 
     @property
@@ -154,6 +166,8 @@ class Report:
     @property
     def verdict(self) -> str:
         """The run in a line."""
+        if self.headline:
+            return self.headline
         counts = {outcome: sum(result.outcome is outcome for result in self.results) for outcome in Outcome}
         said = [f"{number} {outcome.value}" for outcome, number in counts.items() if number]
         if self.interrupted:
@@ -233,10 +247,8 @@ def text(report: Report) -> str:
     rows = ["".join(f"{cell:>{WIDTH}}" for cell in row) for row in table(report)]
     parts += [*(["", *rows] if rows else []), *_general(report), *_families(report)]
     for one in findings[:MOST_FINDINGS]:
-        lines = [line for detail in one.details() for line in detail.splitlines()]
-        is_title = len(lines) == 1 == len(one.differences) and one.differences[0].came in one.cause.title
-        parts.append(f"\n{one.level.value}: {lines.pop(0) if is_title else one.cause.title}")
-        parts += [f"  {line}" for line in lines]
+        head, *lines = one.lines(one.cause.title)
+        parts += [f"\n{one.level.value}: {head}", *(f"  {line}" for part in lines for line in part.splitlines())]
     if any(one.level is Level.NEW for one in findings):
         parts.append(f"\nnew: {ABOUT_NEW}")
     parts += [*_left_out(report), *_files(report), *money(report), *_patch(report)]

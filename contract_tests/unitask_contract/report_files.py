@@ -174,8 +174,14 @@ _COMMANDS = {Level.BROKEN: "error", Level.UNKNOWN: "warning", Level.SLOW: "warni
 def annotations(report: Report) -> Iterator[str]:
     """Yield a workflow command of GitHub for each finding."""
     for one in report.findings:
-        title = _escaped(f"unitask contract: {one.cause.title}").replace(":", "%3A").replace(",", "%2C")
-        yield f"::{_COMMANDS[one.level]} title={title}::{_escaped(chr(10).join([str(one), *one.details()]))}"
+        places = [f"file={_property(file)},line=1," for file in one.files[:1]]
+        title = _property(f"unitask contract: {one.cause.title}")
+        text = _escaped("\n".join(one.lines(str(one))))
+        yield f"::{_COMMANDS[one.level]} {''.join(places)}title={title}::{text}"
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _escaped(text: str) -> str:

@@ -1,7 +1,7 @@
 """The report as SARIF 2.1.0, as GitHub code scanning reads it.
 
 A result is a finding; a rule is a check with its promise, or the comparison with the spec. GitHub requires a place in a
-file for each result: the fragment of the spec that has the schema or the operation.
+file for each result: the exchange of a recording, else the fragment of the spec with the schema or the operation.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import re
 from functools import cache
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 from unitask_contract.patches.proposals import CHANGES, spec_folder
 from unitask_contract.report import Finding, Level, Report
@@ -61,12 +62,12 @@ def _result(one: Finding, rules: list[str]) -> dict[str, Any]:
     needles = [f"{place.split('/')[3]}:" for place in places if place.startswith("#/components/")]
     operations = [*(each.operation for each in one.differences), *(each.operation for each in one.results)]
     needles += [f"operationId: {name}" for name in operations if name]
-    found = list(dict.fromkeys(map(_place, needles or [""])))
+    found = [(quote(file), 1) for file in one.files] or list(dict.fromkeys(map(_place, needles or [""])))
     return {
         "ruleId": rule,
         "ruleIndex": rules.index(rule),
         "level": _LEVELS[one.level],
-        "message": {"text": "\n".join([str(one), *one.details()])},
+        "message": {"text": "\n".join(one.lines(str(one)))},
         "locations": [
             {"physicalLocation": {"artifactLocation": {"uri": file}, "region": {"startLine": line}}}
             for file, line in found[:MOST_PLACES]

@@ -5,7 +5,7 @@ A place is a component and the steps in it, with references followed: the text o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -101,3 +101,8 @@ def is_named(found: list[Placed], name: str) -> bool:
 def type_of(value: Any) -> str:
     """Return the JSON Schema type of a value."""
     return "integer" if isinstance(value, float) and value.is_integer() else _TYPES[type(value)]
+
+
+def form_of(value: Any) -> Hashable:
+    """Return the type of a value; of a list also the forms of its items."""
+    return frozenset(map(form_of, cast("list[object]", value))) if isinstance(value, list) else type_of(value)

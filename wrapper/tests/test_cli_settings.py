@@ -286,8 +286,8 @@ def test_doctor_names_what_is_wrong_and_the_next_step(
     ("installed", "warnings"),
     [
         (("typer", "textual-image", "pillow"), []),  # pillow came with textual-image
-        (("typer", "textual-image", "hypothesis", "pytest", "pyyaml", "unitask-sandbox"),
-         ["[testing] lacks schemathesis"]),
+        (("typer", "textual-image", "brotli", "httptools", "hypothesis", "pytest", "pyyaml", "unitask-sandbox",
+          "zstandard"), ["[testing] lacks schemathesis"]),
     ],
 )  # fmt: skip
 def test_doctor_warns_of_extras_that_are_not_whole(

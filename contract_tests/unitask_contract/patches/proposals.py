@@ -26,7 +26,7 @@ from unitask_contract.exchange import Exchange, shortened
 from unitask_contract.patches.contradictions import NEW_FIELD, NEW_WORD, Finding, findings, schema_of
 from unitask_contract.patches.redaction import key_of, name_of, redacted, shown_path
 from unitask_contract.patches.widening import ABOUT, OBSERVED, Unchangeable, contradiction, widening
-from unitask_contract.schema_paths import Schemas, pointer, type_of
+from unitask_contract.schema_paths import Schemas, form_of, pointer, type_of
 
 STATUS = ("#/components/schemas/TaskStatus", NEW_WORD)
 CHANGES, FACTS, LEDGER, SOURCES = "observed.yaml", "confirmed.yaml", "drift.yaml", "sources.yaml"
@@ -253,7 +253,8 @@ def _findings(body: Any, component: str, schemas: Schemas | None = None) -> list
 
 def _identity(found: Finding) -> object:
     """Return what findings share that ask for the same change: schema, keyword, and the type to allow."""
-    return str(found.place), found.keyword, found.names, type_of(found.value)
+    allowed = form_of(found.value) if found.keyword == NEW_FIELD else type_of(found.value)
+    return str(found.place), found.keyword, found.names, allowed
 
 
 # The patch.

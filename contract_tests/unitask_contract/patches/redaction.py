@@ -16,7 +16,7 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 from unitask_contract.patches.contradictions import NEW_FIELD, NEW_WORD, Finding, findings, open_lists, schema_of
 from unitask_contract.scenarios import TASK_ID
-from unitask_contract.schema_paths import Path, Place, Placed, Schemas, below, is_named, parts, pointer, rules
+from unitask_contract.schema_paths import Path, Place, Placed, Schemas, below, form_of, is_named, parts, pointer, rules
 
 REMOVED = "removed"
 LONGEST_WORD = 40
@@ -144,7 +144,8 @@ def _outline(value: Any) -> Any:
         # an address inside would be a file that no schema describes
         return {step: REMOVED if _ADDRESS.match(str(part)) else part for step, part in named.items() if step != REMOVED}
     if isinstance(value, list):
-        return [_outline(part) for part in cast("list[object]", value)[:1]]
+        first = {form_of(part): part for part in reversed(cast("list[object]", value))}
+        return [_outline(part) for part in reversed(first.values())]
     return _scalar(value)
 
 

@@ -13,7 +13,7 @@ from unitask_api.output_files import ending_of, kind_of_ending
 from unitask_contract.bundle import fields, items
 from unitask_contract.patches.contradictions import NEW_FIELD, NEW_WORD, Finding
 from unitask_contract.schema_paths import Path as Steps
-from unitask_contract.schema_paths import Place, Schemas, type_of
+from unitask_contract.schema_paths import Place, Schemas, form_of, type_of
 
 OBSERVED = "observed"  # the source of what an answer shows
 SHOWN = 200  # characters of what the source says
@@ -91,7 +91,7 @@ def _rule_of(value: Any) -> dict[str, Any]:
     rule: dict[str, Any] = {"type": type_of(value)}
     if isinstance(value, list):
         listed = cast("list[object]", value)
-        rule["items"] = _rule_of(listed[0]) if listed else {}
+        rule["items"] = _rule_of(listed[0]) if len({*map(form_of, listed)}) == 1 else {}
     elif isinstance(value, dict):
         rule["additionalProperties"] = True
     elif isinstance(value, str) and value.startswith(("http://", "https://")):

@@ -81,7 +81,8 @@ class Replay:
         self._now, self._files_at = now, files_at
         self._repeated: dict[str, str] = {}  # what was sent, by the recorded value
         self._files: dict[str, tuple[str, str]] = {}  # recorded URL and kind, by the name in answers
-        self._own_url = re.compile(rf"{re.escape(files_at)}/([\w.]+)".encode())
+        own = re.escape(f"{files_at}/").replace("/", r"\\?/")  # some programs escape it in JSON
+        self._own_url = re.compile(rf"{own}([\w.]+)".encode())
         self._lock = threading.Lock()
         for one in exchanges:
             self._recorded[_key(one.method, one.path, one.query, one.request)].append(one)

@@ -250,19 +250,24 @@ class Comparison:
         return found if self.touched else [*found, Result(TOUCHED, GENERAL, "", Outcome.KEPT)]
 
     @property
+    def verdict(self) -> str:
+        """The result in a line."""
+        word = "not touched" if not self.touched else "touched" if self.touched[0].is_certain else "perhaps touched"
+        certain = sum(one.is_certain for one in self.touched)
+        return f"this app is {word} (changes: {certain} certain, {len(self.touched) - certain} possible)"
+
+    @property
     def text(self) -> str:
         """The result for a terminal."""
         tasks = sum(name.startswith("task ") for name in self.uses)
         statuses = sorted({one.label for use in self.uses.values() for one in use.parts.values() if one.is_answer})
-        word = "not touched" if not self.touched else "touched" if self.touched[0].is_certain else "perhaps touched"
-        certain = sum(one.is_certain for one in self.touched)
         lines = [
             f"{self.title}\nthis app uses: operations {len(self.uses) - tasks}, task types {tasks}, HTTP"
             f" {', '.join(statuses)}; each field of an answer counts, since a recording does not show which are read",
             *map(str, self.touched),
             *([f"exchanges that are not of the contract, and not compared: {self.unknown}"] if self.unknown else []),
             f"changes that do not touch this app: {len(self.others)}",
-            f"this app is {word} (changes: {certain} certain, {len(self.touched) - certain} possible)",
+            self.verdict,
         ]
         return visible("\n\n".join(lines))
 
