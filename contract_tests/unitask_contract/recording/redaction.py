@@ -286,8 +286,8 @@ class _Exchange:
                 if token["colon"]:
                     name = string
                     string = self._name(string, mode)
-                elif not token["end"] and string and not texts.is_placeholder(string):
-                    string = texts.placeholder(string, has_digest=False)  # the word may be a part of a text
+                elif not token["end"] and string:  # the word may be a part of a text
+                    string = string if texts.is_placeholder(string) else texts.placeholder(string, has_digest=False)
                 else:
                     string = str(self.value(string, name, _mode(_mode(mode, name), name)))
                 mark = "\udcff" if plain != written else ""

@@ -42,7 +42,7 @@ _FORM = re.compile(
 _PART = re.compile(  # of the message of an error
     rf"""(?P<kept>{_OURS}|{_TIME.replace(" ", "[ ]")})
     |(?P<id>{_UUID})
-    |(?P<url>(?:[a-z][a-z0-9+.-]{{0,20}}:)?//[^\s"'<>]+)
+    |(?P<url>(?:[a-z][a-z0-9+.-]{{0,20}}:|(?<!\w))//[^\s"'<>]+)
     |(?P<email>[^\s@"'<>()]{{1,200}}@[^\s@"'<>()]{{1,200}}\.\w+)
     |(?P<escape>(?:%[0-9a-f]{{2}}|&\#x?[0-9a-f]+;|\\{{1,16}}[ux][0-9a-f]{{2,}})+)
     |(?P<digits>\+?\d(?:[ ()./:-]{{0,3}}\d){{6,}})
