@@ -389,12 +389,25 @@ def test_provider_that_cannot_be_reached_ends_the_connection_and_is_reported_onc
     assert lost[0].startswith(f"no connection to {host}: ")
 
 
-def test_path_of_the_base_url_precedes_each_path(tmp_path: Path) -> None:
+def test_path_of_the_base_url_precedes_each_path_and_is_in_no_file(tmp_path: Path) -> None:
     with between(tmp_path, "/gateway") as one:
         client = one.connect()
         client.send(GET)
         expected = one.forwarded(GET).replace(b"/api", b"/gateway/api")
-        assert one.accept().read(len(expected)) == expected
+        provider = one.accept()
+        assert provider.read(len(expected)) == expected
+        provider.send(PLAIN)
+        assert client.read(len(PLAIN)) == PLAIN
+
+    assert [path.name for path in tmp_path.glob("*.json") if b"gateway" in path.read_bytes()] == []
+
+
+def test_folder_is_for_one_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.Recording.create(tmp_path, "https://api.test", "2026-11-29T12:00:00Z")
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(()))  # both see an empty folder
+
+    with pytest.raises(CannotRun, match="cannot be written"):
+        folder.Recording.create(tmp_path, "https://api.test", "2026-11-29T12:00:00Z")
 
 
 def test_uploads_to_the_live_api_go_to_their_own_host() -> None:

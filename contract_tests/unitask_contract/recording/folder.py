@@ -17,7 +17,7 @@ from dataclasses import fields as attributes
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
@@ -145,9 +145,8 @@ def _has_types(part: object, types: Mapping[str, Any]) -> bool:
 def _is_body(body: Body) -> bool:
     if not _has_types(body, _TYPES_OF_BODY) or not isinstance(body.content, _CONTENT.get(body.form, ())):
         return False
-    return body.form != "events" or all(
-        isinstance(one, list) and [*map(type, one)][1:] == [str] for one in body.content
-    )
+    events = cast("list[object]", body.content) if body.form == "events" else []
+    return all(isinstance(one, list) and [*map(type, cast("list[object]", one))][1:] == [str] for one in events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ class Recording:
 
     Attributes:
         folder: The folder.
-        base_url: Of the provider whose traffic it is.
+        base_url: Of the provider whose traffic it is, without a path, which may be a secret of a gateway.
         started: ISO 8601 in UTC.
         contract_version: Of unitask, when it was recorded.
     """
@@ -173,12 +172,18 @@ class Recording:
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
                 raise CannotRun(f"--to {folder}: the folder is not empty; name a new one")
-            about = {"format": FORMAT, "base_url": base_url, "started": started, "contract_version": version("unitask")}
+            about = {
+                "format": FORMAT,
+                "base_url": "/".join(base_url.split("/")[:3]),
+                "started": started,
+                "contract_version": version("unitask"),
+            }
+            with (folder / ABOUT).open("x", encoding="utf-8") as file:  # of two recordings, one has the folder
+                file.write(json.dumps(about, indent=1) + "\n")
             (folder / CONTRACT).write_bytes(gzip.compress(json.dumps(bundle.document()).encode(), mtime=0))
-            (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise CannotRun(f"--to {folder}: it cannot be written ({error.strerror})") from None
-        return cls(folder, base_url, started, str(about["contract_version"]))
+        return cls(folder, *(str(about[name]) for name in ("base_url", "started", "contract_version")))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
