@@ -317,6 +317,32 @@ def test_incomplete_files_and_lost_exchanges_are_named(tmp_path: Path, capsys: p
     assert "not compared, because they have no whole answer: 1 exchanges" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("number", []),
+        ("status", "200"),
+        ("started", "29 November"),
+        ("query", 7),
+        ("response_headers", {"date": 7}),
+        ("response", 7),
+        ("response", {"form": "events"}),
+        ("response", {"form": "events", "content": [7]}),
+        ("response", {"form": "yaml"}),
+    ],
+)
+def test_edited_file_that_is_no_exchange_is_named(name: str, value: object, tmp_path: Path) -> None:
+    recording = written(tmp_path / "day", swapped(1))
+    (file,) = tmp_path.glob("day/0*")
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), name: value}))
+    (tmp_path / "day" / "000002-get_task.json").write_text("7")
+    (tmp_path / "day" / "000003-get_task.json").write_text("[" * 100_000)
+    (tmp_path / "day" / "000004-get_task.json").mkdir()
+
+    assert len(recording.incomplete()) == 4
+    assert learned(recording).exchanges == 0
+
+
 def test_content_type_that_is_not_json_is_a_difference(tmp_path: Path) -> None:
     recording = written(tmp_path / "day", swapped(1), swapped(2), kind="text/plain")
 

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from dataclasses import fields as attributes
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -113,10 +114,40 @@ class Recorded:
 
     @classmethod
     def read(cls, content: bytes) -> Self:
-        """Read the file of an exchange; raise ValueError, KeyError or TypeError if it is none."""
-        values: dict[str, Any] = json.loads(content)
-        values.update({side: Body(**values[side]) for side in SIDES})
-        return cls(**values)
+        """Read the file of an exchange, which may be edited; raise ValueError if it is none."""
+        try:
+            values = json.loads(content)
+            one = cls(**{**values, **{side: Body(**values[side]) for side in SIDES}})
+            datetime.fromisoformat(one.started).timestamp()
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+        is_whole = _has_types(one, _TYPES) and _is_body(one.request) and _is_body(one.response)
+        if not is_whole or {str} < {str, *map(type, [*one.request_headers.values(), *one.response_headers.values()])}:
+            raise ValueError("a value has the wrong type")
+        return one
+
+
+_TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("operation", "method", "path", "query", "lost"), str),
+    **dict.fromkeys(("head_seconds", "seconds"), int | float),
+    **dict.fromkeys(("request_headers", "response_headers"), dict),
+    "number": int,
+    "status": int | None,
+}
+_TYPES_OF_BODY: Mapping[str, Any] = {"form": str, "kind": str, "size": int, "sha256": str}
+_CONTENT: Mapping[str, Any] = {"json": object, "events": list, "text": str, "bytes": object, "none": object}
+
+
+def _has_types(part: object, types: Mapping[str, Any]) -> bool:
+    return all(isinstance(getattr(part, name), kind) for name, kind in types.items())
+
+
+def _is_body(body: Body) -> bool:
+    if not _has_types(body, _TYPES_OF_BODY) or not isinstance(body.content, _CONTENT.get(body.form, ())):
+        return False
+    return body.form != "events" or all(
+        isinstance(one, list) and [*map(type, one)][1:] == [str] for one in body.content
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +212,7 @@ class Recording:
         for path in sorted(self.folder.glob("[0-9]*-*.json")):
             try:
                 yield Recorded.read(path.read_bytes())
-            except (ValueError, KeyError, TypeError):
+            except (OSError, ValueError):
                 continue
 
     def incomplete(self) -> list[str]:
