@@ -41,7 +41,7 @@ _DATE = re.compile(r"\d{1,9}(?:\.\d{1,9})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{
 _EVENT_END = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
 _TOKEN = re.compile(r"\"(?P<string>(?:[^\"\\]|\\.|\\\Z)*+(?P<end>\"?))(?P<colon>\s*:)?|(?P<other>[^\"]+)", re.DOTALL)
 _STRUCTURE = re.compile(
-    r"(?P<kept>[\s{}\[\]:,\ufeff]+|\b(?:true|false|null|NaN|Infinity)\b)|(?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
+    r"(?P<kept>[\s{}\[\]:,\ufeff]+|\b(?:true|false|null|NaN|Infinity)\b)|(?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![^\s{}\[\]:,]))"
     r"|[^\s{}\[\]:,\ufeff]+"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")

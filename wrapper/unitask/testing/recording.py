@@ -32,11 +32,15 @@ class UnitaskRecording:
 
     def __init__(self, folder: Path, *, all_used: bool = False) -> None:
         try:
+            from unitask_contract.connecting import CannotRun
             from unitask_contract.recording.folder import Recording
             from unitask_contract.recording.replay import Replay, started
         except ImportError as error:
             raise pytest.fail.Exception(REPLAY_MISSING.format(error), pytrace=False) from None
-        self._recording = Recording.open(folder)
+        try:
+            self._recording = Recording.open(folder)
+        except CannotRun as error:
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         exchanges = list(self._recording.exchanges())
         self.clock: InstantClock = InstantClock(datetime.fromtimestamp(started(exchanges), UTC))
         self.transport: httpx.MockTransport = httpx.MockTransport(self._answer)
