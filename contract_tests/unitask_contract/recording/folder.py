@@ -116,8 +116,9 @@ class Recorded:
     def read(cls, content: bytes) -> Self:
         """Read the file of an exchange, which may be edited; raise ValueError if it is none."""
         try:
-            values = json.loads(content)
-            one = cls(**{**values, **{side: Body(**values[side]) for side in SIDES}})
+            values: dict[str, Any] = json.loads(content)
+            sides: dict[str, Any] = {side: Body(**values[side]) for side in SIDES}
+            one = cls(**values | sides)
             datetime.fromisoformat(one.started).timestamp()
         except (KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(str(error)) from None
