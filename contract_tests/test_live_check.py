@@ -115,6 +115,7 @@ def test_other_violation_in_a_body_of_the_same_form_is_reported() -> None:
 def test_bill_of_a_task_counts_once() -> None:
     check = Check()
     pending = changed("data.status", "pending")
+    check.lines(polled(changed("data.meta.usage.consume", 10**400)))
     for body in (changed("data.meta.usage.consume", 50_000, pending), SWAP, SWAP):
         check.lines(polled(body))
     for number, body in enumerate((SWAP, pending, changed("data.meta.usage.consume", 0), pending)):

@@ -18,6 +18,7 @@ from unitask_contract.bundle import fields, items
 
 _PRICE_KEYS = frozenset({"usd", "per", "count", "when", "more", "absent", "unless", "x-source"})
 _COUNT_KEYS = frozenset({"of", "items", "plus", "whole", "at_least", "at_most"})
+MOST_CREDITS = 2**53
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 
@@ -29,6 +30,13 @@ class _Unknown(Exception):
 def credits_per_usd() -> int:
     """Return the credits in one US dollar (x-resources of the contract)."""
     return round(1 / Fraction(str(bundle.document()["x-resources"]["credit_usd"]["value"])))
+
+
+def billed(task: Mapping[str, Any]) -> int | None:
+    """Return what a task was billed, in credits; None without a bill, or for one that no sum of money can be."""
+    credit = bundle.at(task, "/meta/usage/consume")
+    is_bill = isinstance(credit, int) and not isinstance(credit, bool) and 0 <= credit < MOST_CREDITS
+    return credit if is_bill else None
 
 
 def usd_of(body: Mapping[str, Any]) -> float | None:

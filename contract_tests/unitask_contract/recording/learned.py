@@ -83,13 +83,13 @@ class _Facts:
         given = fields(body.get("input"))
         if (entry := bundle.entry_of(body.get("model"), body.get("task_type"), given)) is None:
             return
-        name, bill = str(entry["name"]), bundle.at(task, "/meta/usage/consume")
+        name, bill = str(entry["name"]), prices.billed(task)
         self.types.setdefault(str(entry["family"]), set()).add(name)
         yield from _open([f"#/x-tasks/{name}"])
         price = prices.credits_of({**body, "input": {key: _as_long(value) for key, value in given.items()}})
         if price and price == bill:
             yield from _open([f"#/x-tasks/{name}/price"])
-        elif price and isinstance(bill, int) and bill:
+        elif bill and price and price < prices.MOST_CREDITS:
             usd = [f"${credit / prices.credits_per_usd():.4g}" for credit in (bill, price)]
             self.bills[f"a bill of {name} is {usd[0]}, and its price in the catalogue is {usd[1]}"] += 1
 

@@ -111,9 +111,8 @@ class Check:
     # Money.
 
     def _add_bill(self, task: dict[str, Any]) -> None:
-        credit: object = fields(fields(task.get("meta")).get("usage")).get("consume")
-        task_id = task.get("task_id")
-        if not task_id or not isinstance(credit, int) or isinstance(credit, bool) or credit < 0:
+        credit, task_id = prices.billed(task), task.get("task_id")
+        if not task_id or credit is None:
             return
         bill = credit, str(task.get("status")).lower() in _ended()
         before = self._bills.pop(str(task_id), (0, False))
