@@ -298,7 +298,18 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     redactor, recording = Redactor(), Recording.create(folder, "https://api.piapi.ai", "2026-11-29T12:00:00Z")
     for number, one in enumerate(answers, 1):
         sent, url = one.request, one.request.url
-        parts = sent.method, url.path, "", sent.headers, sent.content, "", 0.0, 0.0, one.status_code, one.headers
+        parts = (
+            sent.method,
+            url.path,
+            "",
+            sent.headers,
+            sent.content,
+            recording.started,
+            0.0,
+            0.0,
+            one.status_code,
+            one.headers,
+        )
         recording.write(redactor.recorded(number, *parts, one.content))
     return folder
 
