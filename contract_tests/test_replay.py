@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import re
 import signal
@@ -218,6 +219,13 @@ def test_requests_that_are_equal_after_redaction_are_answered(
     headers = {"x-api-key": "another-key", "idempotency-key": "1", "user-agent": "x"}
 
     assert tape.ask()(sent_line or line, sent or recorded, **headers) == (200, {"code": 200, "data": 7})
+
+
+def test_request_that_is_packed_is_answered() -> None:
+    replay = Replay(Tape().add(f"POST {TASK}", SENT, {"code": 200, "data": 7}).exchanges, lambda: 0.0)
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+
+    assert replay.answer("POST", TASK, "", headers, gzip.compress(json.dumps(SENT).encode())).status == 200
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,7 @@ class Message:
         if self.size > LARGEST_BODY:
             raise Unrecorded(TOO_LARGE)
         content = b"".join(piece for _, piece in self.pieces)
-        coding = self.headers.get("content-encoding", "").strip().lower()
-        return (content, "") if coding in ("", "identity") or not content else _unpacked(content, coding)
+        return unpack(content, self.headers.get("content-encoding", ""))
 
     # what the parser calls
 
@@ -116,8 +115,11 @@ def _joined(pieces: Iterable[bytes]) -> bytes:
     return bytes(joined)
 
 
-def _unpacked(content: bytes, coding: str) -> tuple[bytes, str]:
+def unpack(content: bytes, coding: str) -> tuple[bytes, str]:
     """Unpack a body; return it as it is, with the reason, if it is not packed so."""
+    coding = coding.strip().lower()
+    if coding in ("", "identity") or not content:
+        return content, ""
     wrong = f"the body is not {coding:.20}, as its header says"
     try:
         if coding not in ("gzip", "x-gzip"):

@@ -30,6 +30,7 @@ from unitask_contract.bundle import fields
 from unitask_contract.exchange import shortened
 from unitask_contract.recording import texts
 from unitask_contract.recording.folder import OTHER, Body, Recorded
+from unitask_contract.recording.messages import unpack
 from unitask_contract.recording.redaction import Redactor
 from unitask_sandbox.engines.simulated import files, simulated_picture, simulated_sound
 from unitask_sandbox.engines.simulated.outputs import MARK
@@ -104,12 +105,12 @@ class Replay:
             path: As it was sent.
             query: As it was sent.
             headers: The names in lower case.
-            body: Unpacked.
+            body: As it was sent.
 
         Raises:
             NotRecorded: There is none.
         """
-        body = self._own_url.sub(self._recorded_url, body)
+        body = self._own_url.sub(self._recorded_url, unpack(body, headers.get("content-encoding", ""))[0])
         redacted = [Redactor(keep_texts=kept).request(method, path, query, headers, body) for kept in (False, True)]
         keys = [_key(method, *request) for request in redacted]
         with self._lock:
