@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -315,6 +315,15 @@ def test_incomplete_files_and_lost_exchanges_are_named(tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert "not read, because they are incomplete: 000003-get_task.json" in said
     assert "not compared, because they have no whole answer: 1 exchanges" in said
+
+
+def test_exchanges_are_in_their_order_behind_the_last_number_of_six_digits(tmp_path: Path) -> None:
+    recording = written(tmp_path / "day", swapped(1))
+    numbers = [1, 999_999, 1_000_000]
+    for number in numbers[1:]:
+        recording.write(replace(next(recording.exchanges()), number=number))
+
+    assert [one.number for one in recording.exchanges()] == numbers
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ class Recording:
 
     def exchanges(self) -> Iterator[Recorded]:
         """Yield the exchanges in their order; files that are incomplete are left out: see `incomplete`."""
-        for path in sorted(self.folder.glob("[0-9]*-*.json")):
+        for path in self._files():
             try:
                 yield Recorded.read(path.read_bytes())
             except (OSError, ValueError):
@@ -224,7 +224,11 @@ class Recording:
     def incomplete(self) -> list[str]:
         """Return the names of the files that are no exchanges."""
         whole = {one.file_name for one in self.exchanges()}
-        return [path.name for path in sorted(self.folder.glob("[0-9]*-*.json")) if path.name not in whole]
+        return [path.name for path in self._files() if path.name not in whole]
+
+    def _files(self) -> list[Path]:
+        """Return the files of the exchanges in their order, also behind the 999999th."""
+        return sorted(self.folder.glob("[0-9]*-*.json"), key=lambda path: (path.name.index("-"), path.name))
 
     def contract(self) -> dict[str, Any]:
         """Return the bundle by which it was recorded."""
