@@ -28,7 +28,7 @@ from unitask_contract.in_process import IN_PROCESS
 from unitask_contract.patches.proposals import proposal
 from unitask_contract.provider import Provider, sandbox
 from unitask_contract.recording.folder import Recording
-from unitask_contract.recording.learned import Learned, learned
+from unitask_contract.recording.learned import Learned, is_local, learned
 from unitask_contract.recording.redaction import Redactor
 
 from .support import examples
@@ -186,6 +186,7 @@ def test_each_planted_difference_is_reported_once(recording: Recording, lesson: 
     assert len(said) == len(recorded.of_recording(recording.folder)[0].findings) == len(PLANTED), said
     assert ["kling", "3", "1 of 11", "200 x3", "1"] in lesson.rows
     assert lesson.notes[0].startswith("SIMULATED")
+    assert is_local(replace(recording, base_url="http://provider.example"))  # the sandbox says what it is
     assert {row[0] for row in lesson.rows} > {entry["family"] for entry in bundle.entries().values()} - {"legacy"}
 
 

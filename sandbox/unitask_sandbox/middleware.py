@@ -33,7 +33,7 @@ INNER_PATHS = "/_sandbox"
 SNAPSHOT_PATH = f"{INNER_PATHS}/snapshot"
 LARGEST_SNAPSHOT = 2**30
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-HEADERS = {"x-content-type-options": "nosniff", "x-frame-options": "DENY"}
+HEADERS = {"server": "unitask-sandbox", "x-content-type-options": "nosniff", "x-frame-options": "DENY"}
 HOW_TO_ALLOW = "allow it with `unitask sandbox --allow-host NAME` or Settings(allowed_hosts=...)"
 HOW_TO_ALLOW_ORIGIN = "allow its origin with `unitask sandbox --allow-origin ORIGIN` or Settings(allowed_origins=...)"
 FROM_ELSEWHERE = "this request is from a web page of another origin; call the sandbox from a program"

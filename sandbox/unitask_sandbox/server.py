@@ -116,6 +116,7 @@ def _opened(settings: Settings | None, host: str, port: int) -> Generator[tuple[
                 log_level="warning",
                 access_log=False,
                 date_header=False,  # middleware.py adds that of the sandbox's clock
+                server_header=False,  # and the name of the sandbox
                 lifespan="off",
                 ws="none",
                 proxy_headers=False,
