@@ -362,6 +362,9 @@ def test_command_says_whether_a_contract_touches_the_recorded_app(
 def test_command_names_why_it_cannot_compare(app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = tmp_path / "spec.json"
     spec.write_text("{}")
+    endless, document = tmp_path / "endless.json", copy.deepcopy(bundle.document())
+    document["components"]["schemas"]["TaskEnvelope"] = {"$ref": "#/components/schemas/TaskEnvelope"}
+    endless.write_text(json.dumps(document))
     empty = tmp_path / "empty"
     Recording.create(empty, "https://api.piapi.ai", "2026-11-29T12:00:00Z")
     damaged = shutil.copytree(app, tmp_path / "damaged")
@@ -371,6 +374,7 @@ def test_command_names_why_it_cannot_compare(app: Path, tmp_path: Path, capsys: 
         ("--relied-on", str(empty)): "has no exchange of an operation of the contract",
         ("--relied-on", str(damaged)): "openapi.json.gz cannot be read",
         ("--relied-on", str(app), "--spec", str(spec)): "is not a contract with x-tasks",
+        ("--relied-on", str(app), "--spec", str(endless)): "is not a contract with x-tasks",
         ("--relied-on", str(app), "--body", str(spec)): "no --body",
         ("--spec", str(spec)): "with --relied-on",
     }

@@ -285,13 +285,13 @@ def compare(folder: File, spec: File | None = None) -> Comparison:
     recording = Recording.open(folder)
     try:
         old = Contract(recording.contract())
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CannotRun(f"{folder / CONTRACT} cannot be read ({error}); record the app again") from None
     try:
         new = Contract(bundle.document() if spec is None else json.loads(spec.read_bytes()))
     except OSError as error:
         raise CannotRun(f"--spec {spec} cannot be read ({error.strerror})") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CannotRun(
             f"--spec {spec} is not a contract with x-tasks ({error!r}); give unitask_api/openapi.json of a wheel, or"
             " generated/unitask_api/openapi.json of a checkout (docs/openapi.json has no x-tasks)"
