@@ -55,23 +55,23 @@ class DurationTracker:
 
         When that poll is due, the same call may give a longer delay: other tasks of the kind were polled meanwhile.
         """
-        return (self._kinds.get(kind) or self._new_table(kind)).delay(age)
+        return self._table(kind).delay(age)
 
     def usual_seconds(self, kind: str) -> float:
         """Return the median duration, at most the longest that was seen: when nothing ends, time limits do not grow."""
-        table = self._kinds.get(kind) or self._new_table(kind)
+        table = self._table(kind)
         return min((table.plan or table.planned())[0], table.longest)
 
     def default_timeout(self, kind: str) -> float:
         """Return the seconds that a wait for a task lasts by default, by what was learned until the last plan."""
-        table = self._kinds.get(kind) or self._new_table(kind)
+        table = self._table(kind)
         return (table.plan or table.planned())[1]
 
     def note_poll(self, kind: str, before: float, age: float, *, ended: bool) -> None:
         """Add a poll: the task had not ended at the age `before`; at `age` it still runs, or it was completed."""
         start, end = _place(before), _place(age)
         if end > start:
-            table = self._kinds.get(kind) or self._new_table(kind)
+            table = self._table(kind)
             table.add(start, end)
             if ended:
                 table.add_end(start, end)
@@ -89,18 +89,20 @@ class DurationTracker:
         created, ended = task.created_at, task.ended_at
         reported = (ended - created).total_seconds() if created and ended else math.nan
         if 0 <= reported <= LONGEST_TASK:
-            table = self._kinds.get(kind) or self._new_table(kind)
+            table = self._table(kind)
             start, end = _place(before), _place(min(max(reported, least), most))
             table.add(min(start, end), end)
             table.add_end(end, end)
         else:
             self.note_poll(kind, before, age, ended=True)
 
-    def _new_table(self, kind: str) -> "_LifeTable":
-        if len(self._kinds) >= MOST_KINDS:
-            self._kinds.pop(next(iter(self._kinds)), None)
-        entry = contract.task_types().get(kind)
-        table = self._kinds[kind] = _LifeTable(entry.typical_seconds if entry else UNKNOWN_TYPE)
+    def _table(self, kind: str) -> "_LifeTable":
+        table = self._kinds.get(kind)
+        if table is None:
+            if len(self._kinds) >= MOST_KINDS:
+                self._kinds.pop(next(iter(self._kinds)), None)
+            entry = contract.task_types().get(kind)
+            table = self._kinds[kind] = _LifeTable(entry.typical_seconds if entry else UNKNOWN_TYPE)
         return table
 
 
