@@ -7,7 +7,7 @@ equals it.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,15 +52,33 @@ class Learned:
 
 @dataclass(slots=True)
 class _Facts:
-    """Collects what the exchanges confirm."""
+    """Collects what the exchanges confirm, and what passed."""
 
+    number: int = 0
+    lost: int = 0
+    statuses: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])  # by family
+    content_types: dict[object, Difference] = field(default_factory=dict[object, Difference])  # not in the spec
     places: Counter[str] = field(default_factory=Counter[str])
     bills: Counter[str] = field(default_factory=Counter[str])  # that differ from the price: the sentence about each
     types: dict[str, set[str]] = field(default_factory=dict[str, set[str]])  # by family: the completed task types
     _sent: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])  # by task id
     _done: set[str] = field(default_factory=set[str])
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, one: Recorded) -> None:
+        self.number += 1
+        self.lost += bool(one.lost)
+        if one.lost:
+            return
+        exchange = _exchange(one)
+        self.statuses.setdefault(exchange.group, Counter())[str(one.status)] += 1
+        for each in content_type(one, exchange):
+            known = self.content_types.get(each.key, replace(each, count=0))
+            families = known.families | {exchange.group}
+            self.content_types[each.key] = replace(known, count=known.count + 1, families=families)
+        if exchange.operation and one.response.form in ("json", "bytes"):
+            self._learn(exchange)
+
+    def _learn(self, exchange: Exchange) -> None:
         operation, answer = exchange.operation, exchange.answer
         parts_of = bundle.components_of(operation)
         found = {*_used(parts_of[exchange.part], answer)} if exchange.part in parts_of else set[str]()
@@ -97,18 +115,17 @@ class _Facts:
 
 def learned(recording: Recording) -> Learned:
     """Read a recording."""
-    answered, facts, number = _Answered(recording), _Facts(), sum(1 for _ in recording.exchanges())
-    for one, exchange in answered.pairs():
-        if exchange.operation and one.response.form in ("json", "bytes"):
-            facts.add(exchange)
-    found = [*differences(answered, requests=True), *_content_types(answered)]
-    rows = list(_rows(answered, facts.types, found))
+    facts = _Facts()
+    for one in recording.exchanges():
+        facts.add(one)
+    found = [*differences(_Answered(recording), requests=True), *facts.content_types.values()]
+    rows = list(_rows(facts, found))
     return Learned(
-        f"{recording.folder}: {number:,} exchanges with {recording.base_url} from {recording.started}",
-        number,
+        f"{recording.folder}: {facts.number:,} exchanges with {recording.base_url} from {recording.started}",
+        facts.number,
         rows,
         found,
-        confirmed(recording, number, facts.places),
+        confirmed(recording, facts.number, facts.places),
         list(_notes(recording, facts)),
     )
 
@@ -119,13 +136,12 @@ class _Answered:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
-    def pairs(self) -> Iterator[tuple[Recorded, Exchange]]:
-        for one in self._recording.exchanges():
-            if not one.lost:
-                yield one, replace(one.exchange, sent=b"") if one.request.kind in FORMS else one.exchange
-
     def __iter__(self) -> Iterator[Exchange]:
-        return (exchange for _, exchange in self.pairs())
+        return (_exchange(one) for one in self._recording.exchanges() if not one.lost)
+
+
+def _exchange(one: Recorded) -> Exchange:
+    return replace(one.exchange, sent=b"") if one.request.kind in FORMS else one.exchange
 
 
 def confirmed(recording: Recording, exchanges: int, places: Mapping[str, int]) -> Confirmed:
@@ -142,23 +158,10 @@ def is_local(recording: Recording) -> bool:
     return is_loopback(host) or host.endswith(".test") or next(servers, "") == SANDBOX
 
 
-def _content_types(answered: _Answered) -> Iterable[Difference]:
-    """Return each content type that the spec does not have, once."""
-    found: dict[object, Difference] = {}
-    for recorded, exchange in answered.pairs():
-        for one in content_type(recorded, exchange):
-            known = found.get(one.key, replace(one, count=0))
-            found[one.key] = replace(known, count=known.count + 1, families=known.families | {exchange.group})
-    return found.values()
-
-
-def _rows(answered: _Answered, types: Mapping[str, set[str]], found: Sequence[Difference]) -> Iterator[list[str]]:
+def _rows(facts: _Facts, found: Sequence[Difference]) -> Iterator[list[str]]:
     every = Counter(str(entry["family"]) for entry in bundle.entries().values())
-    groups: dict[str, Counter[str]] = {}
-    for one, exchange in answered.pairs():
-        groups.setdefault(exchange.group, Counter())[str(one.status)] += 1
-    for group, statuses in sorted(groups.items()):
-        seen = f"{len(types.get(group, ()))} of {every[group]}" if group in every else "-"
+    for group, statuses in sorted(facts.statuses.items()):
+        seen = f"{len(facts.types.get(group, ()))} of {every[group]}" if group in every else "-"
         counts = ", ".join(f"{status} x{count:,}" for status, count in sorted(statuses.items()))
         yield [group, f"{statuses.total():,}", seen, counts, str(sum(group in one.families for one in found))]
 
@@ -168,8 +171,8 @@ def _notes(recording: Recording, facts: _Facts) -> Iterator[str]:
         yield SIMULATED
     if incomplete := recording.incomplete():
         yield f"not read, because they are incomplete: {', '.join(incomplete)}"
-    if lost := sum(bool(one.lost) for one in recording.exchanges()):
-        yield f"not compared, because they have no whole answer: {lost} exchanges"
+    if facts.lost:
+        yield f"not compared, because they have no whole answer: {facts.lost} exchanges"
     if facts.places:
         words = Counter(_evidence(_node(place)) for place in facts.places)
         before = ", ".join(f"{count} {word}" for word, count in words.most_common())
