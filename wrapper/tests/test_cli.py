@@ -30,6 +30,7 @@ DONE = seen("completed", output={"image_url": OUTPUT_URL})
 MANY = seen("completed", output={"image_urls": [OUTPUT_URL, "https://out.test/b.png"]})
 PICTURE = httpx.Response(200, content=encoded())
 RUN = ["run", "FaceSwap", "target_image=https://me.test/a.png", "swap_image=https://me.test/b.png"]
+SEVERAL = ["run", "flux-schnell-txt2img", "prompt=a", "batch-size=3"]
 STOP = KeyboardInterrupt
 PYTHON = r"\b(client|error|task|errors)\.\w|api_key|base_url\b|=True|=False|\bNone\b|\bPIL\b|numpy|Traceback"
 NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
@@ -129,6 +130,11 @@ WRONG_INPUT: list[tuple[list[str], str]] = [
     ([*RUN, "--base-url", "provider.test"], "--base-url is 'provider.test'"),
     ([*RUN, "--to", __file__], "exists: name another file"),
     ([*RUN, "--to", ""], "--to is empty"),
+    (
+        [*SEVERAL, "--to", "no/fox.png"],
+        "batch-size=3 makes 3 files, and --to no/fox.png takes one: name a folder, as in --to no/fox/",
+    ),
+    ([*SEVERAL, "--to", "-"], "takes one: name a folder, as in --to DIR/"),
     ([*RUN, "--to", "-", "--json"], "--to - and --json both write to stdout"),
     (["wait", " "], "the task id is empty"),
     (["sandbox", "--concurrency", "0"], "concurrency"),
@@ -183,7 +189,8 @@ TO_FILE = ["--to", "{}/o.png"]
         ([seen("processing")] * 99, ["--timeout", "5"], 7),
         ([PAID, DONE, *GONE], TO_FILE, 10),
         ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 10),
-        ([PAID, MANY], TO_FILE, 10),  # a folder takes several files
+        ([PAID, MANY, PICTURE, *GONE], TO_FILE, 10),
+        ([PAID, MANY, PICTURE, PICTURE], ["--to", "-"], 10),  # a folder takes several files
         ([PAID, DONE, STOP], TO_FILE, 130),
         ([PAID, STOP], [], 130),
         ([PAID, NotImplementedError], ["--base-url", BASE_URL], 8),
@@ -191,8 +198,10 @@ TO_FILE = ["--to", "{}/o.png"]
     ],
 )
 def test_command_that_continues_with_an_accepted_task_is_reported(
-    script: list[Any], options: list[str], code: int, scripted: Scripted, capsys: Captured, tmp_path: Path
-) -> None:
+    script: list[Any], options: list[str], code: int, scripted: Scripted, capsys: Captured, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
     scripted(*script)
     assert exit_code(*RUN, *(word.format(tmp_path) for word in options)) == code
     err = capsys.readouterr().err

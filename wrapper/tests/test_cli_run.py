@@ -292,6 +292,14 @@ def test_id_and_url_of_a_provider_are_escaped(
     assert capsys.readouterr().out == "a\\x1b[2J\nhttps://x.test/\\x1b[2J\n"
 
 
+def test_several_files_with_one_name_get_numbers(to_sandbox: str, tmp_path: Path, capsys: Captured) -> None:
+    assert main(["run", "midjourney-imagine", "prompt=a", "--to", f"{tmp_path}/fox.png"]) == 0
+    out, err = capsys.readouterr()
+    assert [Path(line).name.split(".")[0] for line in out.splitlines()] == [f"fox-{number}" for number in range(1, 6)]
+    assert all(Path(line).exists() for line in out.splitlines())
+    assert "unitask: there are 5 output files, so their names have numbers\n" in err
+
+
 def test_file_named_like_another_format_is_reported(
     unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured
 ) -> None:

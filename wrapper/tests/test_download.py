@@ -139,6 +139,22 @@ def test_text_of_a_task_is_written(shell: str, kind: Any, output: dict[str, Any]
     assert fetch(shell, provider(), task, f"{tmp_path}/") == [tmp_path / f"{TASK_ID}.txt"]
 
 
+def test_several_files_with_one_name_get_the_numbers_that_are_free(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "a-2.mp4").write_bytes(b"mine")
+    taken = [*kling(KLING).output.files[:2], OutputFile("https://out.test/cover.jpg")]
+    replies = [answer(200, b"\0x", content_type="video/mp4")] * 2 + [answer(200, PNG)]
+
+    assert [path.name for path in fetch(shell, host, taken, f"{tmp_path}/a.mp4")] == ["a-1.mp4", "a-3.mp4", "a-4.jpg"]
+    assert (tmp_path / "a-2.mp4").read_bytes() == b"mine"
+    assert files_in(tmp_path) == ["a-1.mp4", "a-2.mp4", "a-3.mp4", "a-4.jpg"]
+    paths = fetch(shell, host, taken[:2], f"{tmp_path}/a.mp4", overwrite=True)
+    assert [path.name for path in paths] == ["a-1.mp4", "a-2.mp4"]
+
+    unknown = [OutputFile(f"https://out.test/{name}?sig=1") for name in "ab"]
+    names = [path.name for path in fetch(shell, provider(*replies[:2]), unknown, f"{tmp_path}/b")]
+    assert names == ["b-1.mp4", "b-2.mp4"]
+
+
 TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
 
 
@@ -151,7 +167,6 @@ TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
         (kling(KLING), {"parallel": 0}, "parallel is 0"),
         (kling(KLING), {"parallel": 1.5}, "parallel is 1.5"),
         (TWO, {"to": f"{__file__}/a.mp4"}, "files. Task 'b' is done and paid: client.download(client.get('b')"),
-        (TWO, {"to": f"{__file__}/a.mp4"}, " there are 2 output files: name a folder"),
         ([OutputFile(URL), OutputFile(f"{URL}?x")], {}, " two of the files would have one name: fetch them"),
         (Task(task_data("processing"), Output), {}, f"Task '{TASK_ID}' is not done: client.wait('{TASK_ID}')"),
         (Task(task_data("failed"), Output), {}, "(status 'failed')"),

@@ -469,6 +469,8 @@ class Client(SyncRunner):
             to: A folder, or the name of a file. Text is a folder if it ends in a slash, a path object if it has no
                 suffix (`Path("out")`) and is not a file; an existing folder always, unless it is named like a media
                 file. In a folder, files are named ``<task id>-<number>``, or ``<task id>`` if there is one only.
+                With the name ``a.png``, several files are ``a-1.png``, ``a-2.png``: numbers that are free, and the
+                endings of the files.
             previews: Whether to fetch previews (covers, thumbnails) as well.
             overwrite: Whether to replace files that exist.
             parallel: How many files to fetch at once.

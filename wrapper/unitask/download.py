@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -187,17 +188,21 @@ def _given(files: Sequence[object]) -> list[OutputFile]:
 def _targets(
     files: list[OutputFile], to: str | os.PathLike[str], *, is_only: bool, overwrite: bool
 ) -> Iterator[Target]:
-    place = Path(to)
-    if not names_folder(to):
-        if len(files) > 1:
-            raise InvalidInput(f"there are {len(files)} output files: name a folder (with a slash at its end)")
+    place, numbers = Path(to), count(1)
+    is_folder = names_folder(to)
+    if len(files) == 1 and not is_folder:
         yield Target(files[0], place, unnamed=False, overwrite=overwrite)
         return
     for file in files:
-        stem = re.sub(r"[^A-Za-z0-9_-]", "_", file.task_id) or "output"
         ending = output_files.ending_of(file.url)
-        name = f"{stem}{ending}" if is_only else f"{stem}-{file.number}{ending}"
-        yield Target(file, place / name, unnamed=not ending, overwrite=overwrite)
+        if is_folder:
+            stem = re.sub(r"[^A-Za-z0-9_-]", "_", file.task_id) or "output"
+            path = place / (f"{stem}{ending}" if is_only else f"{stem}-{file.number}{ending}")
+        else:
+            ending = ending if output_files.is_ending(ending) else place.suffix
+            names = (place.with_name(f"{place.stem}-{number}{ending}") for number in numbers)
+            path = next(name for name in names if overwrite or not os.path.lexists(name))
+        yield Target(file, path, unnamed=not ending, overwrite=overwrite)
 
 
 def place_problem(path: Path, *, overwrite: bool) -> str | None:

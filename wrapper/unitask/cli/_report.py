@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import errors
 from .._terminal import dollars, reason
+from ..download import names_folder
 
 
 class ExitCode(IntEnum):
@@ -93,10 +94,11 @@ class Place:
         if to and isinstance(error, errors.InvalidInput):
             if "no output file" in str(error):
                 to = None
-            elif not to.endswith("/"):  # as for several files
+            elif not to.endswith("/"):  # its name is taken, or it is stdout
                 to = f"{Path(to).parent}/"
         words = ["--to", to] if to else []
-        is_begun = isinstance(error, errors.DownloadFailed) and error.fetched
+        # the numbers of FILE-1 go on, where --overwrite could replace the files of an earlier task
+        is_begun = isinstance(error, errors.DownloadFailed) and error.fetched and to and names_folder(to)
         words += ["--overwrite"] if self.overwrite or is_begun else []
         words += ["--base-url", self.base_url] if self.base_url else []
         handle = self.handle or task_id

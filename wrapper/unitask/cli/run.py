@@ -19,7 +19,7 @@ from .._model.task import Task
 from .._terminal import is_terminal, put, put_file, say, task_type
 from ..budget import Budget
 from ..client import Client
-from ..download import check_destination
+from ..download import check_destination, names_folder
 from ..inputs import AdvisoryWarning, Options, TaskInput, request_body
 from ..media import from_home
 from . import _config
@@ -34,7 +34,10 @@ STDOUT = "-"
 
 TaskId = Annotated[str, Argument(metavar="ID", help="The id of a task; of a legacy task, the token that is shown.")]
 To = Annotated[
-    str | None, Option(metavar="PLACE", help="Save the output as FILE, or several in FOLDER/; - writes it to stdout.")
+    str | None,
+    Option(
+        metavar="PLACE", help="Save the output as FILE, several as FILE-1, ..., or in FOLDER/; - writes it to stdout."
+    ),
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that exists.")]
 Timeout = Annotated[float | None, Option(metavar="SECONDS", min=0, help="Stop waiting; the task goes on.")]
@@ -69,6 +72,7 @@ def run(
     place = _place(ctx, Place(to, overwrite, base_url, None, as_json, quiet, show))
     options: Options = {} if webhook_url is None else {"webhook_url": webhook_url}
     given = task_from(task, fields or ())
+    _check_number(given, to)
     with in_words_of(task_type(task)) as spelled, _advice(spelled, quiet=quiet):
         if dry_run:
             _print_request(given, options, base_url)
@@ -181,6 +185,16 @@ def _place(ctx: Context, place: Place) -> Place:
     return place
 
 
+def _check_number(given: TaskInput[Any], to: str | None) -> None:
+    """Refuse the name of one file for a task whose input asks for several, before it is paid."""
+    number = getattr(given, "batch_size", None)
+    if to is not None and isinstance(number, int | float) and number > 1 and not names_folder(to):
+        folder = "DIR/" if to == STDOUT else f"{Path(to).with_suffix('')}/"
+        raise errors.InvalidInput(
+            f"batch-size={number:g} makes {number:g} files, and --to {to} takes one: name a folder, as in --to {folder}"
+        )
+
+
 @contextmanager
 def _advice(spelled: Callable[[str], str], *, quiet: bool) -> Generator[None]:
     """Report each advice on stderr, in the words of a command; none if `quiet`."""
@@ -246,6 +260,8 @@ def _put_result(client: Client, task: Task[Any], place: Place, seconds: float | 
     if place.to is not None:
         paths = client.download(task, place.to, overwrite=place.overwrite, previews=previews)
         if not place.quiet:
+            if len(paths) > 1 and not names_folder(place.to):
+                say(f"unitask: there are {len(paths)} output files, so their names have numbers")
             say(*(f"unitask: warning: {problem}" for path in paths if (problem := wrong_ending(path))))
     _check_stdout()
     if place.as_json:
