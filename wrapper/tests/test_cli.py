@@ -233,6 +233,11 @@ def test_legacy_task_is_continued_by_the_command_that_is_reported(
     ("script", "code", "facts"),
     [
         ([STOP], 130, ["may have been accepted", "`unitask find`"]),
+        (
+            [refused(429, retry_after="99")] * 8,
+            8,
+            ["was not accepted, and nothing is paid; the provider asks to wait 99 s"],
+        ),
         ([answer(502, b"<html>")], 9, ["face-swap may have been accepted", "`unitask find`", "2023-11-14 22:13:20"]),
         ([answer(520, {"code": 520, "data": task_data()})], 9, ["may have been accepted", TASK_ID]),
         ([PAID, seen("failed", error={"message": "no face found"})], 3, [TASK_ID, "no face found"]),

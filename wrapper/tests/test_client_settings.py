@@ -15,7 +15,7 @@ import pytest
 import unitask
 from hypothesis import example, given
 from hypothesis import strategies as st
-from unitask import Client, errors
+from unitask import Client, errors, tasks
 from unitask._environment import USER_AGENT, transport_settings
 
 from .pictures import encoded
@@ -72,6 +72,27 @@ def test_max_retries_limits_what_is_sent_again(
         perform(shell, answers, call, max_retries=max_retries)
 
     assert len(answers.requests) == sent
+
+
+SLOW = refused(429, retry_after="8")
+
+
+@pytest.mark.parametrize(
+    ("task", "script", "kind", "passed"),
+    [
+        (FACE_SWAP, [SLOW, SLOW], errors.RateLimited, 8.0),
+        (tasks.Hug(image_url=encoded()), [SLOW, SLOW], errors.RateLimited, 8.0),  # its upload
+        (FACE_SWAP, [SLOW, *[seen("processing")] * 9], errors.WaitTimeout, 10.0),
+    ],
+)
+def test_timeout_of_a_run_limits_its_submission_and_its_wait_together(
+    shell: str, task: Any, script: list[Any], kind: type[errors.UnitaskError], passed: float
+) -> None:
+    answers = provider(*script)
+    with pytest.raises(kind):
+        perform(shell, answers, lambda client: client.run(task, timeout=10.0))
+
+    assert answers.clock.passed == pytest.approx(passed)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
@@ -214,8 +214,9 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         model, task_type = task.operation()
 
         def send() -> "Flow[Task[OutputT]]":  # quoted: it would be evaluated at each call
-            attached = yield from with_uploads(body, self._uploads, self._limits())
-            submitted = flows.submit(attached, task.output_type(), retry_policy or self._retry_policy, submission)
+            policy = retry_policy or self._retry_policy
+            attached = yield from with_uploads(body, self._uploads, replace(self._limits(), retry_policy=policy))
+            submitted = flows.submit(attached, task.output_type(), policy, submission)
             return (yield from watched(submitted, "create", model=model, task_type=task_type))
 
         flow = send()
@@ -249,7 +250,13 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
     def _run_flow(
         self, body: dict[str, Any], task: TaskInput[OutputT], limits: Timeouts, submission: Submission
     ) -> Flow[Task[OutputT]]:
-        created = yield from self._submit_flow(body, task, submission)
+        started, policy = self._clock().monotonic, self._retry_policy
+        if limits.timeout is not None:
+            policy = replace(policy, within=limits.timeout)
+        created = yield from self._submit_flow(body, task, submission, retry_policy=policy)
+        if limits.timeout is not None:
+            left = limits.timeout - (self._clock().monotonic - started)
+            limits = replace(limits, timeout=max(0.0, left))
         kind = type(task).__name__ if type(task).__name__ in contract.task_types() else None
         wait = flows.wait(created.id, task.output_type(), kind, limits, seen=created)
         wait = self._bar.around(wait, created.id, created.status)

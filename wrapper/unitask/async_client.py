@@ -128,7 +128,9 @@ class AsyncClient(AsyncRunner):
 
         Args:
             task: The input, an object of a class in `unitask.tasks`.
-            timeout: Seconds to wait in all; 0 polls once; None is the usual limit of its type (10 minutes or more).
+            timeout: Seconds in all, until which a refused submission is repeated and the task is waited for; 0 sends it
+                once and polls once; None is the usual limit of its type (10 minutes or more) for the wait. No request
+                is cut off.
             on_change: Called with the task each time it has changed.
             validate: Whether to check the input against the documents first.
             **options: webhook_url, webhook_secret, service_mode (see `Options`).

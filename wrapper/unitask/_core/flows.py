@@ -64,10 +64,12 @@ def submit(
             answer, outcome = outcome.error, submission.uncertain(outcome.reason, reply.at)
             outcome.headers, outcome.body, outcome.task_id = answer.headers, answer.body, answer.task_id
         outcome.attempts, outcome.elapsed = attempt, reply.at.monotonic - started.monotonic
-        if attempt >= retry_policy.attempts or not _may_be_resent(outcome):
+        pause = retry_policy.pause(attempt, getattr(outcome, "retry_after", None))
+        is_last = attempt >= retry_policy.attempts or outcome.elapsed + pause > retry_policy.within
+        if is_last or not _may_be_resent(outcome):
             raise outcome
         submission.in_doubt = False
-        yield Sleep(retry_policy.pause(attempt, getattr(outcome, "retry_after", None)))
+        yield Sleep(pause)
 
 
 def _may_be_resent(outcome: errors.UnitaskError) -> bool:

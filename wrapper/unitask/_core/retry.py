@@ -35,6 +35,7 @@ class RetryPolicy:
     reads: float = math.inf  # the same for a request that only reads; its failures also end with the patience
     first: float = 0.5  # the longest first pause, in seconds
     cap: float = 8.0  # the longest pause, in seconds
+    within: float = math.inf  # seconds after the begin of a call, in which a request may be sent again
 
     def pause(self, attempt: int, retry_after: float | None = None) -> float:
         """Return the seconds until the attempt after this one."""
@@ -89,7 +90,8 @@ def send_with_retry(
             error = failure
         failures += 1
         pause = limits.retry_policy.pause(failures, getattr(error, "retry_after", None))
-        is_late = reply.at.monotonic - begun > limits.patience or reply.at.monotonic + pause > deadline
+        last = min(deadline, begun + limits.retry_policy.within)
+        is_late = reply.at.monotonic - begun > limits.patience or reply.at.monotonic + pause > last
         if is_late or failures >= limits.retry_policy.reads or not is_retryable(error):
             error.task_id = error.task_id or task_id
             error.attempts, error.elapsed = failures, reply.at.monotonic - begun

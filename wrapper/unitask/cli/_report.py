@@ -126,6 +126,9 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
     if isinstance(error, errors.NotFound) and names_task and place.task is None:
         yield "unitask: check the id and the base URL; `unitask list` lists the tasks of the account"
     elif isinstance(error, errors.ApiError) and not isinstance(error, errors.ProviderBroken) and not _is_known(place):
+        if isinstance(error, errors.RateLimited) and not names_task and task_id is None:
+            asked = f"; the provider asks to wait {error.retry_after:.0f} s" if error.retry_after else ""
+            yield f"unitask: the submission was not accepted, and nothing is paid{asked}"
         if task_id:
             yield f"unitask: the provider lists the refused task as {task_id}"
     elif task_id and place.goes_on:

@@ -40,7 +40,9 @@ To = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that exists.")]
-Timeout = Annotated[float | None, Option(metavar="SECONDS", min=0, help="Stop waiting; the task goes on.")]
+Timeout = Annotated[
+    float | None, Option(metavar="SECONDS", min=0, help="End after this time; a task that was accepted goes on.")
+]
 BaseUrl = Annotated[str | None, Option(metavar="URL", help="The provider (default: the one of `unitask config`).")]
 MaxUsd = Annotated[float | None, Option(metavar="USD", min=0, help="Send nothing if it may cost more.")]
 WebhookUrl = Annotated[str | None, Option(metavar="URL", help="Where the provider reports the end of the task.")]
