@@ -8,9 +8,12 @@ import json
 import os
 import random
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import anyio
@@ -497,6 +500,26 @@ def test_pending_task_is_cancelled(unitask_provider: UnitaskProvider) -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any], reason: str, unitask_provider: UnitaskProvider) -> None:
     with pytest.raises(InvalidInput, match=reason):
         make_server(**settings)
+
+
+def test_interrupt_ends_the_command_while_its_stdin_is_open() -> None:
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "me", "version": "1"}}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    environment = {**os.environ, "UNITASK_BASE_URL": "http://127.0.0.1:9", "UNITASK_API_KEY": "k"}
+    command = [sys.executable, "-m", "unitask", "mcp"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        assert b"serverInfo" in process.stdout.readline()  # it waits for the next request
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(20)
+        finally:
+            process.kill()
+        assert (code, process.stderr.read()) == (130, b"")
 
 
 def test_command_serves_over_stdio_as_its_page_says(unitask_sandbox: str) -> None:

@@ -1,7 +1,9 @@
 """`unitask mcp`."""
 
 import json
+import os
 import shutil
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -9,6 +11,7 @@ from typer import Option
 
 from .._terminal import is_terminal
 from ..cli import _config
+from ..cli._report import ExitCode
 from ..errors import InvalidInput
 
 FOR_ASSISTANTS = "an assistant starts this command, over pipes, and stdin is a terminal. Its configuration: {}"
@@ -36,7 +39,14 @@ def serve(
         raise InvalidInput(MISSING.format(error)) from None
     if is_terminal(sys.stdin):
         raise InvalidInput(FOR_ASSISTANTS.format(json.dumps({"mcpServers": {"unitask": _entry()}})))
-    make_server(*_config.account(base_url), max_usd=max_usd, files=files).run()
+    server = make_server(*_config.account(base_url), max_usd=max_usd, files=files)
+    signal.signal(signal.SIGINT, _interrupted)
+    server.run()
+
+
+def _interrupted(*_: object) -> None:
+    """End the process at once: a thread that waits for stdin would keep it. Submissions are on the disk."""
+    os._exit(ExitCode.INTERRUPTED)
 
 
 def _entry() -> dict[str, Any]:
