@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--base-url", help="the provider (default: the sandbox in the same process; it costs nothing)")
-    made.add_argument("--key", help="its API key (default: UNITASK_API_KEY)")
+    made.add_argument("--key", help="its API key (default: UNITASK_API_KEY, else the one that `unitask login` stored)")
     made.add_argument("--max-usd", type=float, default=0.05, help="what --base-url may cost in USD (default: 0.05)")
     made.add_argument(
         "--timeout",
@@ -91,10 +91,15 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command and return the exit code."""
+def main(arguments: list[str], stored_key: Callable[[str], str | None] = lambda _: None) -> int:
+    """Run the command and return the exit code.
+
+    Args:
+        arguments: The words of the command.
+        stored_key: Returns the key that is stored for a base URL, or None; raises ValueError if it cannot be read.
+    """
     try:
-        return _run(parser().parse_args(arguments))
+        return _run(parser().parse_args(arguments, argparse.Namespace(stored_key=stored_key)))
     except CannotRun as error:
         _say(str(error))
     except KeyboardInterrupt:
@@ -259,8 +264,12 @@ def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[
     if options.base_url is None:
         return sandbox(seed=seed)
     key = options.key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")
+    try:
+        key = key or options.stored_key(options.base_url)
+    except ValueError as error:
+        raise CannotRun(str(error)) from None
     if not key:
-        raise CannotRun("the provider needs a key; set UNITASK_API_KEY, or give --key")
+        raise CannotRun("the provider needs a key; store it with `unitask login`, set UNITASK_API_KEY, or give --key")
     if not (key.isascii() and key.isprintable()):
         raise CannotRun("the key has a character that a header cannot hold; remove line breaks and quotes around it")
     if options.timeout is not None and not 0 < options.timeout < math.inf:

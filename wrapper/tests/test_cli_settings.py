@@ -12,6 +12,7 @@ import httpx
 import pytest
 from unitask.cli import main, settings
 from unitask.testing import UnitaskProvider
+from unitask_sandbox import Settings, running
 
 Captured = pytest.CaptureFixture[str]
 KEY = "a-key-of-32-letters-and-digits-0123"
@@ -322,6 +323,20 @@ def test_error_of_each_command_about_the_address_names_it(
         err = capsys.readouterr().err
         assert "http://127.0.0.1:1" in err
         assert "`unitask sandbox`" in err
+
+
+def test_contract_checks_use_the_stored_key_of_their_base_url(
+    monkeypatch: pytest.MonkeyPatch, config_file: Path, capsys: Captured
+) -> None:
+    with running(Settings(keys={KEY: 10.0})) as url:
+        words = ["contract", "--base-url", f"{url}/", "--checks", "keys"]
+        assert main(words) == 2
+        assert "`unitask login`" in capsys.readouterr().err
+        assert login(monkeypatch, "--base-url", url) == 0
+        assert main(words) == 0
+    config_file.write_text("{")
+    assert main(words) == 2
+    assert f"{config_file} cannot be read" in capsys.readouterr().err
 
 
 def test_jobs_of_many_tasks_use_the_stored_key_and_base_url(

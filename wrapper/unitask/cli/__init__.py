@@ -53,4 +53,11 @@ def _contract(arguments: list[str]) -> int:
     except ImportError as error:
         say(f"unitask: the contract checks are not installed: pip install 'unitask[testing]' ({error})")
         return 2
-    return command.main(arguments)
+    return command.main(arguments, _stored_key)
+
+
+def _stored_key(base_url: str) -> str | None:
+    from . import _config  # lazy: it imports httpx, which most commands do not need
+
+    key = _config.api_key(_config.base_url(base_url).value)
+    return None if key is None else key.value
