@@ -420,13 +420,18 @@ def test_uploads_to_the_live_api_go_to_their_own_host() -> None:
     assert hosts == ["upload.theapi.app", "api.piapi.ai", "gateway.test", "gateway.test"]
 
 
-@pytest.mark.parametrize("obstacle", ["port", "folder", "itself"])
+@pytest.mark.parametrize("obstacle", ["port", "folder", "file", "itself"])
 def test_recording_that_cannot_begin_names_the_option_and_makes_no_folder(obstacle: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1] if obstacle == "port" else 0 if obstacle == "folder" else 8043
-        made = tmp_path if obstacle == "folder" else tmp_path / "recording"
+        port = {"port": taken.getsockname()[1], "itself": 8043}.get(obstacle, 0)
+        made = {"folder": tmp_path, "file": tmp_path / "a file"}.get(obstacle, tmp_path / "recording")
         (tmp_path / "a file").touch()
-        wanted = {"port": f"--port {port}: it is taken", "folder": "is not empty", "itself": "is this proxy itself"}
+        wanted = {
+            "port": f"--port {port}: it is taken",
+            "folder": "is not empty",
+            "file": "this is a file; name a new folder",
+            "itself": "is this proxy itself",
+        }
         with pytest.raises(CannotRun, match=wanted[obstacle]):
             proxy.record(made, "http://127.0.0.1:8043", NO_CERTIFICATES, port)
 

@@ -148,7 +148,8 @@ WRONG_USE: list[tuple[list[str], str]] = [
     (["wait", "id", "--to"], "unitask: `unitask wait --help` shows how it is used"),
     ([*RUN, "--target-image", "x.png"], "--target-image is a field of the task, and no option: write it as target-ima"),
     (["face-swap", "target-image=x.png"], "'face-swap' is a task type, not a command: `unitask run face-swap`"),
-    ([*RUN, "--timeout", "soon"], "'soon'"),
+    ([*RUN, "--timeout", "soon"], "'soon' is not a number"),
+    (["list", "--limit", "all"], "'all' is not a whole number"),
     (["sandbox", "--speed", "fast"], "'fast' is not instant, real or a number"),
     (["sandbox", "--key", "mine=much"], "'much' is not a number of dollars"),
 ]
@@ -174,6 +175,16 @@ def test_timeout_ends_a_command(scripted: Scripted) -> None:
 
             assert exit_code(*words, "--timeout", str(timeout)) == 7
             assert replies.clock.passed == pytest.approx(timeout)
+
+
+def test_provider_that_is_gone_is_named_when_the_time_is_up(scripted: Scripted, capsys: Captured) -> None:
+    for last, is_gone in ((httpx.ConnectError("refused"), True), (seen("pending"), False)):
+        scripted(seen("pending"), *[httpx.ConnectError("refused")] * 2, *[last] * 9, run=False)
+
+        assert exit_code("wait", TASK_ID, "--timeout", "5") == 7
+        err = capsys.readouterr().err
+        assert ("the last poll failed: no answer to a poll of task" in err) == is_gone
+        assert f"`unitask wait {TASK_ID}` continues with it" in err
 
 
 PAID = seen("pending", meta={"usage": {"consume": 100_000}})

@@ -145,7 +145,7 @@ def test_file_of_a_task_is_read_from_a_path_and_from_stdin(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["prompt=@missing.txt"], "'missing.txt' cannot be read: No such file or directory. write a text that begins"),
+        (["prompt=@missing.txt"], "'missing.txt' cannot be read: No such file or directory. Write a text that begins"),
         (["prompt=-", "negative-prompt=-"], "stdin is read by another field"),
         (["prompt=@{}/picture.png"], "is not text in UTF-8"),
         (["promt=a"], "did you mean prompt?"),

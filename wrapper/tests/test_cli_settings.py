@@ -323,6 +323,8 @@ def test_error_of_each_command_about_the_address_names_it(
         err = capsys.readouterr().err
         assert "http://127.0.0.1:1" in err
         assert "`unitask sandbox`" in err
+    assert main(["account", "--base-url", "https://127.0.0.1:1"]) == 8
+    assert "the local provider has an http:// address" in capsys.readouterr().err
 
 
 def test_contract_checks_use_the_stored_key_of_their_base_url(

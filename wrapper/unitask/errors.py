@@ -292,7 +292,7 @@ class TaskFailed(UnitaskError, next_step="Submit the task again", retryable=True
 
 
 class WaitTimeout(UnitaskError, TimeoutError):
-    """The task did not end in time. It goes on, and it is paid.
+    """The task did not end in time. It goes on, and it is paid. If the last poll failed, `__cause__` is its error.
 
     Attributes:
         task: The task at the last poll; None if no poll brought an answer.

@@ -169,6 +169,8 @@ class Recording:
     @classmethod
     def create(cls, folder: Path, base_url: str, started: str) -> Self:
         """Begin a recording in a folder that is new or empty; raise CannotRun for any other."""
+        if folder.is_file():
+            raise CannotRun(f"--to {folder}: this is a file; name a new folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):

@@ -46,6 +46,7 @@ class Waiting(Generic[OutputT]):
     _pace: float = 0.0  # seconds that the provider asked to leave between polls
     _failing_since: float = 0.0  # when the first of them was due
     _failures: int = 0  # polls that failed one after another
+    _failure: errors.UnitaskError | None = None  # of the last one, with `keeps`
     _deadline: float = math.inf
     _is_new: bool = False  # this wait began when the task was submitted
 
@@ -63,7 +64,7 @@ class Waiting(Generic[OutputT]):
             waited, polls = self.elapsed, self.polls
             raise self.with_polls(
                 errors.WaitTimeout(self.task_id, task=self.last, waited=waited, polls=polls, statuses=self.statuses)
-            )
+            ) from self._failure
         return max(0.0, min(self._pause, left))
 
     @property
@@ -95,7 +96,7 @@ class Waiting(Generic[OutputT]):
         if found is not None and not isinstance(found, Task):
             self._fail(found)
             return None
-        self._failures = 0
+        self._failures, self._failure = 0, None
         if found is None:
             self._plan()
             return None
@@ -167,6 +168,7 @@ class Waiting(Generic[OutputT]):
         """Plan to repeat a poll; raise its error if it is not repeated."""
         self._failures += 1
         error = found.error if isinstance(found, envelope.Unreadable) else found
+        self._failure = error if self.keeps else None
         may_pass = isinstance(found, envelope.Unreadable) or self.exists or is_retryable(error)
         is_last = self._now - self._failing_since > self.limits.patience
         if is_last or self._failures >= self.limits.retry_policy.reads or not may_pass:

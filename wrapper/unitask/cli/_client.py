@@ -37,5 +37,7 @@ def unreachable(url: str) -> str:
     """Return what to do when an address does not answer."""
     host = urlsplit(url).hostname or ""
     if host in ("localhost", "::1") or host.startswith("127."):
+        if url.startswith("https:"):
+            return f"{url} does not answer: the local provider has an http:// address, which `unitask sandbox` prints"
         return f"{url} does not answer: start the local provider with `unitask sandbox`, or set another base URL"
     return f"{url} does not answer: check the base URL, the network and the proxy (`unitask doctor`)"

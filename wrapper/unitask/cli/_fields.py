@@ -14,7 +14,7 @@ from .._task_words import task_of
 from .._terminal import kebab, task_type
 from ..media import from_home
 
-ESCAPE = "write a text that begins with @, or is -, as JSON: FIELD:='\"@me\"'"
+ESCAPE = "Write a text that begins with @, or is -, as JSON: FIELD:='\"@me\"'"
 
 
 def task_from(name: str, words: Sequence[str]) -> Any:

@@ -158,7 +158,10 @@ def _words(error: BaseException) -> str:
         case BrokenPipeError():
             return ExitCode.CLOSED.about
         case errors.WaitTimeout():
-            return reason(error).partition(". It goes on")[0]
+            failure = f"; the last poll failed: {reason(error.__cause__)}" if error.__cause__ else ""
+            return reason(error).partition(". It goes on")[0] + failure
+        case errors.NotFound():
+            return reason(error).removesuffix(f". {error.usual_next_step}")  # `reports` has a better one
         case errors.UnitaskError():
             return reason(error)
         case _:

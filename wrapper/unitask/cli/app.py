@@ -180,7 +180,8 @@ def _wrong_use(error: TyperException) -> str:
     entries = map(find_task_type, context.meta.get(WORDS, ()) if context else ())
     if any(contract.field_rule(entry.input, field.replace("-", "_")) for entry in entries if entry):
         return f"{option} is a field of the task, and no option: write it as {field}=VALUE"
-    return error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".")
+    return message.replace("a valid float range", "a number").replace("a valid int range", "a whole number")
 
 
 class Command(TyperCommand):
