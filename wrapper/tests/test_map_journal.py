@@ -15,6 +15,7 @@ from unitask.bulk import Journal
 from unitask.bulk import journal as journals
 from unitask.testing import UnitaskProvider
 
+from .pictures import encoded
 from .shells import all_of, instant_clock, perform
 
 MEMORY = Path("/dev/shm")
@@ -145,6 +146,55 @@ def test_later_search_reads_only_the_time_before_the_first_one(shell: str, folde
         assert states(journal) == ["done"]
     assert result.task is not None
     assert result.task.id != other.id
+
+
+def test_lost_submission_is_found_when_its_picture_is_gone(shell: str, folder: Path) -> None:
+    made, picture = provider(), folder / "a.png"
+    picture.write_bytes(encoded())
+    inputs = [tasks.FaceSwap(target_image=picture, swap_image=urls(1)[0]), *swaps(1)]
+    with Journal(folder / "job.db") as journal, pytest.raises(Crash):
+        mapped(shell, crashing(made, 1, answers=True), inputs, journal, clock=made.clock)
+    picture.unlink()
+    with Journal(folder / "job.db") as journal:
+        results = mapped(shell, made, inputs, journal)
+        assert states(journal) == ["done", "done"]
+
+    assert [result.error for result in results] == [None, None]
+    assert len(made.tasks) == 2
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_lost_submission_is_searched_when_the_clock_was_set_back(shell: str, folder: Path, accepted: bool) -> None:
+    made = provider()
+
+    def strict(request: httpx.Request) -> httpx.Response:
+        period = [int(request.url.params.get(name, 0)) for name in ("start_time", "end_time")]
+        refusal = httpx.Response(400, json={"code": 400, "message": "invalid period", "data": None})
+        return made.transport.handle_request(request) if period == sorted(period) else refusal
+
+    def set_back() -> Any:
+        now = made.clock()
+        return now._replace(unix=now.unix - 3600)
+
+    set_back.sleep, set_back.sleep_async = made.clock.sleep, made.clock.sleep_async  # type: ignore[attr-defined]
+    with Journal(folder / "job.db") as journal, pytest.raises(Crash):
+        mapped(shell, crashing(made, 1, answers=accepted), swaps(2), journal, clock=made.clock)
+    with Journal(folder / "job.db") as journal:
+        mapped(shell, strict, swaps(2), journal, clock=set_back)
+        assert states(journal) == ["done", "done"]
+    assert targets(made) == urls(2)
+
+
+def test_fewer_inputs_than_the_journal_has_are_refused_at_their_end(shell: str, folder: Path) -> None:
+    made = provider()
+    with Journal(folder / "job.db") as journal, pytest.raises(Crash):
+        mapped(shell, crashing(made, 4, answers=True), swaps(3), journal, clock=made.clock)
+    with Journal(folder / "job.db") as journal:
+        with pytest.raises(errors.InvalidInput, match="there are 2 inputs, and the journal has 1 more"):
+            mapped(shell, made, swaps(2), journal)
+        assert states(journal) == ["done", "done", "sent"]
+        mapped(shell, made, swaps(3), journal)
+        assert states(journal) == ["done"] * 3
 
 
 FAILS = {"intent": 2, "accepted": 2, "ended": 2, "written": 2}

@@ -99,9 +99,7 @@ class AsyncRunner(AsyncIO):
             if pool.is_search(turn):
                 lost = run.take_lost()
                 for one in lost:
-                    if one.uncertain is None:
-                        body = await self._body(one.input, run.options, validate=False)
-                        one.uncertain = self._uncertain(one, body)
+                    one.uncertain = one.uncertain or self._uncertain(one)
                 await self._drive(pool.search(turn, lost))
             elif job.waiting is not None:
                 if (changed := pool.polled(turn, await self._send(pool.poll(turn)))) is not None:

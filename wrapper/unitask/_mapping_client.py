@@ -21,7 +21,7 @@ from ._model.task import Recovery, Task
 from .budget import Budget
 from .download import check_destination, names_folder
 from .errors import InvalidInput, SubmissionUncertain
-from .inputs import Options, TaskInput, reads_files
+from .inputs import Options, TaskInput
 from .mapping import MapRun
 from .media import measured
 
@@ -92,14 +92,13 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         if run.pool.ledger is None:
             return flow
         job.held = pricing.estimate(body, measured)
-        with_fields = self._uploads.wanted and reads_files(job.input)
-        return run.pool.ledger.submission(job.index, job.input, job.held, flow, job.submission, with_fields=with_fields)
+        return run.pool.ledger.submission(job.index, job.input, job.held, flow, job.submission)
 
-    def _uncertain(self, job: Job[TaskInput[Any]], body: dict[str, Any]) -> SubmissionUncertain:
+    def _uncertain(self, job: Job[TaskInput[Any]]) -> SubmissionUncertain:
         """Return the error of a submission that an earlier call may have sent."""
         intent, outcome = ("", None) if job.row is None else (job.row.intent, job.row.outcome)
         sent_before = json.loads(outcome or "{}").get("sent_before")
-        return recovery.from_json(intent, body, self._clock(), self._dated, PROCESS, sent_before)
+        return recovery.from_json(intent, *job.input.operation(), self._clock(), self._dated, PROCESS, sent_before)
 
 
 def digest_of(task: TaskInput[Any]) -> str:

@@ -75,8 +75,6 @@ class Ledger:
         held: int | None,
         flow: Flow[Task[Any]],
         submission: Submission,
-        *,
-        with_fields: bool,
     ) -> Flow[Task[Any]]:
         """Write a row before a submission is sent, and its task when it was accepted; see `Submission.to_json`."""
         written, submission.check = False, self.journal.check
@@ -84,7 +82,7 @@ class Ledger:
         def write(send: SendRequest) -> "Flow[SendRequest]":
             nonlocal written
             if not written:
-                yield from self._intend(index, given, held, submission, with_fields=with_fields)
+                yield from self._intend(index, given, held, submission)
                 written = True
             return send
 
@@ -99,6 +97,15 @@ class Ledger:
             raise
         self.accept(index, task.id).add_done_callback(partial(self._note_failure, task.id))
         return task
+
+    def missing_inputs(self, read: int) -> errors.InvalidInput | None:
+        """Return an error if rows are left when all inputs were read: tasks that nothing would wait for."""
+        missing = [row for row in self.rows.values() if row.digest]  # those without one are of other shards
+        if not missing:
+            return None
+        return errors.InvalidInput(
+            f"there are {read} inputs, and the journal has {len(missing)} more: give the same inputs in their order"
+        )
 
     def accept(self, index: int, task_id: str) -> Future[None]:
         """Begin to write which task a row has. Nothing waits for it, since later changes are written after it."""
@@ -151,9 +158,7 @@ class Ledger:
                 break
         return results
 
-    def _intend(
-        self, index: int, given: Any, held: int | None, submission: Submission, *, with_fields: bool
-    ) -> Flow[None]:
+    def _intend(self, index: int, given: Any, held: int | None, submission: Submission) -> Flow[None]:
         if self._failure is not None:
             raise self._failure
         if self.limit_usd is not None and held is None:
@@ -161,7 +166,7 @@ class Ledger:
         if submission.dated() is None and not self._has_requested:
             # A later process has to know when it was sent on the provider's clock.
             self._has_requested = isinstance((yield requests.history(requests.HistoryQuery(page_size=1))), Response)
-        intent = submission.to_json((yield Sleep(0)).at, with_fields=with_fields)
+        intent = submission.to_json((yield Sleep(0)).at)
         match (yield from self._written(self.journal.intent(index, self.digest(given), intent, held or 0))):
             case Verdict.OVER:
                 raise self._over(held)

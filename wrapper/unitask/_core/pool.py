@@ -177,6 +177,8 @@ class Pool(Generic[InputT]):
             job.row = self.ledger.take(job.index, job.input) if self.ledger else None
         except StopIteration:
             self.inputs = None
+            if error := self.ledger.missing_inputs(self.counts.read) if self.ledger else None:
+                self._stop(error)
             return None
         except Exception as error:  # of the caller's iterator, or of the journal
             self._stop(error)

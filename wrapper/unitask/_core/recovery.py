@@ -63,7 +63,9 @@ class Submission:
         """Return the error of a submission that may have been accepted up to this moment."""
         sent, dated = SubmissionTime(self.started or at, at, self.client.process), self.dated()
         sent = sent._replace(on_provider=None if dated is None else _placed(dated, sent))
-        identity = _fingerprint(self.body, self.correlation_id, self.token, sent, self.client.account)
+        identity = _fingerprint(
+            *_kind(self.body), self.correlation_id, _digests(self.body), self.token, sent, self.client.account
+        )
         return errors.SubmissionUncertain(reason, identity=identity, sent_between=(sent.start.utc, sent.end.utc))
 
     @property
@@ -71,20 +73,21 @@ class Submission:
         """The correlation id in the webhook endpoint of the body."""
         return next(reversed(marks_in(self.body)), None)
 
-    def to_json(self, at: Timestamp, *, with_fields: bool) -> str:
+    def to_json(self, at: Timestamp) -> str:
         """Return what `from_json` needs in a later process, just before the submission is sent.
 
-        `with_fields` keeps digests of the input: the body cannot be made again, since files of it were uploaded.
+        It has digests of the input, since the body cannot be made again: its files may be others then, or gone.
         """
-        dated, given = self.dated(), self.body["input"]
+        dated = self.dated()
         earliest = None if dated is None else _placed(dated, SubmissionTime(at, at))[0]
-        fields = {name: digest(value) for name, value in given.items()} if with_fields else None
+        fields = _digests(self.body)
         return json.dumps([self.token, self.correlation_id, at.unix, earliest, self.client.account, fields])
 
 
 def from_json(
     text: str,
-    body: dict[str, Any],
+    model: str,
+    task_type: str,
     at: Timestamp,
     dated: Dated | None,
     process: str,
@@ -92,7 +95,7 @@ def from_json(
 ) -> errors.SubmissionUncertain:
     """Return the error of a submission that a process, which has ended before `at`, may have sent.
 
-    `body` is made from its input again; `dated` is the last time that the provider has reported to this process;
+    `dated` is the last time that the provider has reported to this process;
     `sent_before` is what an earlier search has returned as `latest`.
     """
     try:
@@ -105,7 +108,7 @@ def from_json(
         raise errors.JournalError(f"the journal has an intent that cannot be read: {text!r:.80}") from error
     # of the clocks of this process it is known that the submission was sent before `at`
     sent = SubmissionTime(Timestamp(-LATEST, -LATEST), at, "a former one" if span is None else process, span)
-    identity = _fingerprint(body, mark, token, sent, account, fields)
+    identity = _fingerprint(model, task_type, mark, fields, token, sent, account)
     return errors.SubmissionUncertain(
         "its process ended", identity=identity, sent_between=(start.utc, Timestamp(0.0, until).utc)
     )
@@ -119,17 +122,24 @@ def latest(uncertain: errors.SubmissionUncertain) -> tuple[float, float] | None:
     return uncertain.sent_between[1].timestamp(), sent.on_provider[1]
 
 
+def _digests(body: Mapping[str, Any]) -> dict[str, str]:
+    return {name: digest(value) for name, value in body["input"].items()}
+
+
+def _kind(body: Mapping[str, Any]) -> tuple[str, str]:
+    return body["model"], body["task_type"]
+
+
 def _fingerprint(
-    body: Mapping[str, Any],
+    model: str,
+    task_type: str,
     mark: str | None,
+    fields: Mapping[str, str],
     token: str = "",
     sent: SubmissionTime | None = None,
     account: str = "",
-    fields: Mapping[str, str] | None = None,
 ) -> Fingerprint:
-    model, task_type, given = body["model"], body["task_type"], body["input"]
-    fields = {name: digest(value) for name, value in given.items()} if fields is None else fields
-    return Fingerprint(model, task_type, digest([model, task_type, given]), mark, fields, token, sent, account)
+    return Fingerprint(model, task_type, digest([model, task_type, fields]), mark, fields, token, sent, account)
 
 
 def with_correlation_id(body: dict[str, Any], mark: str) -> dict[str, Any]:
@@ -225,7 +235,8 @@ class _Wanted:
 
     def period(self, room: float) -> tuple[int, int]:
         """Return the time of the submission on the provider's clock, in whole unix seconds."""
-        start, end = self.window or (moment.timestamp() for moment in self.uncertain.sent_between)
+        # sorted: our clock may have been set back since an earlier process sent the submission
+        start, end = self.window or sorted(moment.timestamp() for moment in self.uncertain.sent_between)
         return max(0, math.floor(start - room)), max(0, math.ceil(end + room))
 
     def learn(self, dates: Sequence[Dated], began: Timestamp) -> str:
@@ -434,7 +445,8 @@ class _Search:
         fits = {one.identity.fingerprint for one in self.wanted if has_whole_input(task, fields, one.identity)}
         tokens = {one.identity.submission for one in self.wanted}
         for other in list(self.sending.values()):
-            if other.token not in tokens and has_whole_input(task, fields, _fingerprint(other.body, None)):
+            identity = _fingerprint(*_kind(other.body), None, _digests(other.body))
+            if other.token not in tokens and has_whole_input(task, fields, identity):
                 fits.add(f"of {other.token}")
         return Seen(task, marks_in(task.raw), fields, frozenset(fits))
 

@@ -104,10 +104,9 @@ class RecordingClient(Client):
 
     def lost(self, row: Submitted) -> errors.SubmissionUncertain:
         """Return the error of a submission of an earlier command, for `find`."""
-        body: dict[str, Any] = {"model": row.model, "task_type": row.task_type, "input": {}}
         if self._dated is None:
             self._take(READ_TIME)
-        error = recovery.from_json(row.intent, body, self._clock(), self._dated, PROCESS)
+        error = recovery.from_json(row.intent, row.model, row.task_type, self._clock(), self._dated, PROCESS)
         if row.token is not None:  # it has better bounds of the time
             fields, error = error.identity.fields, task_token.read_uncertain(row.token)
             error.identity = dataclasses.replace(error.identity, fields=fields)
@@ -165,7 +164,7 @@ def _append_intent(submission: Submission, name: str, base_url: str, at: Timesta
         base_url=base_url,
         model=submission.body["model"],
         task_type=submission.body["task_type"],
-        intent=submission.to_json(at, with_fields=True),
+        intent=submission.to_json(at),
     )
     _append({name: value for name, value in dataclasses.asdict(row).items() if value is not None})
 
