@@ -1,7 +1,9 @@
 """Downloads: which files are fetched, where they go, and what an error says about a task that is paid."""
 
 import errno
+import os
 import re
+import stat
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
@@ -290,6 +292,21 @@ def test_disk_that_becomes_full_leaves_nothing(shell: str, tmp_path: Path, monke
     monkeypatch.setattr(Path, "open", refuse(errno.EROFS, "Read-only file system"))
     with pytest.raises(DownloadFailed, match=r"/a\.png' cannot be written: Read-only file system"):
         fetch(shell, provider(answer(200, PNG)), finished(), tmp_path / "a.png")
+
+
+def test_file_is_on_the_disk_before_it_has_its_name(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, fsync, link = list[str](), os.fsync, os.link
+
+    def synced(number: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+        fsync(number)
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr("os.link", lambda *paths: (steps.append("name"), link(*paths)))
+    fetch(shell, host, OutputFile("https://out.test/a.mp4"), tmp_path / "a.mp4")
+    assert steps == ["file", "name", "folder"]
 
 
 def test_file_system_that_cannot_map_files_gets_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

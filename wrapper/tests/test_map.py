@@ -420,6 +420,9 @@ def test_any_number_of_lost_submissions_is_taken_up() -> None:
         def take(self, index: int, _: Any) -> Row:
             return Row(index, "", RowState.SENDING, "{}", None, 0, 0, None)
 
+        def missing_inputs(self, _: int) -> None:
+            """Return no error."""
+
     pool = Pool(swaps(3000), PoolLimits(concurrency=5000), limits(), cast("Any", Lost()))
     assert pool.next(at(0.0)) == GATHERING
     [search] = begun(pool, GATHERING)

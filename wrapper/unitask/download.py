@@ -1,7 +1,7 @@
 """Output files: where each one goes, and whether it is what was promised.
 
-Rules of this file: a file appears under its name whole and checked, or not at all; an existing file is replaced only
-on request. The key is not used: output hosts must never see it (PiAPI blog, 2026).
+Rules of this file: a file appears under its name whole and checked, or not at all, also after a loss of power; an
+existing file is replaced only on request. The key is not used: output hosts must never see it (PiAPI blog, 2026).
 """
 
 from __future__ import annotations
@@ -251,6 +251,16 @@ def _unwritable(path: Path, error: Exception) -> str:
     return f"{str(path)!r:.300} cannot be written: {getattr(error, 'strerror', None) or error}"
 
 
+def _keep_names(folder: Path) -> None:
+    """Make the names of files durable, where the system can do that."""
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
 class Sink:
     """Takes one output file as it arrives, in one attempt or several; use it as a context manager."""
 
@@ -333,8 +343,10 @@ class Sink:
         if self.target.file.documented or not self._is_inline:  # an undocumented text in an output may be anything
             self._check_content()
         with self._storing():
+            os.fsync(self._file.fileno())  # before it has its name, and a journal says that it is there
             self._file.close()
             self._put()
+        _keep_names(self._path.parent)
         return self._path
 
     def _check_content(self) -> None:
