@@ -5,6 +5,7 @@ import csv
 import json
 import logging
 import os
+import pty
 import resource
 import signal
 import socket
@@ -257,6 +258,18 @@ def test_progress_is_one_live_line_on_a_terminal(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert bulk(file_of(tmp_path, *swaps(2)), "--to", tmp_path / "out") == 0
     assert "\r\x1b[K1 done, 1 running, 0 failed, $0.01 spent, 1 left\r\x1b[K" in capsys.readouterr().err
+
+
+def test_job_goes_on_when_its_terminal_has_gone(
+    unitask_provider: UnitaskProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal, process_end = pty.openpty()
+    os.close(terminal)  # as when its window is closed: each write is an error
+    with os.fdopen(process_end, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setattr(stderr, "isatty", lambda: True)
+        assert bulk(file_of(tmp_path, *swaps(2)), "--to", tmp_path / "out") == 0
+    assert len(unitask_provider.tasks) == 2
 
 
 def submission(silent: socket.socket) -> socket.socket:

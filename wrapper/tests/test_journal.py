@@ -248,7 +248,7 @@ def test_change_that_was_kept_and_does_not_fit_any_more_stops_no_other(journal: 
     assert journal.intent(1, "d", "{}", 0).result() is Verdict.GO
 
 
-@pytest.mark.parametrize("deleted", ["job.db", "job.db-wal", "job.db*"])
+@pytest.mark.parametrize("deleted", ["job.db", "job.db-wal", "job.db-lock", "job.db*"])
 def test_file_that_is_deleted_stops_the_job_and_is_written_again(journal: Journal, path: Path, deleted: str) -> None:
     journal.intent(0, "d", "{}", 0).result()
     for file in path.parent.glob(deleted):

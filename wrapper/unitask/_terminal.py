@@ -129,11 +129,16 @@ def _writing() -> Generator[None]:
 
 
 def say(*lines: str) -> None:
-    """Report on stderr. A closed stderr is ignored."""
+    """Report lines on stderr."""
+    show("".join(f"{printable(line)}\n" for line in lines))
+
+
+def show(text: str) -> None:
+    """Write to stderr. One that is closed, such as that of a terminal that has gone, is ignored."""
     if sys.stderr is None:
         return
     try:
-        sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
+        sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
         give_up(sys.stderr)

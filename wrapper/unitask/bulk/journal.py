@@ -296,7 +296,9 @@ class Journal(JournalReader):
         The changes of a group are of different rows.
         """
         if not anywhere and _files(self.path) != self._files:
-            raise JournalError(f"{self.path} or its -wal was deleted or replaced while the job runs. {CLOSE}")
+            raise JournalError(
+                f"{self.path}, its -wal or its -lock was deleted or replaced while the job runs. {CLOSE}"
+            )
         self._db.execute("BEGIN IMMEDIATE")
         try:
             results = [result for group in groups for result in self._apply(group)]
@@ -427,9 +429,9 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _files(path: Path) -> list[int | None]:
-    """Return what the system calls the file and its log; None for one that does not exist."""
+    """Return what the system calls the file, its log and its lock; None for one that does not exist."""
     found: list[int | None] = []
-    for name in (path, Path(f"{path}-wal")):
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-lock")):
         try:
             found.append(name.stat().st_ino)
         except FileNotFoundError:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from .. import errors
 from .._core.journal import RowState, Totals
 from .._core.pricing import CREDITS_PER_USD
-from .._terminal import dollars, put, reason, say
+from .._terminal import dollars, put, reason, say, show
 from ..mapping import MapProgress, MapResult
 from .input_file import InputFile
 from .journal import Journal
@@ -63,8 +63,7 @@ class Report:
         text = f"{at.done} done, {at.running} running, {at.failed} failed, {spent} spent, {at.rest} left"
         text += f"; requests wait: {at.paused_by:.100}" if at.paused_by else ""
         if self._is_live:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
+            show(f"\r\x1b[K{text}")
         else:
             say(f"unitask: {text}")
 
@@ -122,8 +121,7 @@ class Report:
 
     def _clear(self) -> None:
         if self._is_live:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            show("\r\x1b[K")
 
 
 def line_of(result: MapResult[Any], line: int) -> Line:
