@@ -1,6 +1,7 @@
 """Workers on PostgreSQL: each input is sent once, whatever happens to a worker or to the database."""
 
 import asyncio
+import contextlib
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -17,6 +18,7 @@ with warnings.catch_warnings():
     for module in MODULES:
         pytest.importorskip(module, reason=REASON)
 
+import psycopg
 from unitask.bulk import postgres, workers
 from unitask.bulk.postgres import Database, PostgresJournal
 
@@ -196,6 +198,35 @@ def test_worker_waits_for_money_that_is_held_for_tasks_of_another(server: Server
         check_done(server, job, busy, poor)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_job_whose_commit_has_no_answer_is_stored_once(
+    server: Server, is_committed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, jobs = Database._attempt, list[Any]()
+
+    def broken(database: Database, change: Any) -> Any:
+        if change.__name__ != "store":
+            return attempt(database, change)
+
+        def failing(at: Any) -> None:
+            jobs.append(change(at))
+            if not is_committed:
+                at.connection.close()
+
+        with contextlib.suppress(psycopg.OperationalError):
+            attempt(database, failing)
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(Database, "_attempt", broken)
+    if is_committed:
+        assert submit(server, Pool()) == jobs[0]
+    else:
+        with pytest.raises(errors.JournalError, match="the connection is lost"):
+            submit(server, Pool())
+        with pytest.raises(errors.InvalidInput, match="there is no job"):
+            workers.status(server.url, jobs[0])
 
 
 def test_work_goes_on_after_a_crash_of_the_database(server: Server) -> None:

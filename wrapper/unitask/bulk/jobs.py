@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, cast
 from .. import tasks
 from .._core.journal import Row, RowState, Totals
 from .._core.pricing import CREDITS_PER_USD
-from ..errors import InvalidInput
+from ..errors import InvalidInput, JournalError
 from ..inputs import Raw, TaskInput
 from .postgres import SCHEMA, Cursor, Database, Shard, read_rows, read_totals, store_rows
 
@@ -84,7 +84,7 @@ def submit(
 
     Raises:
         InvalidInput: An input or argument cannot be used; nothing was stored.
-        JournalError: The database cannot be reached.
+        JournalError: The database cannot be reached. The message says if the job may be stored all the same.
     """
     account = (client._account, client.base_url)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     limit = None if max_usd is None else round(max_usd * CREDITS_PER_USD)
@@ -95,6 +95,7 @@ def submit(
     if unknown := sorted(options.keys() - OPTIONS):
         raise InvalidInput(f"a job has no option {unknown[0]!r}: give {', '.join(sorted(OPTIONS))}")
     queue = App(connector=SyncPsycopgConnector()).job_manager
+    stored = list[tuple[int, int]]()  # the job and its transaction, as far as the commit
     with contextlib.closing(Database(url)) as database:
         database.run(make_tables)
 
@@ -111,9 +112,26 @@ def submit(
             entries = [_entry(job, number) for number in range(shards)]
             if entries:
                 queue.batch_defer_jobs(entries, connection=at.connection)
+            stored.append((int(job), (at.execute("SELECT txid_current()").fetchone() or (0,))[0]))
             return int(job)
 
-        return database.run(store, patience=0.0)  # the inputs can be read once
+        try:
+            return database.run(store, patience=0.0)  # the inputs can be read once
+        except JournalError as error:
+            if stored and _is_committed(database, *stored[0], error):
+                return stored[0][0]
+            raise
+
+
+def _is_committed(database: Database, job: int, transaction: int, error: JournalError) -> bool:
+    """Return whether the commit of a job took effect, though its answer did not come; raise if that is unknown."""
+    with contextlib.suppress(JournalError):
+        found = database.run(lambda at: at.execute("SELECT txid_status(%s)", (transaction,)).fetchone(), patience=60.0)
+        if found in (("committed",), ("aborted",)):
+            return found == ("committed",)
+    raise JournalError(
+        f"{error}. Job {job} may be stored: before you submit it again, see `unitask bulk status {job} --on URL`"
+    ) from error
 
 
 def status(url: str, job: int) -> JobStatus:
