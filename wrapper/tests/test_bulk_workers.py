@@ -45,11 +45,14 @@ class Pool:
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.refusal: Exception | None = None
+        self.failures: dict[int, list[errors.UnitaskError]] = {}  # of a task, by its key: its next results
+        self.tries = 0
 
     async def map(
         self, inputs: list[tasks.FaceSwap], *, journal: PostgresJournal, max_usd: float | None
     ) -> AsyncIterator[MapResult[Any]]:
         self.running.append(journal)
+        self.tries += 1
         rows = {row.key: row for row in await asyncio.to_thread(journal.rows)}
         while not journal.limits.concurrency:
             await asyncio.sleep(0.01)
@@ -59,6 +62,7 @@ class Pool:
             url = str(task.target_image)
             if key in rows and rows[key].task_id is None and url not in self.history:
                 await asyncio.wrap_future(journal.withdrawn(rows.pop(key).key))
+            failure = next(iter(self.failures.get(journal.shard.first + key, [])), None)
             if key not in rows:
                 if await asyncio.wrap_future(journal.intent(key, "d", "{}", 10)) is not Verdict.GO:
                     raise errors.JournalError(postgres.LOST)
@@ -67,6 +71,10 @@ class Pool:
                 self.history.append(url)
                 await asyncio.wrap_future(journal.accepted(key, f"task of {url}"))
             await self.go_on.wait()
+            if failure is not None:
+                self.failures[journal.shard.first + key].pop(0)
+                yield MapResult(key, task, None, failure)
+                continue
             await asyncio.wrap_future(journal.ended(key, RowState.DONE, "{}", 7))
             yield MapResult(key, task, None)
 
@@ -227,6 +235,40 @@ def test_job_whose_commit_has_no_answer_is_stored_once(
             submit(server, Pool())
         with pytest.raises(errors.InvalidInput, match="there is no job"):
             workers.status(server.url, jobs[0])
+
+
+LATE = errors.WaitTimeout("1", task=None, waited=600.0, polls=1, statuses=())
+NOT_FETCHED = errors.DownloadFailed("https://out.test/1.png was not fetched: HTTP 500", url="", task_id="1")
+
+
+@pytest.mark.parametrize("failure", [LATE, NOT_FETCHED])
+def test_shard_is_tried_again_until_its_tasks_have_ended_and_their_files_are_fetched(
+    server: Server, failure: errors.UnitaskError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "LONGEST_PAUSE", 0.1)
+
+    async def run() -> None:
+        client = Pool()
+        job = submit(server, client)
+        client.failures = {7: [failure] * 2, 8: [failure]}
+        await work(server, job, client)
+        check_done(server, job, client)
+
+        job = submit(server, other := Pool())
+        other.failures = {7: [failure] * 99}
+        with pytest.raises(type(failure)):
+            await work(server, job, other)
+        assert other.tries >= 5 - 1 + workers.ATTEMPTS
+        assert workers.status(server.url, job)[-2:] == (4, 0)
+
+        job = submit(server, unable := Pool())
+        unable.failures = {key: [NOT_FETCHED] * 99 for key in range(25)}
+        monkeypatch.setattr(workers, "UNSAVED", 3)
+        with pytest.raises(errors.DownloadFailed):
+            await work(server, job, unable)
+        assert len(unable.sent) < 10
+
+    asyncio.run(run())
 
 
 def test_work_goes_on_after_a_crash_of_the_database(server: Server) -> None:

@@ -2,7 +2,8 @@
 
 Rules of this file: what a shard has done is in our tables, and procrastinate only says who tries it next. A worker that
 gets a shard whose lease is not over puts it back. So it does no harm if two workers get the same shard, and no shard is
-left out: its entry in the queue is ended only after `shard.done` was written, which needs the lease.
+left out: its entry in the queue is ended only after `shard.done` was written, which needs the lease. A shard is done
+only when each of its tasks has ended and its files are fetched.
 """
 
 import asyncio
@@ -12,12 +13,20 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, cast
 
-from ..errors import BudgetExceeded, JournalError
+from ..errors import (
+    BudgetExceeded,
+    DownloadFailed,
+    InvalidInput,
+    JournalError,
+    SubmissionUncertain,
+    TaskFailed,
+    UnitaskError,
+)
 from .jobs import JobStatus, inputs_of, make_tables, place_of, queue_of, results, settle, status, submit
 from .postgres import (
     CONNECTION,
@@ -41,6 +50,7 @@ except ImportError:
 
 if TYPE_CHECKING:
     from ..async_client import AsyncClient
+    from ..mapping import MapResult
 
 __all__ = ["JobStatus", "results", "run_shard", "settle", "status", "submit", "work"]
 
@@ -49,6 +59,9 @@ _log = logging.getLogger("unitask.bulk")
 LEAST_RATE: Final = 1e-3  # of the rate of the job; a shard with less is not begun
 RENEWALS: Final = 5  # in the time of a lease
 SHUTDOWN: Final = 30.0  # seconds in which a worker that stops gives its shards back
+ATTEMPTS: Final = 3  # by a worker at a shard whose tasks do not end, or whose files cannot be fetched
+LONGEST_PAUSE: Final = 600.0  # seconds between them
+UNSAVED: Final = 10  # results in a row without their files, after which a worker ends, so that no more is paid
 TAKE: Final = (
     "UPDATE shard SET owner = %s, lease = clock_timestamp() + make_interval(secs => %s), places = 0, rate = 0"
     " WHERE job = %s AND number = %s AND NOT done AND lease < clock_timestamp() RETURNING number"
@@ -74,7 +87,7 @@ LIVE_SHARDS: Final = (
     "SELECT number, places, rate FROM shard WHERE job = %s AND NOT done AND lease > clock_timestamp() ORDER BY number"
 )
 UNFINISHED: Final = (
-    "SELECT DISTINCT job FROM shard JOIN job ON job.id = shard.job"
+    "SELECT job, number FROM shard JOIN job ON job.id = shard.job"
     " WHERE NOT done AND account = %s AND (%s::bigint IS NULL OR job = %s)"
 )
 
@@ -106,6 +119,8 @@ async def work(
         InvalidInput, AuthenticationFailed, InsufficientCredit, BudgetExceeded: What concerns the whole job, see
             `AsyncClient.map`; BudgetExceeded only when no other task goes on, whose end may free money. The shards of
             this worker are free again: correct the cause, and start it again.
+        DownloadFailed: The files of 10 tasks in a row could not be saved, or those of some after all else was done.
+        WaitTimeout, Unreachable: Some tasks did not end, after all else was done. The next worker goes on with them.
     """
     with contextlib.closing(_Holder(url, client, lease, options)) as holder:
         await _Worker(holder, job, shards).run(forever=forever)
@@ -125,7 +140,8 @@ async def run_shard(
         **options: As for `work`.
 
     Returns:
-        Whether the shard is done. If not, another worker has it, or had it last: call it again after `lease` seconds.
+        Whether the shard is done. If not, another worker has it, or had it last, or a task of it did not end, or its
+        files could not be fetched: call it again after `lease` seconds.
 
     Raises:
         UnitaskError: As `work` does.
@@ -154,6 +170,8 @@ class _Holder:
         self._owner = f"{socket.gethostname()} {os.getpid()} {os.urandom(4).hex()}"
         self._database = Database(url)
         self._held: set[Shard] = set()
+        # How often shards were tried that are not done, by job and number, and the last error of a task.
+        self.left: dict[tuple[int, int], tuple[int, UnitaskError]] = {}
 
     async def do(self, change: "Callable[[Cursor], T]") -> T:
         """Carry out a change of the database."""
@@ -196,7 +214,7 @@ class _Holder:
 
     async def run(self, shard: Shard) -> bool:
         """Work on a shard, and give it back; return whether it is done now."""
-        is_done, refused = False, list[tuple[int, int, str]]()
+        is_done, refused, left, unsaved = False, list[tuple[int, int, str]](), list[UnitaskError](), 0
         try:
             while not shard.limits.concurrency:  # `renew` divides again
                 if shard.is_lost:
@@ -205,13 +223,21 @@ class _Holder:
             inputs, options = await self.do(lambda at: inputs_of(at, shard))
             journal = await asyncio.to_thread(PostgresJournal, self.url, shard)
             try:
-                async for result in self.client.map(inputs, journal=journal, **{**options, **self._options}):
-                    if result.error is not None:
-                        told = {"error": type(result.error).__name__, "message": str(result.error)}
-                        refused.append((shard.job, shard.first + result.index, json.dumps(told)))
+                results = self.client.map(inputs, journal=journal, **{**options, **self._options})
+                async with contextlib.aclosing(cast("AsyncGenerator[MapResult[Any]]", results)) as results:
+                    async for result in results:
+                        unsaved = unsaved + 1 if isinstance(result.error, DownloadFailed) else 0
+                        if unsaved == UNSAVED and result.error is not None:
+                            raise result.error
+                        if _goes_on(result.error):
+                            left.append(result.error)
+                        elif result.error is not None:
+                            told = {"error": type(result.error).__name__, "message": str(result.error)}
+                            refused.append((shard.job, shard.first + result.index, json.dumps(told)))
             finally:
                 await asyncio.to_thread(journal.close)
-            is_done = True
+            is_done = not left
+            self._note_left(shard, left)
         except JournalError:
             if not shard.is_lost:
                 raise
@@ -221,6 +247,18 @@ class _Holder:
             values = (is_done, self._owner, shard.job, shard.number)
             is_done = await self.do(lambda at: _release(at, values, refused)) and is_done
         return is_done
+
+    def _note_left(self, shard: Shard, left: Sequence[UnitaskError]) -> None:
+        place = shard.job, shard.number
+        attempts, _ = self.left.pop(place, (0, None))
+        if left:
+            self.left[place] = attempts + 1, left[0]
+            _log.warning("shard %d of job %d: %d tasks are not done: %s", shard.number, shard.job, len(left), left[0])
+
+    def pause(self, place: tuple[int, int]) -> float:
+        """Return the seconds until a shard that is not done is tried again."""
+        attempts, _ = self.left.get(place, (0, None))
+        return min(LONGEST_PAUSE, self.lease * 2.0 ** (attempts - 1)) if attempts else 0.0
 
     def _until(self) -> float:
         """Return when the last request may leave after a renewal that begins now."""
@@ -244,7 +282,7 @@ class _Worker:
         async with self._app.open_async():
             self._id = await self._queue.register_worker()
             try:
-                while await self._turn() or forever:
+                while await self._turn(forever=forever) or forever:
                     await self._pause()
             finally:
                 for task in self._running:
@@ -254,7 +292,7 @@ class _Worker:
                 with _outages_logged():
                     await self._queue.unregister_worker(self._id)
 
-    async def _turn(self) -> bool:
+    async def _turn(self, *, forever: bool) -> bool:
         """Renew the leases, return shards of dead workers to the queue, and take more; return whether work is left."""
         await self._holder.renew()
         with _outages_logged():
@@ -266,9 +304,14 @@ class _Worker:
             for entry in [*stalled, *lost]:
                 await self._put_back(entry)
         unfinished = await self._holder.do(self._unfinished)
+        left = [self._holder.left.get(place, (0, None)) for place in unfinished]
+        if not (forever or self._running) and all(attempts >= ATTEMPTS for attempts, _ in left):
+            for _, error in left:
+                raise cast("UnitaskError", error)
+        queues = [queue_of(job) for job in {job for job, _ in unfinished}]
         with _outages_logged():
-            while unfinished and len(self._running) < self._most:
-                fetched = await self._queue.fetch_job([queue_of(job) for job in unfinished], self._id)
+            while queues and len(self._running) < self._most:
+                fetched = await self._queue.fetch_job(queues, self._id)
                 if fetched is None:
                     break
                 await self._take(fetched)
@@ -309,6 +352,7 @@ class _Worker:
         is_done, pause = False, 0.0
         try:
             is_done = await self._holder.run(shard)
+            pause = self._holder.pause(place_of(entry))
         except BudgetExceeded:
             values = {"job": shard.job}
             if not (await self._holder.do(lambda at: at.execute(HAS_OPEN_TASKS, values).fetchone())):
@@ -322,11 +366,17 @@ class _Worker:
             else:
                 await self._put_back(entry, seconds=pause)
 
-    def _unfinished(self, at: Cursor) -> list[int]:
-        """Return the jobs that this worker may work on."""
+    def _unfinished(self, at: Cursor) -> list[tuple[int, int]]:
+        """Return job and number of the shards that are not done, of the jobs that this worker may work on."""
         account = self._holder.client._account  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        rows = at.execute(UNFINISHED, (account, self._job, self._job)).fetchall()
-        return [job for (job,) in rows]
+        return [(job, number) for job, number in at.execute(UNFINISHED, (account, self._job, self._job)).fetchall()]
+
+
+def _goes_on(error: UnitaskError | None) -> "TypeGuard[UnitaskError]":
+    """Whether a task with this error has not ended, or its files are missing."""
+    if error is None or error.task_id is None:
+        return False
+    return not isinstance(error, TaskFailed | SubmissionUncertain | InvalidInput)
 
 
 def _divide(at: Cursor, *, job: int, mine: Sequence[Shard]) -> None:
