@@ -5,9 +5,11 @@ import gzip
 import os
 import resource
 import socket
+import struct
 import zlib
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
+from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -33,6 +35,15 @@ class Wire:
         self._connection = connection
         connection.settimeout(LONGEST)
         self.send, self.close = connection.sendall, connection.close
+
+    def end(self) -> None:
+        """Close the direction to the other side: no more is sent."""
+        self._connection.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close the connection so that the other side is told at once."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def read(self, size: int) -> bytes:
         """Read so many bytes, or until the other side has closed the connection."""
@@ -276,11 +287,68 @@ def test_request_ends_with_the_connection_of_its_client(answer: bytes, tmp_path:
         assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
         provider.send(answer)
         assert client.read(len(answer)) == answer
-        client.close()
+        client.reset()
         assert provider.is_closed()
         (recorded,) = one.running.exchanges()
 
     assert (recorded.lost, recorded.status) == (connections.BY_CLIENT, 200 if answer else None)
+
+
+def test_client_that_sends_no_more_gets_its_answer_and_then_the_end(tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(POST + b"\r\n{}")
+        client.end()
+        provider = one.accept()
+        assert provider.read(len(one.forwarded(POST)) + 4) == one.forwarded(POST) + b"\r\n{}"
+        for piece in (PLAIN[:-1], PLAIN[-1:]):
+            provider.send(piece)
+            assert client.read(len(piece)) == piece
+        assert client.is_closed()
+        (recorded,) = one.running.exchanges()
+
+    assert (recorded.lost, recorded.request.content, recorded.response.content) == ("", {}, {})
+
+
+@pytest.mark.parametrize(("request_", "count"), [(GET[:-2], 0), (POST + b"\r\n{", 1)], ids=["head", "body"])
+def test_client_that_sends_no_more_within_a_request_is_closed(request_: bytes, count: int, tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(request_)
+        client.end()
+
+        assert client.is_closed()
+        assert [each.lost for each in one.running.exchanges()] == [connections.BY_CLIENT] * count
+
+
+def test_request_whose_end_is_not_known_gets_its_answer_and_then_the_end(tmp_path: Path) -> None:
+    request = CHUNKED.replace(CHUNKS, b"2\n{}\n0\n\n")
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(request)
+        provider = one.accept()
+        assert provider.read(len(one.forwarded(request))) == one.forwarded(request)
+        provider.send(PLAIN)
+        assert client.read(len(PLAIN)) == PLAIN
+        assert client.is_closed()
+        (recorded,) = one.running.exchanges()
+
+    assert (recorded.status, recorded.response.content) == (200, {})
+
+
+def test_client_that_left_during_an_answer_is_noticed(tmp_path: Path) -> None:
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(GET)
+        provider = one.accept()
+        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
+        client.close()
+        provider.send(JSON + b"transfer-encoding: chunked\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            all(provider.send(chunk) is None for chunk in repeat(b"2\r\n{}\r\n"))
+        (recorded,) = one.running.exchanges()
+
+    assert (recorded.lost, recorded.status) == (connections.BY_CLIENT, 200)
 
 
 @pytest.mark.parametrize("reason", ["disk", "bug", "size"])
@@ -333,7 +401,7 @@ def test_nothing_is_sent_for_a_client_that_left_while_the_connection_was_opened(
         client.send(POST + b"\r\n{}")
         provider = one.accept()  # it does not answer the handshake
         assert provider.read(3)[0] == 0x16
-        client.close()
+        client.reset()
         assert POST[:4] not in provider.read(1 << 20)
         (recorded,) = one.running.exchanges()
 
@@ -356,6 +424,8 @@ REFUSED = {
     "CONNECT": b"CONNECT api.piapi.ai:443 HTTP/1.1\r\nHost: api.piapi.ai\r\n\r\n",
     "of an HTTP proxy": b"GET http://api.piapi.ai/ HTTP/1.1\r\nHost: api.piapi.ai\r\n\r\n",
     "TLS": b"\x16\x03\x01\x00\xa5\x01",
+    "lines that end with LF": GET.replace(b"\r\n", b"\n"),
+    "a line that ends with LF": GET[:-2] + b"\n",
     "no HTTP": b"EHLO proxy.test\r\n\r\n",
     "no end": b"GET / HTTP/1.1\r\na: " + b"a" * connections.LARGEST_HEAD,
 }

@@ -26,6 +26,7 @@ BY_END = "the recording ended before the answer was complete"
 BY_PROVIDER = "the provider closed the connection before its answer was complete"
 NOT_HTTP = "the answer is not HTTP/1.1"
 _HOST_HEADER = re.compile(rb"(?i)(\r\nhost:[ \t]*)[^\r\n]*")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _EMPTY_LINE = re.compile(rb"(?<=\n\r\n)|(?<=\A\n)|(?<=\A\r\n)")  # its beginning may have come before
 _UPGRADE_HEADER = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")  # the parser would leave out the body of its request
 
@@ -61,6 +62,11 @@ class Exchange:
         self.answer = Answer(method == "HEAD")
         self.redacted: Sent | None = None  # the request
         self.is_recorded = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the answer is whole, and no more of the request can be read."""
+        return self.answer.is_whole and self.request.is_over
 
 
 class Recorder(Protocol):
@@ -137,6 +143,7 @@ class Client(asyncio.Protocol):
         self._upstreams: dict[Server, Upstream] = {}
         self._unsent: list[bytes] = []  # while a connection is opened
         self._opening: asyncio.Task[None] | None = None
+        self._has_ended = False  # no further request comes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # of `create_server`
@@ -145,6 +152,11 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._rest += data
         self._go_on()
+
+    def eof_received(self) -> bool:
+        """Keep the connection for the answer to a whole request: a client that sends no more may still read."""
+        self._has_ended = True
+        return self._exchange is not None and self._exchange.request.is_over
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._opening is not None:
@@ -188,14 +200,17 @@ class Client(asyncio.Protocol):
 
     def _begin(self) -> bool:
         """Forward the head of a request; return whether it is complete."""
-        end = self._rest.find(b"\r\n\r\n") + 4
-        if end < 4 and len(self._rest) <= LARGEST_HEAD and self._rest[0] != 0x16:  # the first byte of TLS
+        found = _HEAD_END.search(self._rest)
+        if found is None and len(self._rest) <= LARGEST_HEAD and self._rest[0] != 0x16:  # the first byte of TLS
             return False
+        end = found.end() if found else 0
         head, self._rest = self._rest[:end], self._rest[end:]
         request = Message(httptools.HttpRequestParser)
         parser, now = request.parser, self._time()
         request.feed(_UPGRADE_HEADER.sub(b"", head), now)
-        if end < 4 or request.is_broken:
+        if b"\n" in head.replace(b"\r\n", b""):
+            return self._refuse("a request is not HTTP/1.1: end each line of its head with CR LF instead of LF alone")
+        if found is None or request.is_broken:
             return self._refuse("a request is not HTTP/1.1; the base URL of this proxy begins with http://")
         if not request.target.startswith(b"/"):
             return self._refuse("a request is for an HTTP proxy; give the client this address as its base URL instead")
@@ -205,7 +220,7 @@ class Client(asyncio.Protocol):
         self._exchange = Exchange(request, method, server, now)
         if server in self._upstreams and self._upstreams[server].is_gone():
             self._upstreams.pop(server).transport.abort()
-        if server not in self._upstreams:  # reading goes on meanwhile: nothing is sent for a client that has left
+        if server not in self._upstreams:  # reading goes on meanwhile: nothing is sent for a client that reset it
             self._opening = asyncio.get_running_loop().create_task(self._open(server))
         self._forward(self._exchange, server.head(head))
         return True
@@ -277,7 +292,7 @@ class Client(asyncio.Protocol):
         if exchange is None or exchange.answer.is_whole or self._upstreams.get(exchange.server) is not upstream:
             return upstream.transport.abort()  # it answers nothing
         exchange.answer.feed(data, self._time())
-        if exchange.answer.is_whole and exchange.request.is_whole:
+        if exchange.has_ended:
             self._record()
         self.transport.write(data)
         return self._finish()
@@ -294,10 +309,11 @@ class Client(asyncio.Protocol):
     def _finish(self) -> None:
         """Get ready for the next request when this one is forwarded and answered."""
         exchange = self._exchange
-        if exchange is None or not exchange.answer.is_whole or not exchange.request.is_whole:
+        if exchange is None or not exchange.has_ended:
             return
         self._record()  # some refusals come before the body of their request
-        if not exchange.answer.keeps_alive or self._proxy.is_ending:
+        is_last = self._has_ended or exchange.request.is_broken or self._proxy.is_ending
+        if is_last or not exchange.answer.keeps_alive:
             self.transport.close()
         else:
             self._exchange = None

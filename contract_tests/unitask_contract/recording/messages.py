@@ -27,9 +27,14 @@ class Message:
         self.is_whole = self.is_broken = self.keeps_alive = False
         self.parser: Any = parser(self)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no more of it is read: it is whole, or broken."""
+        return self.parser is None
+
     def feed(self, data: bytes, now: float) -> None:
         """Read a piece that arrived at a time of the event loop."""
-        if self.is_broken or self.parser is None:
+        if self.is_over:
             return
         self.now = now
         try:
