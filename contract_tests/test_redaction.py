@@ -22,7 +22,7 @@ from unitask_contract.patches.proposals import differences
 from unitask_contract.patches.redaction import names
 from unitask_contract.recording import live, redaction, texts
 from unitask_contract.recording.folder import Body, Recorded
-from unitask_contract.recording.redaction import Redactor
+from unitask_contract.recording.redaction import Mode, Redactor
 from unitask_contract.scenarios import scenarios
 from unitask_sandbox.faults import library, named
 
@@ -573,6 +573,22 @@ def test_numbers_that_spell_a_text_do_not_stay() -> None:
             {"token": "(secret)", "bytes": [1, 1, 1], "logprob": -0.5}
         ]
         assert shown["usage"] == {"total_tokens": 7}
+
+
+def test_work_grows_with_the_number_of_secrets_and_not_with_its_square() -> None:
+    class Token(str):
+        __slots__ = ()
+
+        def casefold(self) -> str:
+            compared.append(self)
+            return super().casefold()
+
+    compared: list[str] = []
+    tokens = [{"token": Token(f"{number:04}-boxes"), f"name_of_{'abcdefgh'[number % 8]}": 1} for number in range(500)]
+    shown = redaction._Exchange(keep_texts=False, keys=()).value([*tokens, {"status": "x-0499-boxes"}], "", Mode.PLAIN)
+
+    assert shown[-1] == {"status": "(the key)"}
+    assert len(compared) < 1100
 
 
 @pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])

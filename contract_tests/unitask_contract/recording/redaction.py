@@ -186,7 +186,7 @@ class _Exchange:
     def __init__(self, keep_texts: bool, keys: tuple[str, ...]) -> None:
         self._keep_texts, self._keys = keep_texts, keys
         self._ids = set[str]()  # of the path
-        self._secrets = set[str]()
+        self._secrets: dict[str, set[str]] = {}  # by how they begin; an answer may have thousands
         self.sent = dict[str, None]()  # texts of the request
 
     def path(self, method: str, path: str) -> str:
@@ -328,8 +328,16 @@ class _Exchange:
     def _has_key(self, text: str) -> bool:
         if text in words() or text in names():
             return False
-        secrets = (secret for secret in (*self._keys, *self._secrets) if len(secret) >= LONG)
-        return any(secret.casefold() in text.casefold() for secret in secrets)
+        found = (*(key for key in self._keys if len(key) >= LONG), *self._secrets_near(text))
+        return any(secret.casefold() in text.casefold() for secret in found)
+
+    def _secrets_near(self, text: str) -> set[str]:
+        """Return the secrets whose beginning is in a text."""
+        if not self._secrets:
+            return set()
+        folded = text.casefold()
+        begins = (folded[at : at + LONG] for at in range(len(folded) - LONG + 1))
+        return {secret for begin in begins for secret in self._secrets.get(begin, ())}
 
     def _text(self, text: str, name: str, mode: Mode) -> str:
         if not text:
@@ -337,7 +345,8 @@ class _Exchange:
         if not text.isascii() and (plain := _SURROGATE.sub("", text)) != text:
             return self._text(plain, name, mode) + "\ud800"  # a client may refuse it
         if mode is Mode.SECRET:
-            self._secrets.add(text)
+            if len(text) >= LONG:
+                self._secrets.setdefault(text.casefold()[:LONG], set()).add(text)
             return SECRET
         if mode is Mode.ERROR:
             return self._scrubbed(text) if self._keep_texts else self._message(text)
@@ -358,8 +367,8 @@ class _Exchange:
             text = hidden(text, key)
             cut = next((size for size in range(len(key) - 1, 3, -1) if text.endswith(key[:size])), 0)
             text = text[:-cut] + HIDDEN if cut else text
-        for secret in self._secrets:
-            text = text.replace(secret, SECRET) if len(secret) >= LONG else text
+        for secret in self._secrets_near(text):
+            text = text.replace(secret, SECRET)
         return scrubbed(text, "") if self._keep_texts else text
 
     def _message(self, text: str) -> str:
