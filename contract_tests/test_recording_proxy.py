@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import struct
+import threading
 import zlib
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
@@ -126,6 +127,7 @@ CODED = JSON + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
 PACKED = gzip.compress(b'{"code":200}')
 BROTLI = brotli.compress(b'{"code":200}')
 CUT = JSON + b"content-length: 9\r\n\r\n{}"
+LARGE = JSON + b"content-length: %d\r\n\r\n%s" % (messages.SMALL + 3, b"[1" + messages.SMALL // 2 * b",1" + b"]")
 UPGRADE = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: %s\r\n\r\n"
 CASES = {
     "length": Case(POST + b"\r\n{}", PLAIN, content={}, sent={}),
@@ -217,6 +219,28 @@ def test_exchange_is_written_before_the_last_byte_goes_on(tmp_path: Path) -> Non
         provider.send(PLAIN[-1:])
         assert client.read(1) == PLAIN[-1:]
         assert len(one.running.exchanges()) == 1
+
+
+def test_other_clients_go_on_while_a_large_body_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, redact = threading.Event(), Redactor.recorded
+
+    def recorded(redactor: Redactor, number: int, *args: Any, **parts: Any) -> folder.Recorded:
+        assert number != 1 or go.wait(LONGEST)
+        return redact(redactor, number, *args, **parts)
+
+    monkeypatch.setattr(Redactor, "recorded", recorded)
+    with between(tmp_path) as one:
+        client = one.connect()
+        client.send(GET)
+        provider = one.accept()
+        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
+        provider.send(LARGE)
+        provider.close()
+        assert one.exchange(GET, PLAIN) == PLAIN
+        assert [each.number for each in one.running.exchanges()] == [2]
+        go.set()
+        assert client.read(len(LARGE)) == LARGE
+        assert [each.number for each in one.running.exchanges()] == [1, 2]
 
 
 def test_request_whose_answer_comes_before_its_body_is_recorded_with_its_body(tmp_path: Path) -> None:
@@ -387,9 +411,10 @@ def test_exchange_that_cannot_be_recorded_is_forwarded_and_reported_once(
     assert KEY.decode() not in said[0]
 
 
-def test_exchange_in_flight_at_the_end_of_the_recording_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", [PLAIN, LARGE], ids=["small", "large"])
+def test_exchange_in_flight_at_the_end_of_the_recording_is_lost(answer: bytes, tmp_path: Path) -> None:
     with between(tmp_path) as one:
-        one.exchange(GET, PLAIN[:-1])
+        one.exchange(GET, answer[:-1])
 
     (recorded,) = one.running.exchanges()
     assert (recorded.lost, recorded.status) == (connections.BY_END, 200)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import httpx
@@ -12,7 +13,7 @@ from unitask_contract.bundle import fields, items
 DEEPEST = 100  # levels of nesting in a body; bodies of the API have 8, and what reads them is recursive
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which would leave no room for cached properties
 class Exchange:
     """One request and its answer: method in capitals, path without the query, the bodies, the file in a recording."""
 
@@ -46,12 +47,12 @@ class Exchange:
         is_other = self.status != 200 and self.operation
         return "default" if is_other and status not in bundle.operations()[self.operation]["responses"] else status
 
-    @property
+    @cached_property
     def asked(self) -> Any:
         """The body of the request, read as JSON."""
         return read_json(self.sent)
 
-    @property
+    @cached_property
     def answer(self) -> Any:
         """The body of the answer, read as JSON."""
         return read_json(self.content)

@@ -9,6 +9,7 @@ import asyncio
 import re
 import selectors
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -83,8 +84,8 @@ class Recorder(Protocol):
         """Redact a request that is forwarded."""
         ...
 
-    def record(self, exchange: Exchange, now: float, lost: str) -> None:
-        """Record an exchange; its answer may be lost for a reason."""
+    def record(self, exchange: Exchange, now: float, lost: str, then: Callable[[], object]) -> None:
+        """Record an exchange, whose answer may be lost for a reason; call `then` when its file is written."""
         ...
 
     def say_once(self, line: str) -> None:
@@ -163,8 +164,7 @@ class Client(asyncio.Protocol):
             self._opening.cancel()
         for upstream in self._upstreams.values():
             upstream.transport.abort()
-        self._record(lost=BY_CLIENT)
-        self._proxy.left(self)
+        self._record(BY_CLIENT, partial(self._proxy.left, self))
 
     def pause_writing(self) -> None:
         for upstream in self._upstreams.values():
@@ -181,8 +181,7 @@ class Client(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at the end of the recording."""
-        self._record(BY_END)
-        self.transport.abort()
+        self._record(BY_END, self.transport.abort)
 
     # the request
 
@@ -192,7 +191,7 @@ class Client(asyncio.Protocol):
             if self._exchange is None:
                 if not self._begin():
                     return None
-            elif self._exchange.request.is_whole:  # the next one waits for the answer
+            elif self._exchange.request.is_whole or self._exchange.is_recorded:  # the next one waits for the answer
                 return self.transport.pause_reading()
             else:
                 self._forward(self._exchange, self._taken(self._exchange.request))
@@ -293,15 +292,20 @@ class Client(asyncio.Protocol):
             return upstream.transport.abort()  # it answers nothing
         exchange.answer.feed(data, self._time())
         if exchange.has_ended:
-            self._record()
+            return self._record(then=partial(self._pass, data))
+        return self._pass(data)
+
+    def _pass(self, data: bytes) -> None:
         self.transport.write(data)
-        return self._finish()
+        self._finish()
 
     def upstream_lost(self, upstream: Upstream, error: Exception | None) -> None:
         """End what depends on a connection that is closed."""
         self._upstreams = {server: other for server, other in self._upstreams.items() if other is not upstream}
         exchange = self._exchange
         if exchange is None or exchange.server in self._upstreams or self._opening is not None:
+            return
+        if exchange.is_recorded:  # what has come goes on when the file is written
             return
         is_end = error is None and exchange.answer.ends_with_connection
         self._fail("" if is_end else BY_PROVIDER)
@@ -310,8 +314,9 @@ class Client(asyncio.Protocol):
         """Get ready for the next request when this one is forwarded and answered."""
         exchange = self._exchange
         if exchange is None or not exchange.has_ended:
-            return
-        self._record()  # some refusals come before the body of their request
+            return None
+        if not exchange.is_recorded:  # a refusal that came before the body of its request
+            return self._record(then=self._finish)
         is_last = self._has_ended or exchange.request.is_broken or self._proxy.is_ending
         if is_last or not exchange.answer.keeps_alive:
             self.transport.close()
@@ -320,15 +325,18 @@ class Client(asyncio.Protocol):
             self.transport.resume_reading()
             if self._rest:
                 self._go_on()
+        return None
 
     def _fail(self, reason: str) -> None:
         """Close the connection of the client, as the provider did."""
-        self._record(reason)
-        self.transport.close()
+        self._record(reason, self.transport.close)
 
-    def _record(self, lost: str = "") -> None:
+    def _record(self, lost: str = "", then: Callable[[], object] = lambda: None) -> None:
+        """Record the exchange, if there is one that is not recorded yet, and call `then` behind it."""
         exchange = self._exchange
-        if exchange is not None and not exchange.is_recorded:
-            exchange.is_recorded = True
-            lost = "" if exchange.answer.is_whole else lost
-            self._proxy.record(exchange, self._time(), NOT_HTTP if exchange.answer.is_broken else lost)
+        if exchange is None or exchange.is_recorded:
+            then()
+            return
+        exchange.is_recorded = True
+        lost = "" if exchange.answer.is_whole else lost
+        self._proxy.record(exchange, self._time(), NOT_HTTP if exchange.answer.is_broken else lost, then)

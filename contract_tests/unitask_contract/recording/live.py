@@ -5,6 +5,7 @@ compared with the spec as by `unitask contract --body`, which takes some millise
 """
 
 import re
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from functools import cache, lru_cache
@@ -29,7 +30,7 @@ LONGEST_WORD = 40
 
 
 class Check:
-    """Checks the exchanges of a recording, in their order."""
+    """Checks the exchanges of a recording; any thread may call it."""
 
     def __init__(self) -> None:
         self.compared = 0  # exchanges that were compared with the spec in full
@@ -42,6 +43,7 @@ class Check:
         self._bills = OrderedDict[str, tuple[int, bool]]()  # by task: credits, and whether its end was seen
         self._credits, self._tasks = Counter[bool](), Counter[bool]()  # by whether the end of the tasks was seen
         self._lost = 0
+        self._lock = threading.Lock()
 
     @property
     def is_broken(self) -> bool:
@@ -51,21 +53,23 @@ class Check:
     def lines(self, recorded: Recorded) -> list[str]:
         """Check an exchange, and return a line for each difference that was not there before."""
         task = _task(recorded)
-        status = NO_ANSWER if recorded.status is None else str(recorded.status)
-        self._counts[_family(recorded, task), status] += 1
-        self._lost += bool(recorded.lost)
-        self._add_bill(task)
+        with self._lock:
+            self._add(recorded, task)
         if recorded.lost or recorded.status is None:
             return []
-        may_differ = self._may_differ(recorded, task)
-        if str(task.get("status")).lower() == "failed":
-            self._accepted.pop(str(task.get("task_id")), None)
+        refused = _violations(_sent(recorded))
+        violations = refused + _violations(_received(recorded, task))
+        form = _form_of(recorded)
+        with self._lock:
+            self._add_request(recorded, task, is_refused=bool(refused))
+            may_differ = self._forms.add(form) | self._violations.add(*violations)
+            self.compared += may_differ
         if not may_differ:
             return []
-        self.compared += 1
         exchange = recorded.exchange
         found = [*differences([exchange], requests=True), *content_type(recorded, exchange)]
-        return [line for one in found if (line := self._report(one, recorded, task))]
+        with self._lock:
+            return [line for one in found if (line := self._report(one, recorded, task))]
 
     def summary(self) -> list[str]:
         """Return what passed: exchanges by family and status, differences, what was billed, and what was lost."""
@@ -85,18 +89,21 @@ class Check:
 
     # Differences.
 
-    def _may_differ(self, recorded: Recorded, task: dict[str, Any]) -> bool:
-        """Return whether a whole comparison can find something new."""
-        refused = _violations(_sent(recorded))
+    def _add(self, recorded: Recorded, task: dict[str, Any]) -> None:
+        """Count an exchange."""
+        status = NO_ANSWER if recorded.status is None else str(recorded.status)
+        self._counts[_family(recorded, task), status] += 1
+        self._lost += bool(recorded.lost)
+        self._add_bill(task)
+
+    def _add_request(self, recorded: Recorded, task: dict[str, Any], *, is_refused: bool) -> None:
+        """Remember a task whose request the spec refuses, until it fails."""
         is_create = recorded.operation == "create_task" and recorded.request.form == "json"
-        if task.get("task_id") and (refused or (is_create and not _task_type(recorded))):
+        if task.get("task_id") and (is_refused or (is_create and not _task_type(recorded))):
             self._broken |= len(self._accepted) == MOST_FORMS
             self._accepted.add(str(task["task_id"]))
-        violations = refused + _violations(_received(recorded, task))
-        form = (recorded.operation or recorded.path, recorded.method, recorded.status, recorded.response.kind)
-        contents = (_form(recorded.request.content), recorded.response.form, _form(recorded.response.content))
-        has_new_form = self._forms.add((*form, *contents))
-        return self._violations.add(*violations) or has_new_form
+        if str(task.get("status")).lower() == "failed":
+            self._accepted.pop(str(task.get("task_id")), None)
 
     def _report(self, one: Difference, recorded: Recorded, task: dict[str, Any]) -> str:
         """Count a difference, and return its line; nothing if it was reported before."""
@@ -225,6 +232,13 @@ def _violation(error: ValidationError) -> Hashable:
     kind = cast("Any", error.kind)
     inner = tuple(tuple(map(_violation, branch)) for branch in getattr(kind, "context", ()))
     return str(error.evaluation_path), kind.name, getattr(kind, "property", ""), type(error.instance).__name__, inner
+
+
+def _form_of(recorded: Recorded) -> int:
+    """Return the hash of the form of an exchange; the form of a large body is large."""
+    form = (recorded.operation or recorded.path, recorded.method, recorded.status, recorded.response.kind)
+    contents = (_form(recorded.request.content), recorded.response.form, _form(recorded.response.content))
+    return hash((*form, *contents))
 
 
 def _form(value: Any) -> Hashable:

@@ -8,6 +8,8 @@ import httptools
 import httpx
 
 LARGEST_BODY = 64 * 2**20  # bytes, unpacked; an exchange with a larger body is forwarded, and not recorded
+SMALL = 16 * 1024  # bytes of a body that is redacted and checked in some milliseconds
+USUAL_RATIO = 16  # of a packed body to itself
 PACKED = 256  # bytes that are unpacked at once: they may become a million times as many
 TOO_LARGE = f"a body has more than {LARGEST_BODY >> 20} MiB"
 
@@ -31,6 +33,11 @@ class Message:
     def is_over(self) -> bool:
         """Whether no more of it is read: it is whole, or broken."""
         return self.parser is None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its body is redacted and checked in some milliseconds."""
+        return self.size * (USUAL_RATIO if "content-encoding" in self.headers else 1) <= SMALL
 
     def feed(self, data: bytes, now: float) -> None:
         """Read a piece that arrived at a time of the event loop."""

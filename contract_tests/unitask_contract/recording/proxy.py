@@ -1,7 +1,7 @@
 """A proxy before a provider: connections.py forwards, and each exchange is redacted, checked and written.
 
 An exchange is written before the last byte of its answer goes on, so a process that is killed loses at most the
-exchanges in flight.
+exchanges in flight. A thread works on large bodies: the connections of other clients go on meanwhile.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import ssl
 import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ class Proxy:
         self._recording: Recording | None = None
         self._said: set[str] = set()
         self._stop, self._left = asyncio.Event(), asyncio.Event()
+        self._thread = ThreadPoolExecutor(1)  # redacts and checks large bodies, one after the other
         self.clients: set[Client] = set()
         self.is_ending = False
         self.count = self.unrecorded = 0
@@ -106,6 +108,8 @@ class Proxy:
                 await asyncio.wait_for(self._left.wait(), GRACE)
         for client in [*self.clients]:
             client.abort()
+        await asyncio.get_running_loop().run_in_executor(self._thread, int)  # behind all others
+        self._thread.shutdown()
 
     def left(self, client: Client) -> None:
         """Forget a connection that is closed."""
@@ -120,30 +124,49 @@ class Proxy:
             self._say(line)
 
     def redact_request(self, exchange: Exchange) -> None:
-        """Redact a request while the provider works on it; a large one takes some milliseconds."""
-        if not exchange.is_recorded:
-            with contextlib.suppress(Exception):  # raised again, and reported, when the exchange is recorded
-                exchange.redacted = self._redactor.sent(*_parts(exchange))
-                exchange.request.pieces.clear()
+        """Redact a request while the provider works on it."""
+        if exchange.is_recorded:
+            return
+        if exchange.request.is_small:
+            self._redact(exchange)
+        else:
+            asyncio.get_running_loop().run_in_executor(self._thread, self._redact, exchange)
 
-    def record(self, exchange: Exchange, now: float, lost: str) -> None:
-        """Check an exchange, and write its file."""
+    def _redact(self, exchange: Exchange) -> None:
+        with contextlib.suppress(Exception):  # raised again, and reported, when the exchange is recorded
+            exchange.redacted = self._redactor.sent(*_parts(exchange))
+            exchange.request.pieces.clear()
+
+    def record(self, exchange: Exchange, now: float, lost: str, then: Callable[[], object]) -> None:
+        """Check an exchange, write its file, and call `then`; one that takes long lets the others go on."""
         self.count += 1
+        given = exchange, self.count, now, lost
+
+        def done(reason: str) -> None:
+            if reason:
+                self.unrecorded += 1
+                self.say_once(f"{reason}. Everything is forwarded all the same")
+            then()
+
+        if exchange.request.is_small and exchange.answer.is_small:
+            done(self._written(*given))
+        else:
+            written = asyncio.get_running_loop().run_in_executor(self._thread, self._written, *given)
+            written.add_done_callback(lambda one: done(one.result()))
+
+    def _written(self, exchange: Exchange, number: int, now: float, lost: str) -> str:
+        """Check an exchange, and write its file; return why that failed, else an empty text."""
         try:
-            self._write(exchange, now, lost)
+            self._write(exchange, number, now, lost)
         except (Unrecorded, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            self._unrecorded(f"not recorded: {reason}")
+            return f"not recorded: {error.strerror if isinstance(error, OSError) else error}"
         except Exception as error:  # of redaction or check; its message may have the text of a body
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(frame.filename).name}, line {frame.lineno}"
-            self._unrecorded(f"not recorded, by a bug of unitask: {type(error).__name__} ({place}); please report it")
+            return f"not recorded, by a bug of unitask: {type(error).__name__} ({place}); please report it"
+        return ""
 
-    def _unrecorded(self, reason: str) -> None:
-        self.unrecorded += 1
-        self.say_once(f"{reason}. Everything is forwarded all the same")
-
-    def _write(self, exchange: Exchange, now: float, lost: str) -> None:
+    def _write(self, exchange: Exchange, number: int, now: float, lost: str) -> None:
         assert self._recording is not None
         answer, began = exchange.answer, exchange.began
         content, problem = answer.body()
@@ -152,7 +175,7 @@ class Proxy:
         if is_stream and content != b"".join(piece for _, piece in pieces):  # it was packed
             pieces = [(pieces[-1][0], content)]
         recorded = self._redactor.recorded(
-            self.count,
+            number,
             *_parts(exchange),
             started=exchange.started,
             head_seconds=round((answer.head_at or now) - began, 4),

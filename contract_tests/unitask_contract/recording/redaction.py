@@ -7,6 +7,7 @@ can be guessed confirms the guess, so the words of a stream and what an account 
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from email.parser import BytesParser
 from enum import IntEnum, auto
@@ -69,7 +70,7 @@ class Mode(IntEnum):
 
 
 class Redactor:
-    """Redacts exchanges.
+    """Redacts exchanges; any thread may call it.
 
     Args:
         keep_texts: Keep prompts, the texts of outputs, and URLs without their query.
@@ -82,6 +83,7 @@ class Redactor:
         self._keys: dict[str, None] = {}  # of requests
         # Texts of requests by the pseudonym of the task, whose failure may quote them.
         self._texts: dict[str, tuple[str, ...]] = {}
+        self._lock = threading.Lock()
 
     def request(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -167,17 +169,19 @@ class Redactor:
         named = fields(response.content)
         task_id = fields(named.get("data")).get("task_id") or named.get("task_id")
         if isinstance(task_id, str):
-            self._texts[task_id] = tuple(text[:LONGEST_SENT] for text in islice(sent, MOST_TEXTS))
-            if len(self._texts) > MOST_TASKS:
-                del self._texts[next(iter(self._texts))]
+            with self._lock:
+                self._texts[task_id] = tuple(text[:LONGEST_SENT] for text in islice(sent, MOST_TEXTS))
+                if len(self._texts) > MOST_TASKS:
+                    del self._texts[next(iter(self._texts))]
 
     def _exchange(self, headers: Mapping[str, str]) -> "_Exchange":
-        for value in (headers.get("x-api-key", ""), headers.get("authorization", "").rpartition(" ")[2]):
-            if len(value) >= LONG and value not in self._keys:
-                self._keys[value] = None
-                if len(self._keys) > MOST_KEYS:
-                    del self._keys[next(iter(self._keys))]
-        return _Exchange(self._keep_texts, tuple(filter(None, (self._key, *self._keys))))
+        with self._lock:
+            for value in (headers.get("x-api-key", ""), headers.get("authorization", "").rpartition(" ")[2]):
+                if len(value) >= LONG and value not in self._keys:
+                    self._keys[value] = None
+                    if len(self._keys) > MOST_KEYS:
+                        del self._keys[next(iter(self._keys))]
+            return _Exchange(self._keep_texts, tuple(filter(None, (self._key, *self._keys))))
 
 
 class _Exchange:
