@@ -250,7 +250,7 @@ def test_shard_is_tried_again_until_its_tasks_have_ended_and_their_files_are_fet
     async def run() -> None:
         client = Pool()
         job = submit(server, client)
-        client.failures = {7: [failure] * 2, 8: [failure]}
+        client.failures = {7: [failure] * 2, 8: [failure], 9: [errors.RateLimited("HTTP 429", status=429)]}
         await work(server, job, client)
         check_done(server, job, client)
 

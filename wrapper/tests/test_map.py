@@ -14,10 +14,11 @@ from unitask import Client, MapProgress, MapResult, Output, Task, Timestamp, err
 from unitask._core.effects import TransportFailure
 from unitask._core.journal import PoolLimits, Row, RowState
 from unitask._core.pool import GATHERING, Pool, Turn
+from unitask._core.recovery import Submission
 from unitask.mapping import MapRun
 from unitask.testing import UnitaskProvider
 
-from .script import AT_SOME_TIME, answer, limits, task_data
+from .script import AT_SOME_TIME, BODY, answer, limits, task_data
 from .shells import BASE_URL, KEY, all_of, instant_clock, perform
 
 A_PRICE = 0.01  # of a face swap, in USD
@@ -183,6 +184,27 @@ def test_files_are_fetched_as_results_come(shell: str, tmp_path: Path) -> None:
     assert all(file.is_file() for file in files)
 
 
+@pytest.mark.parametrize("of_files", [False, True])
+def test_outage_of_minutes_is_no_failure_of_tasks_or_files(shell: str, of_files: bool, tmp_path: Path) -> None:
+    made = provider()
+
+    def send(request: httpx.Request) -> httpx.Response:
+        is_of_file = request.url.host != httpx.URL(BASE_URL).host
+        if made.clock.passed > 300.0 or of_files != is_of_file or request.method == "POST":
+            return made.transport.handle_request(request)
+        if is_of_file:
+            raise httpx.ConnectError("no such host")
+        return httpx.Response(502)
+
+    def take(client: Any) -> Any:
+        return all_of(client.map(swaps(6), to=f"{tmp_path}/"))
+
+    results = perform(shell, send, take, clock=made.clock)
+    assert [result.error for result in results] == [None] * 6
+    assert len([*tmp_path.iterdir()]) == len(made.tasks) == 6
+    assert 300.0 < made.clock.passed < 600.0
+
+
 def test_progress_is_reported(shell: str) -> None:
     made, reports = provider(), list[MapProgress]()
     mapped(shell, made, list(swaps(5)), on_progress=reports.append)
@@ -337,6 +359,21 @@ def test_too_many_requests_pause_all_and_slow_the_submissions(asked: float, paus
     after = 10.0 + pause
     turns = [turn for step in range(4) for turn in begun(pool, after + 0.021 * step)]
     assert [turn.job.index for turn in turns] == [0, 1, 3, 4]  # both again, and the next ones, at the new rate
+
+
+def test_submissions_without_an_answer_slow_the_others() -> None:
+    pool, now, sent = a_pool(10**6), 0.0, [0, 0]
+    uncertain = Submission(BODY).uncertain("HTTP 502", AT_SOME_TIME)
+    while now < 720.0:
+        turn, works = pool.next(at(now)), now > 600.0
+        if isinstance(turn, float):
+            now = turn
+        elif turn is not None and turn.job.waiting is None:
+            sent[works], now = sent[works] + 1, now + 0.01
+            how: dict[str, Any] = {"task": accepted(sum(sent))} if works else {"error": uncertain}
+            pool.finish(ended(turn, **how), at(now))
+    assert sent[False] < 100
+    assert sent[True] > 500
 
 
 def test_pause_has_a_reason_until_a_request_succeeds() -> None:

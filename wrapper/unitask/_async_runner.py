@@ -27,10 +27,10 @@ from ._core.recovery import Submission
 from ._drive import Drive
 from ._environment import transport_settings
 from ._io import AsyncIO
-from .download import Batch, Sink, Target, plan
+from .download import Batch, Sink, Target, is_outage, plan
 from .errors import InvalidInput, JournalError, SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, reads_files, request_body, warner
-from .mapping import MapResult, MapRun, is_result
+from .mapping import FILE_ATTEMPTS, FILE_PAUSE, MapResult, MapRun, is_result
 
 T = TypeVar("T")
 
@@ -120,17 +120,22 @@ class AsyncRunner(AsyncIO):
         ledger = run.pool.ledger
         if run.to is None or result.task is None or result.files:
             return result
-        try:
-            overwrite = run.overwrite or ledger is not None  # an interrupted call may have written them
-            batch = plan(result.task, run.to, previews=False, overwrite=overwrite, parallel=1)
-            paths = batch.paths(await self._fetch_all(batch, self._fetch))
-            if ledger is not None:
-                await self._drive(ledger.keep(result.index, paths))
-        except JournalError:
-            raise
-        except UnitaskError as error:
-            return replace(result, error=error)
-        return replace(result, files=tuple(paths))
+        overwrite = run.overwrite or ledger is not None  # an interrupted call may have written them
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                batch = plan(result.task, run.to, previews=False, overwrite=overwrite, parallel=1)
+                paths = batch.paths(await self._fetch_all(batch, self._fetch))
+                if ledger is not None:
+                    await self._drive(ledger.keep(result.index, paths))
+                return replace(result, files=tuple(paths))
+            except JournalError:
+                raise
+            except UnitaskError as error:
+                if attempt == FILE_ATTEMPTS or run.pool.is_closed or not is_outage(error):
+                    return replace(result, error=error)
+            await self._sleep(FILE_PAUSE)
 
     async def _updates(self, flow: Flow[Any]) -> AsyncIterator[Step]:
         """Yield each step that reports a changed task or a row."""

@@ -18,10 +18,10 @@ from ._core.recovery import Submission
 from ._drive import Drive
 from ._environment import transport_settings
 from ._io import SyncIO
-from .download import Batch, Sink, Target, plan
+from .download import Batch, Sink, Target, is_outage, plan
 from .errors import InvalidInput, JournalError, SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, reads_files, request_body, warner
-from .mapping import MapResult, MapRun, is_result
+from .mapping import FILE_ATTEMPTS, FILE_PAUSE, MapResult, MapRun, is_result
 
 T = TypeVar("T")
 
@@ -111,17 +111,22 @@ class SyncRunner(SyncIO):
         ledger = run.pool.ledger
         if run.to is None or result.task is None or result.files:
             return result
-        try:
-            overwrite = run.overwrite or ledger is not None  # an interrupted call may have written them
-            batch = plan(result.task, run.to, previews=False, overwrite=overwrite, parallel=1)
-            paths = batch.paths(self._fetch_all(batch, self._fetch))
-            if ledger is not None:
-                self._drive(ledger.keep(result.index, paths))
-        except JournalError:
-            raise
-        except UnitaskError as error:
-            return replace(result, error=error)
-        return replace(result, files=tuple(paths))
+        overwrite = run.overwrite or ledger is not None  # an interrupted call may have written them
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                batch = plan(result.task, run.to, previews=False, overwrite=overwrite, parallel=1)
+                paths = batch.paths(self._fetch_all(batch, self._fetch))
+                if ledger is not None:
+                    self._drive(ledger.keep(result.index, paths))
+                return replace(result, files=tuple(paths))
+            except JournalError:
+                raise
+            except UnitaskError as error:
+                if attempt == FILE_ATTEMPTS or run.pool.is_closed or not is_outage(error):
+                    return replace(result, error=error)
+            self._sleep(FILE_PAUSE)
 
     def _updates(self, flow: Flow[Any]) -> Iterator[Step]:
         """Yield each step that reports a changed task or a row."""

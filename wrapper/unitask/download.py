@@ -251,6 +251,12 @@ def _unwritable(path: Path, error: Exception) -> str:
     return f"{str(path)!r:.300} cannot be written: {getattr(error, 'strerror', None) or error}"
 
 
+def is_outage(error: Exception) -> bool:
+    """Whether a download failed because its server could not be reached or had an error, which may pass."""
+    cause = error.__cause__.__cause__ if isinstance(error.__cause__, DownloadFailed) else error.__cause__
+    return isinstance(cause, DownloadAttemptError) and cause.retryable and not cause.late
+
+
 def _keep_names(folder: Path) -> None:
     """Make the names of files durable, where the system can do that."""
     with contextlib.suppress(OSError):

@@ -20,6 +20,7 @@ from .inputs import Options, TaskInput
 __all__ = ["MapProgress", "MapResult"]
 
 MapTurn: TypeAlias = Turn[TaskInput[Any]]
+FILE_ATTEMPTS, FILE_PAUSE = 60, 10.0  # for which a server of files that fails is tried again; seconds between them
 log: logging.Logger = logging.getLogger("unitask")
 
 

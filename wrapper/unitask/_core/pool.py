@@ -4,8 +4,9 @@ One scheduler holds all tasks in a heap of due times; a task that is waited for 
 generator. A client takes turns from it (`next`), carries each out, and gives it back (`finish`).
 
 Rules of this file: inputs are read lazily, and at most `concurrency` of them have no result that was taken. HTTP 429,
-or a request that never left, pauses all requests and slows the submissions; it is not the failure of one task. An error
-that other submissions would have, too, ends the submissions; tasks that were accepted are waited for.
+or a request that never left, pauses all requests and slows the submissions; it is not the failure of one task. A
+submission without an answer slows the others, since each one after it may have to be searched, too. An error that other
+submissions would have, too, ends the submissions; tasks that were accepted are waited for.
 """
 
 import math
@@ -108,7 +109,7 @@ class Pool(Generic[InputT]):
     _puts: int = 0  # into the queue, so that its entries have an order
     _unfinished: int = 0  # jobs without a result
     _untaken: int = 0  # jobs whose result was not taken
-    _paused_at: float = -math.inf
+    _slowed_at: float = -math.inf
     _paused_until: float = -math.inf
     _pauses: int = 0  # one after another
     _next_submission: float = -math.inf
@@ -299,7 +300,8 @@ class Pool(Generic[InputT]):
             for one, found in turn.found:
                 self._go_on(one, found, at)
             return False
-        if turn.limited is not None and turn.began > self._paused_at:  # one that began before says nothing new
+        is_lost = isinstance(turn.error, errors.SubmissionUncertain) and job.uncertain is None
+        if (turn.limited is not None or is_lost) and turn.began > self._slowed_at:  # one before says nothing new
             self._slow_down(turn.limited, now)
         elif turn.limited is None and turn.error is None:
             self._pauses, self.paused_by = 0, None
@@ -409,10 +411,12 @@ class Pool(Generic[InputT]):
     def _stop(self, error: Exception) -> None:
         self.inputs, self.stopped_by = None, self.stopped_by or error
 
-    def _slow_down(self, asked: float, now: float) -> None:
+    def _slow_down(self, asked: float | None, now: float) -> None:
+        self._slowed_at, self._spacing = now, min(MOST_SPACING, max(LEAST_SPACING, 2.0 * self._spacing))
+        if asked is None:
+            return
         pause = min(RETRY_AFTER_CAP, FIRST_PAUSE * 2.0**self._pauses) if math.isnan(asked) else clamp_retry_after(asked)
-        self._paused_at, self._paused_until, self._pauses = now, now + pause, min(10, self._pauses + 1)
-        self._spacing = min(MOST_SPACING, max(LEAST_SPACING, 2.0 * self._spacing))
+        self._paused_until, self._pauses = now + pause, min(10, self._pauses + 1)
 
     def _limit(self, reply: Reply) -> float | None:
         """Return the Retry-After of HTTP 429; NaN without one, and for a request that never left; else None.

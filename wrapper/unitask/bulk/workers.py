@@ -229,7 +229,7 @@ class _Holder:
                         unsaved = unsaved + 1 if isinstance(result.error, DownloadFailed) else 0
                         if unsaved == UNSAVED and result.error is not None:
                             raise result.error
-                        if _goes_on(result.error):
+                        if _is_left(result.error, self.left.get((shard.job, shard.number), (0, None))[0]):
                             left.append(result.error)
                         elif result.error is not None:
                             told = {"error": type(result.error).__name__, "message": str(result.error)}
@@ -372,11 +372,11 @@ class _Worker:
         return [(job, number) for job, number in at.execute(UNFINISHED, (account, self._job, self._job)).fetchall()]
 
 
-def _goes_on(error: UnitaskError | None) -> "TypeGuard[UnitaskError]":
-    """Whether a task with this error has not ended, or its files are missing."""
-    if error is None or error.task_id is None:
+def _is_left(error: UnitaskError | None, attempts: int) -> "TypeGuard[UnitaskError]":
+    """Whether a task with this error has not ended, or its files are missing, or its submission may succeed later."""
+    if error is None or isinstance(error, TaskFailed | SubmissionUncertain | InvalidInput):
         return False
-    return not isinstance(error, TaskFailed | SubmissionUncertain | InvalidInput)
+    return error.task_id is not None or (error.retryable and attempts + 1 < ATTEMPTS)
 
 
 def _divide(at: Cursor, *, job: int, mine: Sequence[Shard]) -> None:
