@@ -82,6 +82,12 @@ def check(component: str, value: Any, at: str = "") -> Any:
     return value
 
 
+def read(component: str, body: bytes) -> dict[str, Any]:
+    """Return the body of a request, which matches a component schema; refuse another one."""
+    value: dict[str, Any] = check(component, read_json(body))
+    return value
+
+
 @cache
 def _validator(component: str) -> Draft202012Validator:
     reference = {"$ref": f"{_CONTRACT}#/components/schemas/{component}"}

@@ -9,7 +9,7 @@ from unitask_api.contract import TaskType
 
 from unitask_sandbox import bundle, pricing
 from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED
-from unitask_sandbox.inputs import decoded
+from unitask_sandbox.inputs import decoded, is_address
 from unitask_sandbox.settings import Settings
 from unitask_sandbox.task import Task, task_error
 
@@ -38,8 +38,7 @@ class CreateRequest:
 
     def has_webhook(self) -> bool:
         """Return whether a webhook is to be sent, to an endpoint that can be reached."""
-        endpoint = str(self.config.get("webhook_config", {}).get("endpoint", ""))
-        return endpoint.lower().startswith(("http://", "https://"))
+        return is_address(str(self.config.get("webhook_config", {}).get("endpoint", "")))
 
     def _echo(self) -> dict[str, Any]:
         """Return what an answer shows of the input: all of it but long texts and files in base64."""
@@ -83,7 +82,7 @@ def _shortened(text: str) -> str:
 
 def read_create_request(body: bytes, *, accept_unknown: bool = False) -> CreateRequest:
     """Read the body of a create request."""
-    value = bundle.check("TaskRequest", bundle.read_json(body))
+    value = bundle.read("TaskRequest", body)
     model, name, given = value["model"], value["task_type"], value["input"]
     if accept_unknown and not bundle.find(model, name, given):
         return CreateRequest(bundle.unknown(model, name), given, value.get("config", {}))

@@ -49,3 +49,8 @@ class TaskFailure(Exception):
     def error(self) -> dict[str, Any]:
         """Return the `error` of the failed task."""
         return self._ordered or task_error(self.code, PROCESSING_FAILED, self.raw_message)
+
+
+def unusable(kind: str, field: str, reason: str) -> TaskFailure:
+    """Return the failure for a medium ("image", "video" or "audio") in a field of the input that cannot be used."""
+    return TaskFailure(f"failed to get valid {kind} ({field}): {reason}")  # public clients match on it, 2025

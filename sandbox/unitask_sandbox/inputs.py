@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from unitask_sandbox import bundle
-from unitask_sandbox.failures import Refusal, TaskFailure
+from unitask_sandbox.failures import Refusal, unusable
 from unitask_sandbox.http_client import ERRORS, NotFetched
 from unitask_sandbox.http_client import LARGEST as LARGEST
 
@@ -23,7 +23,7 @@ EXTENSIONS = ("jpg", "jpeg", "png", "webp", "mp4", "wav", "mp3")
 def read_upload(body: bytes) -> tuple[bytes, str]:
     """Return the content and the extension of an uploaded file; refuse in the words of the upload service."""
     try:
-        value = bundle.check("UploadRequest", bundle.read_json(body))
+        value = bundle.read("UploadRequest", body)
         _, dot, extension = value["file_name"].lower().rpartition(".")
         if not dot or extension not in EXTENSIONS:
             raise ValueError(f"file_name must end in one of {', '.join(EXTENSIONS)}")
@@ -48,9 +48,9 @@ def _read(field: str, text: str, kind: str, fetch: Callable[[str], bytes]) -> by
     except ERRORS as error:
         reason = "the address cannot be fetched" if is_address(text) else str(error)
         reason += f": {error}" if isinstance(error, NotFetched) else ""
-        raise TaskFailure(f"failed to get valid {kind} ({field}): {reason}") from error
+        raise unusable(kind, field, reason) from error
     if not data or len(data) > LARGEST:
-        raise TaskFailure(f"failed to get valid {kind} ({field}): {len(data)} bytes, the limit is {LARGEST}")
+        raise unusable(kind, field, f"{len(data)} bytes, the limit is {LARGEST}")
     return data
 
 

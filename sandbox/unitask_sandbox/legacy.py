@@ -15,6 +15,7 @@ from unitask_api import contract
 
 from unitask_sandbox import bundle
 from unitask_sandbox.create_request import CreateRequest
+from unitask_sandbox.inputs import is_address
 from unitask_sandbox.task import FILE, Task, rfc3339
 
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
@@ -82,8 +83,7 @@ def read_create_request(operation: str, body: bytes, origin: str = "") -> Create
 
 def read(operation: str, body: bytes) -> dict[str, Any]:
     """Return the body of a request."""
-    value: dict[str, Any] = bundle.check(contract.operations()[operation].components["request"], bundle.read_json(body))
-    return value
+    return bundle.read(contract.operations()[operation].components["request"], body)
 
 
 def _config(protocol: str, requested: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,8 +98,7 @@ def _config(protocol: str, requested: Mapping[str, Any]) -> dict[str, Any]:
 
 def _echo(given: Mapping[str, Any], media: Collection[str]) -> dict[str, Any]:
     """Return what is shown of an input, and stored with the task: no picture itself, which may be of a person."""
-    address = ("http://", "https://")
-    return {name: value for name, value in given.items() if name not in media or value[:8].lower().startswith(address)}
+    return {name: value for name, value in given.items() if name not in media or is_address(value)}
 
 
 def accepted(task: Task) -> dict[str, Any]:

@@ -202,7 +202,7 @@ class Sandbox:
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
         """Return a simulated completion, or the events that stream it."""
         self._account(key)
-        request = bundle.check("ChatRequest", bundle.read_json(body))
+        request = bundle.read("ChatRequest", body)
         picture = None
         if "image" in request["model"]:  # it answers with a picture
             content = simulated_picture(llm.question(request))
@@ -237,7 +237,7 @@ class Sandbox:
     def speech(self, key: str | None, body: bytes) -> bytes:
         """Return an MP3 that says a text; a simulated tone when the voice cannot."""
         self._account(key)
-        request = bundle.check("SpeechRequest", bundle.read_json(body))
+        request = bundle.read("SpeechRequest", body)
         try:
             sound: bytes = self._scheduler.run_now(spoken, request).output["audio"][0]
         except TaskFailure as failure:
@@ -247,7 +247,7 @@ class Sandbox:
     def upload_asset(self, key: str | None, body: bytes) -> str:
         """Store a file as an asset, and return its id; it can be used after its review."""
         account = self._account(key)
-        url = bundle.check("AssetRequest", bundle.read_json(body))["url"]
+        url = bundle.read("AssetRequest", body)["url"]
         now = self.settings.clock()
         asset_id = f"asset-{datetime.fromtimestamp(now, UTC):%Y%m%d%H%M%S}-{self._ids()[-12:]}"
         self._store.keep_asset(account, asset_id, url, now + self.settings.seconds(REVIEW_SECONDS))

@@ -17,7 +17,7 @@ from av.audio.resampler import AudioResampler
 from av.error import FFmpegError
 
 from unitask_sandbox.faces.arrays import Floats, as_floats
-from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.failures import TaskFailure, unusable
 
 RATE: Final = 24_000  # samples a second, of the voice
 LONGEST_RECORDING: Final = 30  # seconds; what comes after is not read
@@ -61,14 +61,10 @@ def read_recording(data: bytes, field: str) -> Floats:
                 if sum(map(len, parts)) > LONGEST_RECORDING * RATE:
                     break
     except (FFmpegError, IndexError) as error:  # IndexError: no stream of sound
-        raise _unreadable(field, "not a readable WAV, FLAC, Ogg, MP3 or MP4 file") from error
+        raise unusable("audio", field, "not a readable WAV, FLAC, Ogg, MP3 or MP4 file") from error
     if not parts:
-        raise _unreadable(field, "there is no sound in it")
+        raise unusable("audio", field, "there is no sound in it")
     return np.concatenate(parts)[: LONGEST_RECORDING * RATE]
-
-
-def _unreadable(field: str, reason: str) -> TaskFailure:
-    return TaskFailure(f"failed to get valid audio ({field}): {reason}")
 
 
 def median_pitch(samples: Floats) -> float | None:

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from unitask_sandbox.faces.arrays import Pixels
-from unitask_sandbox.failures import IMAGE_TOO_LARGE, TaskFailure
+from unitask_sandbox.failures import IMAGE_TOO_LARGE, TaskFailure, unusable
 
 MAX_SIDE: Final = 2048  # a face swap refuses pictures with a side of this many pixels or more
 # Scans of a progressive JPEG: encoders write about ten, and 100,000 keep a decoder busy for minutes
@@ -83,7 +83,7 @@ def encode(picture: Pixels | Image.Image, mark: str, extension: str = "png") -> 
 
 def unreadable(field: str) -> TaskFailure:
     """Return the failure for bytes that are not a whole picture."""
-    return TaskFailure(f"failed to get valid image ({field}): not a readable PNG, JPEG or WebP picture")
+    return unusable("image", field, "not a readable PNG, JPEG or WebP picture")
 
 
 def too_large(field: str, width: int, height: int, limit: int) -> TaskFailure:

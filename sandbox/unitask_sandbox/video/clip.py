@@ -20,7 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
 from unitask_sandbox.faces.arrays import Pixels
-from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.failures import TaskFailure, unusable
 
 # Pixels that a video may have, either way around; "max 720x1280" is the provider's refusal (a public client, 2025)
 SIDES: Final = (1280, 720)
@@ -70,7 +70,7 @@ def read_clip(data: bytes, field: str, least: int, most: int) -> Clip:
         source.seek(0)
         first = next(source.decode(pictures), None)
         if first is None:
-            raise _unreadable(field, "none of its frames can be decoded")
+            raise unusable("video", field, "none of its frames can be decoded")
         if first.rotation % 180:
             width, height = height, width
         return Clip(data, field, width, height, frames, pictures.average_rate or Fraction(25))
@@ -113,14 +113,10 @@ def _opened(data: bytes, field: str) -> Generator[Any]:
     try:
         with av.open(io.BytesIO(data), "r", format="mp4", metadata_errors="replace") as source:
             if not source.streams.video:
-                raise _unreadable(field, "there are no pictures in it")
+                raise unusable("video", field, "there are no pictures in it")
             yield source
     except FFmpegError as error:
-        raise _unreadable(field, f"not a readable MP4 ({error.strerror})") from error
-
-
-def _unreadable(field: str, reason: str) -> TaskFailure:
-    return TaskFailure(f"failed to get valid video ({field}): {reason}")
+        raise unusable("video", field, f"not a readable MP4 ({error.strerror})") from error
 
 
 def _encoder(made: Any, clip: Clip, source: Any, scale: int) -> Any:
