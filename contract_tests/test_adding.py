@@ -17,9 +17,9 @@ PACKAGES = ("generated", "wrapper", "sandbox", "contract_tests")
 NEW_TASK_TYPE = """
 import sys, time
 from unitask import Client, tasks
-from unitask_contract.scenario_runner import SHELLS, problems, scripted
-from unitask_contract.scenarios import scenarios
 from unitask_sandbox import Settings, running
+from support.scenario_runner import SHELLS, problems, scripted
+from support.scenarios import scenarios
 echoes = [one for one in scenarios() if one.family == "echo"]
 print(bool(echoes), [wrong for one in echoes for shell in SHELLS for wrong in problems(one, scripted(one, shell))])
 with running(Settings()) as url, Client("sandbox", url, sleep=lambda _: time.sleep(0.02)) as client:
@@ -63,7 +63,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, text in {
         "spec/tasks/echo.yaml": entry + schemas,
         "spec/examples/echo/echo.request.json": example,
-        "contract_tests/unitask_contract/scenarios/echo.yaml": scenarios,
+        "contract_tests/support/scenarios/echo.yaml": scenarios,
     }.items():
         (folder / path).write_text(text, encoding="utf-8")
     for change in re.findall(r"```diff\n(.*?)```", WALKS, re.DOTALL):

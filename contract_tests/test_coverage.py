@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 from unitask_contract import bundle
-from unitask_contract.counter import Coverage, error_rows
+from unitask_contract.bundle import error_rows
 from unitask_contract.exchange import Exchange
 from unitask_contract.recording.redaction import Redactor
 
 from scripts.pages import DOCS, coverage_table, page
 
 from .support import exerciser
+from .support.counter import Coverage
 
 
 class Recorded(Coverage):

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from unitask_contract.bundle import examples, fields
-from unitask_contract.mutation import BAD, Mutant, ask, ask_generated, judged, mutants, tolerances
+
+from .support.mutation import BAD, Mutant, ask, ask_generated, judged, mutants, tolerances
 
 
 def of_each_place() -> list[Mutant]:

@@ -15,16 +15,16 @@ from generator.bundle import bundle as bundled
 from generator.bundle import load_yaml
 from generator.lint import faults
 from jsonschema_rs import Draft202012Validator
-from unitask_contract import bundle, mutation
+from unitask_contract import bundle
 from unitask_contract.changes import changes, verdict
 from unitask_contract.exchange import Exchange
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Kind, differences, proposal, spec_folder
 from unitask_contract.patches.redaction import redacted
 from unitask_contract.patches.widening import widening
-from unitask_contract.scenarios import TASK_ID
 
-from .support import component_of, examples
+from .support import component_of, examples, mutation
+from .support.scenarios import TASK_ID
 from .test_drift import wrong_entries
 
 SPEC = Path(__file__).resolve().parents[1] / "spec"

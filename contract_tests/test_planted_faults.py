@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from unitask import AsyncClient, errors, inputs, tasks
 from unitask._core import effects, envelope, flows, pricing, requests, waiting
-from unitask_contract.scenario_runner import problems, scripted
-from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing
 
 from . import test_examples, test_fault_library, test_limits, test_parity, test_prices, test_requests, test_resend_rule
 from .support import Plant, answer, replaced
 from .support import envelope as body_of
+from .support.scenario_runner import problems, scripted
+from .support.scenarios import scenarios
 from .support.simulated_network import World
 from .test_resend_rule import Plan
 

@@ -17,16 +17,16 @@ from unitask._core import envelope
 from unitask._core.effects import Response
 from unitask._model.task import Output, Task
 from unitask._model.timestamp import Timestamp
-from unitask_contract import bundle, mutation
+from unitask_contract import bundle
 from unitask_contract.patches.proposals import differences
 from unitask_contract.patches.redaction import names
 from unitask_contract.recording import live, redaction, texts
 from unitask_contract.recording.folder import Body, Recorded
 from unitask_contract.recording.redaction import Mode, Redactor
-from unitask_contract.scenarios import scenarios
 from unitask_sandbox.faults import library, named
 
-from .support import examples, tries
+from .support import examples, mutation, tries
+from .support.scenarios import scenarios
 
 KEY = "k-9f8e7d6c5b4a39281706"
 JSON = "application/json"

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 from unitask_contract import bundle
-from unitask_contract import scenarios as scenario_files
-from unitask_contract.scenario_runner import SHELLS, problems, scripted
-from unitask_contract.scenarios import Scenario, scenarios
 
 from scripts.pages import DOCS, page, scenario_tables
+
+from .support import scenarios as scenario_files
+from .support.scenario_runner import SHELLS, problems, scripted
+from .support.scenarios import Scenario, scenarios
 
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.name)

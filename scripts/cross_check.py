@@ -20,9 +20,8 @@ from typing import Any
 
 from unitask import Client, Task, errors, tasks
 from unitask_contract import bundle
-from unitask_contract.scenario_runner import KEY
 
-from contract_tests.support import make
+from contract_tests.support import KEY, make
 from contract_tests.test_limits import cases
 from contract_tests.test_requests import CALLS
 

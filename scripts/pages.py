@@ -15,11 +15,11 @@ from generator.reference import marks, with_notes
 from unitask import cli
 from unitask.cli.app import COMMANDS
 from unitask_contract.bundle import document
-from unitask_contract.counter import Coverage
-from unitask_contract.scenarios import Scenario, scenarios
 from unitask_sandbox.faults import FILE, WEBHOOK, WORK, NamedFault, library
 
+from contract_tests.support.counter import Coverage
 from contract_tests.support.exerciser import exercise
+from contract_tests.support.scenarios import Scenario, scenarios
 from scripts.error_page import error_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

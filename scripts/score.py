@@ -21,11 +21,11 @@ from xml.etree import ElementTree
 from unitask_contract import bundle, provider, runner
 from unitask_contract.changes import changes, verdict
 from unitask_contract.checks import fuzz
-from unitask_contract.mutation import BAD, ask, ask_generated, judged, mutants
 from unitask_contract.runner import Check, Outcome
 
 from contract_tests.support.defective_provider import DEFECTS, defective
 from contract_tests.support.exerciser import exercise
+from contract_tests.support.mutation import BAD, ask, ask_generated, judged, mutants
 from spec.tests.test_changes import BASE, MUTANTS
 
 from .mutants import measured

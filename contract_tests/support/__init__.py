@@ -14,9 +14,10 @@ from unitask import AsyncClient, Client, TaskInput, errors, tasks
 from unitask._core.retry import RetryPolicy
 from unitask_contract import bundle as contract
 from unitask_contract.inputs import least_object
-from unitask_contract.scenario_runner import BASE_URL, KEY, Time
-from unitask_contract.scenario_runner import SHELLS as SHELLS
-from unitask_contract.scenarios import TASK_ID
+
+from .scenario_runner import BASE_URL, KEY, Time
+from .scenario_runner import SHELLS as SHELLS
+from .scenarios import TASK_ID
 
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
 ENTRIES = contract.entries()

@@ -21,14 +21,14 @@ from unitask.inputs import AdvisoryWarning
 from unitask.webhooks import parse
 from unitask_api import models
 from unitask_contract import bundle
-from unitask_contract.counter import Coverage
 from unitask_contract.exchange import Exchange
 from unitask_contract.in_process import IN_PROCESS, no_network
-from unitask_contract.mutation import CALLS, read
-from unitask_contract.scenario_runner import KEY, Time, scripted
-from unitask_contract.scenarios import TASK_ID, scenarios
 from unitask_sandbox import Settings, create_app
 
+from .counter import Coverage
+from .mutation import CALLS, read
+from .scenario_runner import KEY, Time, scripted
+from .scenarios import TASK_ID, scenarios
 from .schema_examples import MEDIA, instances
 
 CONCURRENT = 32

@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache
+from importlib.resources import files
 from typing import Any, cast
 
 import jsonschema_rs
+import yaml
 from unitask_api import contract, json_types
 from unitask_api.contract import METHODS as METHODS
 from unitask_api.contract import document as document
@@ -66,6 +68,13 @@ def examples() -> dict[str, dict[str, Any]]:
     """Return every documented body by its name."""
     found: dict[str, dict[str, Any]] = document()["components"]["examples"]
     return found
+
+
+@cache
+def error_rows() -> Mapping[str, Mapping[str, Any]]:
+    """Return the rows of error-rows.yaml by name: known messages and codes of refusals and failed tasks."""
+    rows: dict[str, Any] = yaml.safe_load(files("unitask_contract").joinpath("error-rows.yaml").read_text("utf-8"))
+    return rows
 
 
 @cache

@@ -16,8 +16,7 @@ from typing import Any
 from unitask_api import contract
 from unitask_api.output_files import content_of, ending_of, ending_of_type, is_ending, type_of_base64
 from unitask_contract import bundle
-from unitask_contract.bundle import fields, items
-from unitask_contract.counter import error_rows
+from unitask_contract.bundle import error_rows, fields, items
 from unitask_contract.patches.redaction import REMOVED, name_of, names, words
 
 EMAIL, CUT = "(e-mail)", "(...)"

@@ -1,3 +1,5 @@
+"""Scenarios: calls of a client, the answers of a provider, and how each call must end. They are data, in scenarios/."""
+
 import copy
 import itertools
 import json
@@ -5,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
@@ -51,8 +53,7 @@ class Scenario:
 @cache
 def scenarios() -> tuple[Scenario, ...]:
     """Return every scenario, by family; raise ValueError if a file does not fit its schema, or a name occurs twice."""
-    folder = files("unitask_contract").joinpath("scenarios")
-    paths = sorted((path for path in folder.iterdir() if path.name.endswith(".yaml")), key=lambda path: path.name)
+    paths = sorted(Path(__file__).with_name("scenarios").glob("*.yaml"))
     found = [made for path in paths for made in _of_file(yaml.safe_load(path.read_text(encoding="utf-8")))]
     names = Counter(one.name for one in found)
     if twice := [name for name, number in names.items() if number > 1]:
@@ -62,7 +63,7 @@ def scenarios() -> tuple[Scenario, ...]:
 
 @cache
 def _validator() -> Draft202012Validator:
-    text = files("unitask_contract").joinpath("scenario.schema.yaml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("scenario.schema.yaml").read_text(encoding="utf-8")
     return Draft202012Validator(yaml.safe_load(text))
 
 

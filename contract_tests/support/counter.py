@@ -5,15 +5,13 @@ A field or a word counts only in a body that is valid as a whole.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 
-import yaml
 from unitask_contract import bundle
-from unitask_contract.bundle import fields
+from unitask_contract.bundle import error_rows, fields
 from unitask_contract.exchange import Exchange
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
@@ -106,13 +104,6 @@ def elements() -> frozenset[Element]:
         done.add(name)
         left |= set(_declare(bundle.component(name), Place(name), found)) - done
     return frozenset(found)
-
-
-@cache
-def error_rows() -> Mapping[str, Mapping[str, Any]]:
-    """Return the rows of error-rows.yaml by name."""
-    rows: dict[str, Any] = yaml.safe_load(files("unitask_contract").joinpath("error-rows.yaml").read_text("utf-8"))
-    return rows
 
 
 def _declare(rule: Any, place: Place, found: set[Element]) -> Iterator[str]:

@@ -13,7 +13,8 @@ import httpx
 from unitask import AsyncClient, Client, Timestamp, errors, tasks
 from unitask_contract import bundle
 from unitask_contract.exchange import Exchange
-from unitask_contract.scenarios import Answer, Scenario
+
+from .scenarios import Answer, Scenario
 
 SHELLS = ("sync", "async")
 BASE_URL = "https://provider.test"

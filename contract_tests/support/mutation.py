@@ -13,7 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
-from importlib.resources import files
+from pathlib import Path as FilePath
 from typing import Any, cast
 
 import httpx
@@ -24,8 +24,9 @@ from unitask import Client, errors, tasks
 from unitask_api import contract
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.scenario_runner import BASE_URL, KEY, Time
 from unitask_contract.schema_paths import Path, parts, pointer
+
+from .scenario_runner import BASE_URL, KEY, Time
 
 HUGE = 10**400
 DEEP = 20_000  # levels; json reads a thousand in Python 3.11, ten thousand in 3.13
@@ -260,6 +261,6 @@ def _covers(tolerance: Mapping[str, Any], mutant: Mutant) -> bool:
 @cache
 def tolerances() -> Mapping[str, Mapping[str, Any]]:
     """Return the tolerances of tolerances.yaml by name: reason, paths, and operations and operators if not all."""
-    text = files("unitask_contract").joinpath("tolerances.yaml").read_text(encoding="utf-8")
+    text = FilePath(__file__).with_name("tolerances.yaml").read_text(encoding="utf-8")
     found: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return found
