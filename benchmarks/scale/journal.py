@@ -1,12 +1,11 @@
 """What a journal costs: three changes a task, 1,000 tasks at once. `python -m benchmarks.scale.journal`.
 
 The CPU of a task is that of the same loop with the journal less that without one. It is compared with four times the
-CPU of five requests over a raw asyncio socket, which is what a task of a job may cost in all.
+CPU of a task of the floor (driver.py), which is what a task of a job may cost in all.
 """
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -16,12 +15,13 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from unitask._core.journal import Job, RowState, Verdict
 from unitask.bulk import Journal
 
-TASKS, AT_ONCE, CONNECTIONS, REQUESTS = 10_000, 1000, 50, 5
+from .driver import Meter, floor
+
+TASKS, AT_ONCE = 10_000, 1000
 INTENT, OUTCOME, ID = json.dumps(["x" * 60, 1.0] * 2), json.dumps({"output": "y" * 500}), "t" * 36
 
 
@@ -44,41 +44,6 @@ async def write(journal: Any, key: int) -> None:
     await asyncio.wrap_future(journal.ended(key, RowState.DONE, OUTCOME, 100))
 
 
-class Raw(asyncio.Protocol):
-    """A client of the floor: one request at a time."""
-
-    answered: "asyncio.Future[bytes]"
-
-    def data_received(self, data: bytes) -> None:
-        """Report an answer, which comes in one piece."""
-        self.answered.set_result(data)
-
-    async def request(self, transport: Any, head: str) -> bytes:
-        """Send a request and return its answer."""
-        self.answered = asyncio.get_running_loop().create_future()
-        transport.write(head.encode())
-        return await self.answered
-
-
-async def floor(address: str) -> float:
-    """Return the microseconds of CPU for a task over raw sockets."""
-    host = urlsplit(address)
-    loop, pool = asyncio.get_running_loop(), asyncio.Queue[Any]()
-    for _ in range(CONNECTIONS):
-        pool.put_nowait(await loop.create_connection(Raw, host.hostname, host.port))
-
-    async def task(_: int) -> None:
-        transport, client = await pool.get()
-        path, method = "/unitask/api/v1/task", "POST"
-        for _ in range(REQUESTS):
-            head = f"{method} {path} HTTP/1.1\r\nhost: {host.netloc}\r\ncontent-length: 0\r\n\r\n"
-            found = re.search(r"ID-\d+", (await client.request(transport, head)).decode())
-            path, method = f"/unitask/api/v1/task/{found.group() if found else ''}", "GET"
-        pool.put_nowait((transport, client))
-
-    return (await measured(task))[0]
-
-
 async def measured(task: Callable[[int], Awaitable[None]]) -> tuple[float, float]:
     """Return the microseconds of CPU for a task, and the tasks in a second."""
     keys = iter(range(TASKS))
@@ -92,9 +57,16 @@ async def measured(task: Callable[[int], Awaitable[None]]) -> tuple[float, float
     return (time.process_time() - cpu) / TASKS * 1e6, TASKS / (time.perf_counter() - began)
 
 
+async def cpu_of_floor(address: str) -> float:
+    """Return the microseconds of CPU for a task over raw sockets."""
+    before = time.process_time()
+    await floor(address, TASKS, Meter())
+    return (time.process_time() - before) / TASKS * 1e6
+
+
 async def main(address: str) -> None:
     """Print the figures."""
-    raw = min([await floor(address) for _ in range(3)])
+    raw = min([await cpu_of_floor(address) for _ in range(3)])
     nothing = min([(await measured(lambda key: write(Nothing(), key)))[0] for _ in range(3)])
     rounds: list[tuple[float, float]] = []
     for _ in range(3):

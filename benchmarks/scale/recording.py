@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.scale.journal import Raw
+from benchmarks.scale.driver import RawConnection
 
 CONNECTIONS = 16
 ROUNDS, SINGLE = 5, 100  # exchanges one after the other; the best round counts, since others use the machine, too
@@ -63,18 +63,18 @@ async def traffic(url: str, path: str, exchanges: int, connections: int) -> tupl
     head = f"HTTP/1.1\r\nhost: bench.test\r\nx-api-key: {'k' * 64}\r\ncontent-type: application/json\r\n"
 
     async def tasks() -> None:
-        transport, raw = await asyncio.get_running_loop().create_connection(Raw, "127.0.0.1", port)
+        _, raw = await asyncio.get_running_loop().create_connection(RawConnection, "127.0.0.1", port)
         task, polls = "", 0
         while len(delays) < exchanges:
             began = time.perf_counter()
             if polls:
-                await raw.request(transport, f"GET {path}/api/v1/task/{task} {head}\r\n")
+                await raw.send(f"GET {path}/api/v1/task/{task} {head}\r\n".encode())
             else:
                 post = f"POST {path}/api/v1/task {head}content-length: {len(body)}\r\n\r\n{body}"
-                task = re.findall(r'"task_id": ?"([^"]+)"', (await raw.request(transport, post)).decode())[0]
+                task = json.loads(await raw.send(post.encode()))["data"]["task_id"]
             polls = (polls + 1) % 5
             delays.append(time.perf_counter() - began)
-        transport.close()
+        raw.transport.close()
 
     began = time.perf_counter()
     await asyncio.gather(*(tasks() for _ in range(connections)))
