@@ -183,7 +183,7 @@ def request_body(
         raise InvalidInput(wrong, undone=NOTHING_SENT)
     model, task_type = task.operation()
     entry = contract.task_types().get(type(task).__name__)
-    reader = _Reader(validate, uploads)
+    reader = _Reader(partial(_attached, validate=validate, uploads=uploads))
     values = task.values()
     if entry:
         for name, rule in _media_rules(entry.input).items():
@@ -234,75 +234,61 @@ def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
             yield f"webhook_secret: {problem}"
 
 
+ReadFile = Callable[[Any, Mapping[str, Any]], Any]  # of a value and its `x-media` rule; it raises ValueError
+
+
 @dataclass(slots=True)
 class _Reader:
-    """Turn values into what is sent: files become attachments, wherever in a value they are."""
+    """Replace the files in values, wherever in a value they are, and collect what is wrong."""
 
-    validate: bool  # whether files are checked
-    uploads: bool  # whether they can be uploaded first
-    found: list[str] = field(default_factory=list[str])  # what is wrong
+    file: ReadFile
+    found: list[str] = field(default_factory=list[str])
 
     def read(self, name: str, value: Any, rule: dict[str, Any]) -> Any:
-        """Return what is sent for a field; an object of the caller's that raises is a problem of the field."""
+        """Return a field with its files replaced; an object of the caller's that raises is a problem of the field."""
         try:
-            return self._sent(name, value, rule)
+            return self._replaced(name, value, rule)
         except Exception as error:
             kind = type(value).__name__
             self.found.append(f"{name}: the {kind} cannot be used: {type(error).__name__}: {error!s:.200}")
             return _UNREADABLE
 
-    def _sent(self, name: str, value: Any, rule: dict[str, Any]) -> Any:
+    def _replaced(self, name: str, value: Any, rule: dict[str, Any]) -> Any:
         if media_rule := rule.get("x-media"):
-            return self._file(name, value, media_rule)
+            try:
+                return self.file(value, media_rule)
+            except ValueError as error:
+                self.found += (f"{name}: {problem}" for problem in getattr(error, "problems", (error,)))
+                return _UNREADABLE
         if isinstance(value, list | tuple) and "items" in rule:
             items = enumerate(cast("Sequence[Any]", value))
             item_rule = contract.resolve(rule["items"])
-            return [self._sent(f"{name}[{place}]", item, item_rule) for place, item in items]
+            return [self._replaced(f"{name}[{place}]", item, item_rule) for place, item in items]
         if isinstance(value, Mapping) and "properties" in rule:
             rules = {key: contract.resolve(one) for key, one in rule["properties"].items()}
             given = cast("Mapping[str, Any]", value).items()
-            return {key: self._sent(f"{name}.{key}", item, rules.get(key, {})) for key, item in given}
+            return {key: self._replaced(f"{name}.{key}", item, rules.get(key, {})) for key, item in given}
         return cast("object", value)
 
-    def _file(self, name: str, value: Any, rule: Mapping[str, Any]) -> Any:
-        if media.is_usual_url(value, rule) or (value == "" and rule.get("may_be_empty")):
-            return value
-        try:
-            sent, content = media.wire_form(value)
-        except ValueError as error:
-            self.found.append(f"{name}: {error}")
-            return _UNREADABLE
-        if self.validate:
-            wrong = media.problems(sent, content, rule, uploads=self.uploads)
-            self.found.extend(f"{name}: {problem}" for problem in wrong)
-        return sent if content is None else media.attachment(sent, content, rule)
 
-
-class _Absolute(_Reader):
-    """Turns paths into absolute ones."""
-
-    def _file(self, name: str, value: Any, rule: Mapping[str, Any]) -> Any:  # noqa: ARG002
-        path = media.from_home(value) if isinstance(value, str) else ""
-        return os.path.abspath(path) if path and os.path.exists(path) else value  # noqa: PTH100, PTH110 - a NUL in it
+def _attached(value: Any, rule: Mapping[str, Any], *, validate: bool, uploads: bool) -> Any:
+    """Return a file as an attachment, and a URL as it is."""
+    if media.is_usual_url(value, rule) or (value == "" and rule.get("may_be_empty")):
+        return value
+    sent, content = media.wire_form(value)
+    if validate and (wrong := [*media.problems(sent, content, rule, uploads=uploads)]):
+        raise InvalidInput(*wrong)
+    return sent if content is None else media.attachment(sent, content, rule)
 
 
 def with_absolute_paths(task: TaskT) -> TaskT:
     """Return a task whose files do not depend on the working folder."""
-    return _with_files(task, _Absolute(validate=False, uploads=False))
 
+    def absolute(value: Any, _: object) -> Any:
+        path = media.from_home(value) if isinstance(value, str) else ""
+        return os.path.abspath(path) if path and os.path.exists(path) else value  # noqa: PTH100, PTH110 - a NUL in it
 
-@dataclass(slots=True)
-class _Inside(_Reader):
-    """Turns texts into what `media.inside` returns for them."""
-
-    folder: Path | None = None
-
-    def _file(self, name: str, value: Any, rule: Mapping[str, Any]) -> Any:  # noqa: ARG002
-        try:
-            return media.inside(value, self.folder) if isinstance(value, str) and value else value
-        except ValueError as error:
-            self.found.append(f"{name}: {error}")
-            return _UNREADABLE
+    return _with_files(task, _Reader(absolute))
 
 
 def with_files_inside(task: TaskT, folder: Path | None) -> TaskT:
@@ -312,7 +298,7 @@ def with_files_inside(task: TaskT, folder: Path | None) -> TaskT:
         task: A task made of JSON values, of a type in the catalogue.
         folder: The folder, without symbolic links; None to read no files.
     """
-    reader = _Inside(validate=False, uploads=False, folder=folder)
+    reader = _Reader(lambda value, _: media.inside(value, folder) if isinstance(value, str) and value else value)
     read = _with_files(task, reader)
     if reader.found:
         raise InvalidInput(*reader.found, undone=NOTHING_SENT)
