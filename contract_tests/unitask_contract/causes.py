@@ -83,8 +83,6 @@ def missing(name: str) -> Cause:
 
 def of_error(error: BaseException, check: str, promise: str, line: str) -> Cause:
     """Return the cause of an error that a check raised in a line."""
-    if isinstance(error, Broken):
-        return error.cause
     kind = type(error).__name__
     if kind in OF_SCHEMATHESIS:
         return CONTENT_TYPE

@@ -33,9 +33,9 @@ PLACES = (
 )
 
 
-def generate(root: Path, spec: Path = SPEC) -> None:
+def generate(root: Path) -> None:
     """Write everything that is generated below a root folder."""
-    document = bundle(spec)
+    document = bundle(SPEC)
     if wrong := faults(document):
         raise SpecError("\n".join(wrong))
     package = root / "generated" / "unitask_api"
@@ -45,7 +45,7 @@ def generate(root: Path, spec: Path = SPEC) -> None:
     emit_catalogue(document, root / WRAPPER / "tasks")
     emit_reference(document, root / "docs/reference/tasks")
     emit_public(document, root / PUBLIC)
-    emit_async_client(spec.parent / WRAPPER, root / WRAPPER)
+    emit_async_client(ROOT / WRAPPER, root / WRAPPER)
     lock = {
         "spec_sha256": hashlib.sha256(as_text(document).encode()).hexdigest(),
         **{name: version(name) for name in ("openapi-python-client", "ruff")},

@@ -4,7 +4,7 @@ They send thousands of submissions, so they run only without a money limit.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import hypothesis
@@ -49,9 +49,6 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
             case.validate_response(response, excluded_checks=_checks(LEFT_OUT_OF_SEQUENCES))
 
     _seeded(provider, Machine).run(settings=_settings(examples, stateful_step_count=6))
-
-
-CHECKS: tuple[Callable[[Provider], None], ...] = (check_every_answer, check_every_sequence)
 
 
 def _require_no_limit(provider: Provider) -> None:
