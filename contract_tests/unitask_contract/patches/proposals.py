@@ -108,13 +108,13 @@ def differences(
     """Return each difference of exchanges and notifications once: what is not allowed before what is not named.
 
     Args:
-        exchanges: In their order. They are read up to three times; those of an iterator are kept meanwhile.
+        exchanges: In their order. They are read twice; those of an iterator are kept meanwhile.
         notifications: Operation and body of each.
         requests: Whether a request that was accepted is a difference, too, if the spec refuses it.
     """
     found: dict[object, Difference] = {}
     every = list(exchanges) if isinstance(exchanges, Iterator) else exchanges
-    failed = _failed_tasks(every) if requests else frozenset[str]()
+    failed, passed = _tasks(every)
     for exchange in every:
         if requests and is_accepted(exchange, failed):
             _add(found, exchange, _of_request(exchange, found))
@@ -123,7 +123,6 @@ def differences(
         exchange = Exchange("POST", "", b"", 200, json.dumps(body).encode())
         component = bundle.components_of(operation)["request"]
         _add(found, exchange, _found(operation, "request", exchange, body, component, found))
-    passed = _passed_words(every) if any(one.key == STATUS for one in found.values()) else frozenset[str]()
     each = (one if one.key != STATUS or one.came in passed else replace(one, evidence=None) for one in found.values())
     return sorted(each, key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
 
@@ -138,23 +137,22 @@ def _add(found: dict[object, Difference], exchange: Exchange, more: Iterable[tup
         found[identity] = replace(better, count=known.count + (identity in found), families=families, file=file)
 
 
-def _failed_tasks(exchanges: Iterable[Exchange]) -> frozenset[str]:
-    """Return the ids of the tasks that failed: their requests were not accepted in the end."""
-    tasks = (fields(fields(exchange.answer).get("data")) for exchange in exchanges)
-    return frozenset(str(task.get("task_id")) for task in tasks if str(task.get("status")).lower() == "failed")
+def _tasks(exchanges: Iterable[Exchange]) -> tuple[Collection[str], Collection[str]]:
+    """Return the ids of the tasks that failed, and the status words, as JSON, after which a task had another one.
 
-
-def _passed_words(exchanges: Iterable[Exchange]) -> frozenset[str]:
-    """Return the status words, as JSON, after which a task had another one: they stand for a task that is not done."""
-    last: dict[object, object] = {}
-    passed: set[str] = set()
+    The request of a task that failed was not accepted in the end. A word that passed means that a task is not done.
+    """
+    last: dict[str, object] = {}
+    failed, passed = set[str](), set[str]()
     for exchange in exchanges:
         task = fields(fields(exchange.answer).get("data"))
         name, word = str(task.get("task_id")), task.get("status")
         if last.get(name, word) != word:
             passed.add(json.dumps(last[name]))
         last[name] = word
-    return frozenset(passed)
+        if str(word).lower() == "failed":
+            failed.add(name)
+    return failed, passed
 
 
 def is_accepted(exchange: Exchange, failed: Collection[str] = ()) -> bool:

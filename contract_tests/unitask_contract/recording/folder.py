@@ -217,20 +217,21 @@ class Recording:
 
     def exchanges(self) -> Iterator[Recorded]:
         """Yield the exchanges in their order; files that are incomplete are left out: see `incomplete`."""
-        for path in self._files():
-            try:
-                yield Recorded.read(path.read_bytes())
-            except (OSError, ValueError):
-                continue
+        return (one for _, one in self.files() if one)
 
     def incomplete(self) -> list[str]:
         """Return the names of the files that are no exchanges."""
-        whole = {one.file_name for one in self.exchanges()}
-        return [path.name for path in self._files() if path.name not in whole]
+        return [name for name, one in self.files() if one is None]
 
-    def _files(self) -> list[Path]:
-        """Return the files of the exchanges in their order, also behind the 999999th."""
-        return sorted(self.folder.glob("[0-9]*-*.json"), key=lambda path: (path.name.index("-"), path.name))
+    def files(self) -> Iterator[tuple[str, Recorded | None]]:
+        """Yield name and exchange of each file in their order, also behind the 999999th; None: it is incomplete."""
+        paths = self.folder.glob("[0-9]*-*.json")
+        for path in sorted(paths, key=lambda path: (path.name.index("-"), path.name)):
+            try:
+                one = Recorded.read(path.read_bytes())
+            except (OSError, ValueError):
+                one = None
+            yield path.name, one
 
     def contract(self) -> dict[str, Any]:
         """Return the bundle by which it was recorded."""

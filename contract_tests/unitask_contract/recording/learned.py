@@ -56,6 +56,7 @@ class _Facts:
 
     number: int = 0
     lost: int = 0
+    incomplete: list[str] = field(default_factory=list[str])  # names of files
     statuses: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])  # by family
     content_types: dict[object, Difference] = field(default_factory=dict[object, Difference])  # not in the spec
     places: Counter[str] = field(default_factory=Counter[str])
@@ -116,8 +117,11 @@ class _Facts:
 def learned(recording: Recording) -> Learned:
     """Read a recording."""
     facts = _Facts()
-    for one in recording.exchanges():
-        facts.add(one)
+    for name, one in recording.files():
+        if one is None:
+            facts.incomplete.append(name)
+        else:
+            facts.add(one)
     found = [*differences(_Answered(recording), requests=True), *facts.content_types.values()]
     rows = list(_rows(facts, found))
     return Learned(
@@ -169,8 +173,8 @@ def _rows(facts: _Facts, found: Sequence[Difference]) -> Iterator[list[str]]:
 def _notes(recording: Recording, facts: _Facts) -> Iterator[str]:
     if is_local(recording):
         yield SIMULATED
-    if incomplete := recording.incomplete():
-        yield f"not read, because they are incomplete: {', '.join(incomplete)}"
+    if facts.incomplete:
+        yield f"not read, because they are incomplete: {', '.join(facts.incomplete)}"
     if facts.lost:
         yield f"not compared, because they have no whole answer: {facts.lost} exchanges"
     if facts.places:
