@@ -20,7 +20,6 @@ from generator.lint import faults
 from generator.report import evidence
 from unitask.cli import main
 from unitask_contract import bundle, recorded
-from unitask_contract.bundle import fields
 from unitask_contract.changes import changes, verdict
 from unitask_contract.checks._http import CHAT, TASK, UPLOAD, face_swap, file
 from unitask_contract.checks.task_types import _body, task_types
@@ -73,9 +72,7 @@ class Planted:
 
 ACCOUNT, OUTPUT = "get_account_info 200 /data", "get_task 200 /data"
 PLANTED = {
-    "new field": Planted(
-        "flux ended", f"{OUTPUT}/meta/queue_position: no field", "minor", put("/data/meta/queue_position", 3)
-    ),
+    "new field": Planted("flux ended", f"{OUTPUT}/queue_position: no field", "minor", put("/data/queue_position", 3)),
     "new status word": Planted("hunyuan begun", f"{OUTPUT}/status: words", "patch", put("/data/status", "warming_up")),
     "missing field": Planted("upload", "upload_file 200 /data: required", "major", put("/data/url")),
     "number as text": Planted(
@@ -116,9 +113,6 @@ class Recorder(httpx.BaseTransport):
         with_json = answer.headers.get("content-type", "").startswith("application/json")
         if with_json:
             document = json.loads(body)
-            meta = fields(fields(document.get("data")).get("meta"))
-            for name in meta.keys() - bundle.component("TaskMeta")["properties"].keys():
-                del meta[name]  # remarks of the sandbox
             status, document = CHANGES.get(request.extensions.get("call", ""), lambda one: one)((status, document))
             body = json.dumps(document).encode()
         self.number += 1

@@ -66,6 +66,16 @@ def test_difference_is_reported_once_with_its_file(line: str) -> None:
     assert [said for said in check.summary() if said.startswith("differences from the contract: 1 ")]
 
 
+@pytest.mark.parametrize("server", ["unitask-sandbox", "cloudflare"])
+def test_remarks_of_the_sandbox_are_no_difference(server: str) -> None:
+    headers = {"content-type": "application/json", "server": server}
+    body = changed("data.meta.simulated", "no engine", changed("data.eta", 7))
+    lines = [line.partition(" (")[0] for line in Check().lines(polled(body, response_headers=headers))]
+
+    expected = [f"new field: get_task 200 /data/{name}: no field" for name in ("eta", "meta/simulated")]
+    assert [line.partition(" of")[0] for line in lines] == expected[: 1 if server == "unitask-sandbox" else 2]
+
+
 def test_lone_surrogates_are_checked() -> None:
     lines = Check().lines(polled({"data": "\ud800", "\udc00": 1}))
 

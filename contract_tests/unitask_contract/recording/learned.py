@@ -18,12 +18,11 @@ from unitask_contract.connecting import is_loopback
 from unitask_contract.exchange import Exchange
 from unitask_contract.patches.contradictions import schema_of
 from unitask_contract.patches.proposals import Confirmed, Difference, differences, is_accepted
-from unitask_contract.recording.folder import Recorded, Recording
+from unitask_contract.recording.folder import SANDBOX, Recorded, Recording
 from unitask_contract.recording.live import content_type
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 HEAD = ("family", "exchanges", "task types", "statuses", "differences")
-SANDBOX = "unitask-sandbox"  # its Server header
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")  # their values are texts
 SIMULATED = "SIMULATED: the provider is local, so the recording is no evidence of the API; do not commit the patch"
 _REMOVED_TEXT = re.compile(r"\((\d{1,9}) characters.*")
