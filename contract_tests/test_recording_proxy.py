@@ -81,13 +81,18 @@ class Between:
         """Return a request as the provider receives it."""
         return request.replace(b"proxy.test", self.host)
 
-    def exchange(self, request: bytes, answer: bytes) -> bytes:
-        """Send a request over new connections, and return the answer."""
+    def forward(self, request: bytes) -> tuple[Wire, Wire]:
+        """Send a request over new connections, and read it at the provider; return client and provider."""
         client = self.connect()
         client.send(request)
         provider = self.accept()
         expected = self.forwarded(request)
         assert provider.read(len(expected)) == expected
+        return client, provider
+
+    def exchange(self, request: bytes, answer: bytes) -> bytes:
+        """Send a request over new connections, and return the answer."""
+        client, provider = self.forward(request)
         provider.send(answer)
         return client.read(len(answer))
 
@@ -210,9 +215,7 @@ def test_stream_goes_on_piece_by_piece_both_ways(tmp_path: Path) -> None:
 
 def test_exchange_is_written_before_the_last_byte_goes_on(tmp_path: Path) -> None:
     with between(tmp_path) as one:
-        client = one.connect()
-        client.send(GET)
-        provider = one.accept()
+        client, provider = one.forward(GET)
         provider.send(PLAIN[:-1])
         assert client.read(len(PLAIN) - 1) == PLAIN[:-1]
         assert one.running.exchanges() == []
@@ -230,10 +233,7 @@ def test_other_clients_go_on_while_a_large_body_is_checked(tmp_path: Path, monke
 
     monkeypatch.setattr(Redactor, "recorded", recorded)
     with between(tmp_path) as one:
-        client = one.connect()
-        client.send(GET)
-        provider = one.accept()
-        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
+        client, provider = one.forward(GET)
         provider.send(LARGE)
         provider.close()
         assert one.exchange(GET, PLAIN) == PLAIN
@@ -246,10 +246,7 @@ def test_other_clients_go_on_while_a_large_body_is_checked(tmp_path: Path, monke
 def test_request_whose_answer_comes_before_its_body_is_recorded_with_its_body(tmp_path: Path) -> None:
     head, body = POST + b"\r\n", b"[]"
     with between(tmp_path) as one:
-        client = one.connect()
-        client.send(head)
-        provider = one.accept()
-        assert provider.read(len(one.forwarded(head))) == one.forwarded(head)
+        client, provider = one.forward(head)
         provider.send(PLAIN)
         assert client.read(len(PLAIN)) == PLAIN
         client.send(body)
@@ -305,10 +302,7 @@ def test_end_of_an_idle_connection_is_seen_among_many_open_files() -> None:
 @pytest.mark.parametrize("answer", [b"", PLAIN[:-1]])
 def test_request_ends_with_the_connection_of_its_client(answer: bytes, tmp_path: Path) -> None:
     with between(tmp_path) as one:
-        client = one.connect()
-        client.send(GET)
-        provider = one.accept()
-        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
+        client, provider = one.forward(GET)
         provider.send(answer)
         assert client.read(len(answer)) == answer
         client.reset()
@@ -320,11 +314,8 @@ def test_request_ends_with_the_connection_of_its_client(answer: bytes, tmp_path:
 
 def test_client_that_sends_no_more_gets_its_answer_and_then_the_end(tmp_path: Path) -> None:
     with between(tmp_path) as one:
-        client = one.connect()
-        client.send(POST + b"\r\n{}")
+        client, provider = one.forward(POST + b"\r\n{}")
         client.end()
-        provider = one.accept()
-        assert provider.read(len(one.forwarded(POST)) + 4) == one.forwarded(POST) + b"\r\n{}"
         for piece in (PLAIN[:-1], PLAIN[-1:]):
             provider.send(piece)
             assert client.read(len(piece)) == piece
@@ -348,10 +339,7 @@ def test_client_that_sends_no_more_within_a_request_is_closed(request_: bytes, c
 def test_request_whose_end_is_not_known_gets_its_answer_and_then_the_end(tmp_path: Path) -> None:
     request = CHUNKED.replace(CHUNKS, b"2\n{}\n0\n\n")
     with between(tmp_path) as one:
-        client = one.connect()
-        client.send(request)
-        provider = one.accept()
-        assert provider.read(len(one.forwarded(request))) == one.forwarded(request)
+        client, provider = one.forward(request)
         provider.send(PLAIN)
         assert client.read(len(PLAIN)) == PLAIN
         assert client.is_closed()
@@ -362,10 +350,7 @@ def test_request_whose_end_is_not_known_gets_its_answer_and_then_the_end(tmp_pat
 
 def test_client_that_left_during_an_answer_is_noticed(tmp_path: Path) -> None:
     with between(tmp_path) as one:
-        client = one.connect()
-        client.send(GET)
-        provider = one.accept()
-        assert provider.read(len(one.forwarded(GET))) == one.forwarded(GET)
+        client, provider = one.forward(GET)
         client.close()
         provider.send(JSON + b"transfer-encoding: chunked\r\n\r\n")
         with pytest.raises(ConnectionError):

@@ -5,7 +5,6 @@ the task was completed, or when the operation makes no task and its answer is a 
 equals it.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +19,12 @@ from unitask_contract.patches.contradictions import schema_of
 from unitask_contract.patches.proposals import Confirmed, Difference, differences, is_accepted
 from unitask_contract.recording.folder import SANDBOX, Recorded, Recording
 from unitask_contract.recording.live import content_type
+from unitask_contract.recording.relied_on import removed
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 HEAD = ("family", "exchanges", "task types", "statuses", "differences")
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")  # their values are texts
 SIMULATED = "SIMULATED: the provider is local, so the recording is no evidence of the API; do not commit the patch"
-_REMOVED_TEXT = re.compile(r"\((\d{1,9}) characters.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,5 +223,4 @@ def _done_words() -> frozenset[str]:
 
 def _as_long(value: Any) -> Any:
     """Return a text that is as long as a removed one was; its price depends on that."""
-    removed = _REMOVED_TEXT.fullmatch(value) if isinstance(value, str) else None
-    return "x" * int(removed[1]) if removed else value
+    return "x" * (removed(value) or 0) or value

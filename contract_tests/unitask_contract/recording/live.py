@@ -20,13 +20,13 @@ from unitask_contract.hiding import visible
 from unitask_contract.patches.proposals import Difference, Kind, differences
 from unitask_contract.patches.redaction import names
 from unitask_contract.recording.folder import OTHER, Recorded
+from unitask_contract.recording.texts import LONGEST_WORD
 
 MOST_FORMS = 4096  # of bodies, and violations, that are remembered
 MOST_TASKS = 16_384  # whose bills are remembered: a task that is polled again later counts twice
 MOST_DIFFERENCES = 1000  # that are reported
 NO_ANSWER = "no answer"
 _NO_WORD = re.compile(r"\(|https?:|\d{4}-\d\d|[0-9a-f]{8}-|removed-|.*\s", re.DOTALL)
-LONGEST_WORD = 40
 
 
 class Check:

@@ -63,26 +63,16 @@ _WORD_NAMES = frozenset({
     "task_model", "type", "usage_type"
 })  # fmt: skip
 WORDS = """
-    abort aborted access accessdenied active after again already an any are argument array at attempt bad balance
-    banned be been before billing body boolean br busy but bytes can cannot capacity cause center character
-    characters charge chat chunk client code combination completion concurrency concurrent conflict connection
-    contact content corrupt could credit credits daily database day days deadline decode denied deprecated detected
-    did disabled div doctype does download during empty enabled end endpoint entity error errors exceed exceeded
-    exceeds exist existing exists expected expired fail failed failure fetch file first flagged forbidden format
-    found from gateway generate given guidelines h1 has have head header hour hr html id if ignored in inappropriate
-    incorrect insufficient integer internal interrupted invalid invalidates is json key large last later length less
-    limit limited limits list load long longer lost maintenance malformed many maximum media memory method minimum
-    minute minutes missing moderation month monthly more must name no not null number object occurred of offline ok
-    on one only operation or organization origin out over overloaded parameter parameters parent parse parsing
-    payment pending per permission permitted plan please policies policy position process provider queue quota range
-    rate reached read reading reason received refused rejected report request requests required reset resolution
-    resource response retry retrying returning revoked runtime safety sandbox script second seconds sensitive server
-    service short should simulated size slow some soon start started string submit subscription support supported
-    suspended system task temporarily temporary than that the their there this time timed timeout times to token
-    tokens too top try type unable unauthorized unavailable unexpected unknown unreachable unsupported up upgrade
-    upload upstream user valid validation value violated violates violation wait was web while will with within
-    without worker wrong xml you your zero
-"""  # of the messages of errors
+    abort aborted access accessdenied array attempt bad been billing boolean br busy bytes center character
+    characters combination conflict contact corrupt database deadline decode denied detected disabled div doctype
+    during entity exceed exceeded exceeds existing expected flagged forbidden h1 head hr inappropriate incorrect
+    integer interrupted invalidates limited load lost maintenance malformed media memory method minimum missing
+    monthly occurred offline ok organization overloaded parse parsing payment per permission permitted please
+    policies policy position queue range rate reached reading received reset retry retrying returning revoked script
+    sensitive should simulated slow submit support supported suspended temporarily timed timeout unable unauthorized
+    unavailable unexpected unreachable upgrade upstream validation violated violates violation wait web will within
+    worker xml
+"""  # of the messages of errors, beside those that the spec has
 
 
 def pseudonym(text: str) -> str:
