@@ -14,6 +14,7 @@ from .._model.task import Output, Task
 from .._model.timestamp import Timestamp
 
 T = TypeVar("T")
+NO_PARAMS: Mapping[str, str | int] = {}
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class SendRequest:
     method: str
     path: str
     json: Any = field(default=None, repr=False)
-    params: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    params: Mapping[str, str | int] = field(default_factory=lambda: NO_PARAMS)
     timeout: float | None = None  # None: the client's
     submission: bool = False  # it is paid when it arrives
     progress: Progress = field(default_factory=Progress, repr=False, compare=False)  # updated by the client

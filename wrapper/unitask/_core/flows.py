@@ -7,7 +7,7 @@ Rules of this file: a submission is sent again only if it never left, or after H
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -40,7 +40,10 @@ def submit(
     submission.body, submission.started = body, started
     while True:
         attempt += 1
-        submission.in_doubt, send = True, requests.create(body, submission.check)
+        send = requests.create(body, submission.check)
+        for prepare in submission.before_sending if attempt == 1 else ():
+            yield from prepare()
+        submission.in_doubt = True
         try:
             reply = yield send
         except BaseException:
@@ -277,24 +280,3 @@ class _Calls:
             self.slow = max(0, self.slow - 1)
         elif isinstance(step, SendRequest) and step.timeout is not None and took >= step.timeout / 2:
             self.slow = min(MOST_HALVINGS, self.slow + 1)
-
-
-def before_sending(flow: Flow[T], prepare: Callable[[SendRequest], Flow[SendRequest]]) -> Flow[T]:
-    """Carry out the flow of a submission; `prepare` comes before each of its requests, and returns what is sent.
-
-    An error of `prepare` goes to the flow; then the request was not sent.
-    """
-    try:
-        step = next(flow)
-        while True:
-            try:
-                if isinstance(step, SendRequest) and step.submission:
-                    step.progress.left = False
-                    step = yield from prepare(step)
-                reply = yield step
-            except BaseException as error:
-                step = flow.throw(error)
-                continue
-            step = flow.send(reply)
-    except StopIteration as end:
-        return cast("T", end.value)

@@ -17,8 +17,7 @@ from unitask_api.outputs import output_type
 from .. import errors
 from .._model.task import CREDITS_PER_USD, Outcome, Output, Recovery, Task
 from . import envelope, requests
-from .effects import Flow, Response, SendRequest, Sleep, Write
-from .flows import before_sending
+from .effects import Flow, Response, Sleep, Write
 from .journal import Journal, Row, RowState, Verdict
 from .recovery import Submission, adopt, latest
 
@@ -77,22 +76,15 @@ class Ledger:
         submission: Submission,
     ) -> Flow[Task[Any]]:
         """Write a row before a submission is sent, and its task when it was accepted; see `Submission.to_json`."""
-        written, submission.check = False, self.journal.check
-
-        def write(send: SendRequest) -> "Flow[SendRequest]":
-            nonlocal written
-            if not written:
-                yield from self._intend(index, given, held, submission)
-                written = True
-            return send
-
+        submission.check = self.journal.check
+        submission.before_sending.append(partial(self._intend, index, given, held, submission))
         try:
-            task = yield from before_sending(flow, write)
+            task = yield from flow
         except (errors.SubmissionUncertain, errors.JournalError):
             raise
         except errors.UnitaskError as error:
-            self.sending.pop(index, None)
-            if written and error.task_id is None:
+            is_written = self.sending.pop(index, None) is not None
+            if is_written and error.task_id is None:
                 yield from self._withdraw(index)
             raise
         self.accept(index, task.id).add_done_callback(partial(self._note_failure, task.id))

@@ -56,6 +56,7 @@ class Submission:
     token: str = ""  # a random text, of this submission alone; its correlation id if the client made one
     client: ClientIdentity = field(default_factory=ClientIdentity)
     check: Callable[[], object] | None = None  # see `SendRequest`
+    before_sending: "list[Callable[[], Flow[None]]]" = field(default_factory=list[Any])  # once; an error sends nothing
     # Returns the last time that the provider reported, and when that was.
     dated: Callable[[], Dated | None] = lambda: None
 

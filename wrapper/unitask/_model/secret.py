@@ -106,7 +106,7 @@ def _in_base64(secret: bytes) -> Iterator[bytes]:
 
 def _decoded(text: bytes) -> tuple[bytes, list[_Mark]]:
     """Decode the escapes of a text; return where each of them was, too."""
-    if not (b"\\" in text or b"%" in text or b"&" in text or b"\n" in text or b"\r" in text):
+    if not (92 in text or 37 in text or 38 in text or 10 in text or 13 in text):  # \ % & and line ends
         return text, []  # in a tenth of the time
     pieces: list[bytes] = []
     marks: list[_Mark] = []

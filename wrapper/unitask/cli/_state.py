@@ -17,8 +17,7 @@ from typing import Any
 from .. import errors
 from .._base_client import PROCESS, Clock
 from .._core import recovery, requests
-from .._core.effects import Flow, SendRequest
-from .._core.flows import before_sending
+from .._core.effects import Flow
 from .._core.recovery import Submission
 from .._model import task_token
 from .._model._json import as_object
@@ -137,16 +136,16 @@ def recorded(
     """Carry out the flow of a submission; write a line before it is sent, and another one when its outcome is known."""
     is_written = False
 
-    def write(send: SendRequest) -> Flow[SendRequest]:
+    def write() -> Flow[None]:
         nonlocal is_written
         if submission.dated() is None:
             yield READ_TIME
         _append_intent(submission, name, base_url, clock())
         is_written = True
-        return send
 
+    submission.before_sending.append(write)
     try:
-        created = yield from before_sending(flow, write)
+        created = yield from flow
     except errors.UnitaskError as error:
         if is_written:
             token = error.token if isinstance(error, errors.SubmissionUncertain) else None
