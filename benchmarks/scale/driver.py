@@ -1,7 +1,7 @@
 """`python -m benchmarks.scale.driver SUBJECT TASKS URL [--short]`: finish tasks, all at once; print their cost as JSON.
 
 Each task has one submission, and polls until it has ended. The subjects that are not clients poll without a pause, the
-published clients at their own pace, and unitask by its plan, which `--short` shortens.
+published clients at their own pace, and unitask by its plan, which `--short` shortens to the pauses of the paced floor.
 """
 
 import asyncio
@@ -54,7 +54,12 @@ class Meter:
         }
 
 
-async def loop(exchange: Exchange, url: str, tasks: int) -> None:
+def longest_pause(tasks: int) -> float:
+    """Return the seconds between polls: with many tasks, the time that their submissions take, so all wait at once."""
+    return max(0.5, tasks / 1000)
+
+
+async def loop(exchange: Exchange, url: str, tasks: int, pause: float = 0.0) -> None:
     """Submit tasks and poll them, with nothing around the transport but json.loads."""
     gate, base = asyncio.Semaphore(AT_ONCE), f"{url}/unitask/api/v1/task"
 
@@ -64,9 +69,11 @@ async def loop(exchange: Exchange, url: str, tasks: int) -> None:
         return data
 
     async def one() -> None:
-        task_id = (await send("POST", base, BODY))["task_id"]
-        while (await send("GET", f"{base}/{task_id}"))["status"] != "completed":
-            pass
+        task_id, status = (await send("POST", base, BODY))["task_id"], ""
+        while status != "completed":
+            if pause:
+                await asyncio.sleep(pause)
+            status = (await send("GET", f"{base}/{task_id}"))["status"]
 
     await asyncio.gather(*(one() for _ in range(tasks)))
 
@@ -93,7 +100,7 @@ class RawConnection(asyncio.Protocol):
             self._read = b""
 
 
-async def floor(url: str, tasks: int, _: "Meter") -> None:
+async def floor(url: str, tasks: int, _: "Meter", pause: float = 0.0) -> None:
     """Raw sockets, and request bytes that are made once."""
     host, _, port = url.removeprefix("http://").partition(":")
     idle: list[RawConnection] = []
@@ -109,7 +116,12 @@ async def floor(url: str, tasks: int, _: "Meter") -> None:
         idle.append(connection)
         return answer
 
-    await loop(exchange, url, tasks)
+    await loop(exchange, url, tasks, pause)
+
+
+async def paced_floor(url: str, tasks: int, meter: "Meter") -> None:
+    """The floor with the pauses of unitask: a processor takes longer for the same code in short bursts."""
+    await floor(url, tasks, meter, longest_pause(tasks))
 
 
 async def aiohttp_loop(url: str, tasks: int, _: "Meter") -> None:
@@ -199,10 +211,10 @@ def unitask(call: str, *, fast: bool = False, journal: bool = False) -> Subject:
 
 
 def shorten_pauses(tasks: int) -> None:
-    """Poll within half a second, with many tasks within the time that their submissions take: they all wait at once."""
+    """Poll within `longest_pause`."""
     from unitask._core.polling import DurationTracker
 
-    most, planned = max(0.5, tasks / 1000), DurationTracker.next_poll_delay
+    most, planned = longest_pause(tasks), DurationTracker.next_poll_delay
     DurationTracker.next_poll_delay = lambda *given: min(most, planned(*given))  # type: ignore[method-assign]  # in this process
 
 
@@ -279,6 +291,7 @@ async def openai(url: str, tasks: int, meter: Meter) -> None:
 
 SUBJECTS: dict[str, Subject] = {
     "floor": floor,
+    "paced floor": paced_floor,
     "FastTransport alone": fast_loop,
     "pyreqwest alone": pyreqwest_loop,
     "aiohttp alone": aiohttp_loop,
