@@ -37,7 +37,7 @@ def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
     units = _units(price.get("count"), known, entry.input, measure)
     if rate is None or units is None:
         return None
-    return math.ceil(_credits(rate["usd"]) * units)
+    return _credits(rate["usd"], units)
 
 
 def bill_of(task: Task[Any], estimate: int) -> int:
@@ -45,12 +45,12 @@ def bill_of(task: Task[Any], estimate: int) -> int:
     cost = task.cost_usd
     if task.state is not State.COMPLETED:
         return 0
-    return estimate if cost is None or cost < 0 else math.ceil(_credits(min(cost, MOST_USD)))
+    return estimate if cost is None or cost < 0 else _credits(min(cost, MOST_USD))
 
 
 @lru_cache(maxsize=256)  # many tasks have the same price
-def _credits(usd: float) -> Fraction:
-    return Fraction(str(usd)) * CREDITS_PER_USD
+def _credits(usd: float, units: Fraction = ONE) -> int:
+    return math.ceil(Fraction(str(usd)) * CREDITS_PER_USD * units)
 
 
 def _rate(rates: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> dict[str, Any] | None:
