@@ -32,6 +32,7 @@ from unitask_contract.recording.redaction import Redactor
 
 from .support import examples
 from .test_patches import SPEC, patched
+from .test_redaction import recorded as redacted
 
 ROOT = SPEC.parent
 STARTED = datetime.fromisoformat("2026-11-29T08:00:00+00:00")
@@ -251,15 +252,10 @@ def test_recording_says_nothing_new_after_its_patch(recording: Recording, tmp_pa
 def written(folder: Path, *calls: Call, kind: str = "application/json") -> Recording:
     """Return a recording in which a second lies between the calls."""
     made = Recording.create(folder, "https://api.piapi.ai", STARTED.isoformat())
-    redactor, headers = Redactor(), {"content-type": kind}
+    more: dict[str, Any] = {"redactor": Redactor(), "response_headers": {"content-type": kind}}
     for number, (method, path, request, status, answer, lost) in enumerate(calls, 1):
-        bodies = [b"" if one is None else json.dumps(one).encode() for one in (request, answer)]
-        times = (STARTED + timedelta(seconds=number)).isoformat(), 0.1, 0.2
-        made.write(
-            redactor.recorded(
-                number, method, path, "", headers, bodies[0], *times, status, headers, bodies[1], [], lost
-            )
-        )
+        more |= {"number": number, "started": (STARTED + timedelta(seconds=number)).isoformat()}
+        made.write(redacted(request, answer, method=method, path=path, status=status, lost=lost, **more))
     return made
 
 
@@ -291,12 +287,10 @@ def test_fields_of_a_request_are_confirmed_when_its_task_is_completed(tmp_path: 
 
 
 def test_texts_of_a_form_are_not_compared_with_its_numbers(tmp_path: Path) -> None:
-    form = "image=a&prompt=b&n=1"
-    headers = {"content-type": "application/x-www-form-urlencoded"}, {"content-type": "application/json"}
-    answer = b'{"created": 1, "data": []}'
-    made = Recording.create(tmp_path / "day", IN_PROCESS, STARTED.isoformat())
-    request = 1, "POST", "/v1/images/edits", "", headers[0], form.encode(), STARTED.isoformat(), 0.1, 0.2
-    made.write(Redactor().recorded(*request, 200, headers[1], answer, [], ""))
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    made = written(tmp_path / "day")
+    answer = {"created": 1, "data": []}
+    made.write(redacted(b"image=a&prompt=b&n=1", answer, path="/v1/images/edits", request_headers=form))
 
     assert learned(made).differences == []
 

@@ -37,8 +37,8 @@ FAILED = examples()["core.no-credit.create.500"]["value"]
 
 
 def recorded(sent: Any = b"", received: Any = b"", *, redactor: Redactor | None = None, **parts: Any) -> Recorded:
-    """Redact an exchange of these bodies: bytes, or a JSON value."""
-    raw = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in (sent, received)]
+    """Redact an exchange of these bodies: bytes, or a JSON value; None is no body."""
+    raw = [one or b"" if isinstance(one, bytes | None) else json.dumps(one).encode() for one in (sent, received)]
     values: dict[str, Any] = {
         "number": 1,
         "method": "POST",

@@ -22,6 +22,8 @@ from unitask_sandbox import Settings, create_app
 
 from spec.tests.test_changes import BASE, TRIED
 
+from .test_redaction import recorded
+
 Document = dict[str, Any]
 Edit = Callable[[Document], object]
 
@@ -297,20 +299,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
         answers.append(http.get(f"{IN_PROCESS}/favicon.ico"))
     redactor, recording = Redactor(), Recording.create(folder, "https://api.piapi.ai", "2026-11-29T12:00:00Z")
     for number, one in enumerate(answers, 1):
-        sent, url = one.request, one.request.url
-        parts = (
-            sent.method,
-            url.path,
-            "",
-            sent.headers,
-            sent.content,
-            recording.started,
-            0.0,
-            0.0,
-            one.status_code,
-            one.headers,
-        )
-        recording.write(redactor.recorded(number, *parts, one.content))
+        sent = {"number": number, "method": one.request.method, "path": one.request.url.path}
+        received = {"status": one.status_code, "response_headers": one.headers}
+        recording.write(recorded(one.request.content, one.content, redactor=redactor, **sent, **received))
     return folder
 
 

@@ -30,6 +30,7 @@ from unitask_sandbox import running as sandbox
 from unitask_sandbox.samples import ASTRONAUT, GRACE_HOPPER
 
 from .support.recording_proxy import recording as recorded_by_proxy
+from .test_redaction import recorded as redacted
 
 pytest_plugins = "pytester"
 
@@ -77,28 +78,21 @@ class Tape:
     ) -> "Tape":
         method, _, target = line.partition(" ")
         path, _, query = target.partition("?")
-        body = b"" if sent is None else json.dumps(sent).encode()
-        content = answer if isinstance(answer, bytes) else b"" if answer is None else json.dumps(answer).encode()
-        received = {} if status is None else {"content-type": kind, "date": DATE, **headers}
-        events = [(0.1, part + b"\n\n") for part in content.split(b"\n\n")] if "event" in kind else []
-        self.exchanges.append(
-            self._redactor.recorded(
-                len(self.exchanges) + 1,
-                method,
-                path,
-                query,
-                {"x-api-key": "a-key-of-the-recording", "content-type": "application/json"},
-                body,
-                (datetime.fromisoformat(STARTED) + timedelta(seconds=at)).isoformat(),
-                0.1,
-                0.2,
-                status,
-                received,
-                content,
-                events,
-                lost,
-            )
+        one = redacted(
+            sent,
+            answer,
+            redactor=self._redactor,
+            number=len(self.exchanges) + 1,
+            method=method,
+            path=path,
+            query=query,
+            started=(datetime.fromisoformat(STARTED) + timedelta(seconds=at)).isoformat(),
+            status=status,
+            response_headers={} if status is None else {"content-type": kind, "date": DATE, **headers},
+            pieces=[(0.1, part + b"\n\n") for part in answer.split(b"\n\n")] if "event" in kind else [],
+            lost=lost,
         )
+        self.exchanges.append(one)
         return self
 
     def written(self, folder: Path) -> Recording:
