@@ -1,7 +1,7 @@
 // The frame of the page: the view of the address, the key, the colours, the balance.
 
 import { key, fetchState, poke } from "./api.js";
-import { h } from "./dom.js";
+import { h, setCurrent } from "./dom.js";
 import { showFaults } from "./faults.js";
 import { showForm } from "./form.js";
 import { showReference } from "./reference.js";
@@ -34,10 +34,7 @@ function route() {
     view?.close();
     view = show(main, onOverview);
     shown = name;
-    for (const link of document.querySelectorAll("[data-view]")) {
-      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
-    }
+    for (const link of document.querySelectorAll("[data-view]")) setCurrent(link, link.dataset.view === name);
     scrollTo(0, 0);
   }
   document.title = `${[rest[0] && name !== "tasks" && rest[0], TITLES[name]].filter(Boolean).join(" · ")} · unitask sandbox`;

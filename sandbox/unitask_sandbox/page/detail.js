@@ -1,7 +1,7 @@
 // One task: output, input, times, cost, webhook and JSON.
 
 import { call, fetchState, poke, watch } from "./api.js";
-import { badge, copyButton, h, json, uniqueId } from "./dom.js";
+import { badge, copyButton, facts, h, json, uniqueId } from "./dom.js";
 import { held, hold } from "./held.js";
 import { addresses, figure, inValue, isShown, kindOf } from "./media.js";
 import { entryOf, nameOf } from "./spec.js";
@@ -228,13 +228,7 @@ function times(task, ledger) {
   return [
     h("h2", {}, "Times and cost"),
     bar,
-    h(
-      "dl",
-      { class: "facts" },
-      rows.map(([name, value, note]) =>
-        h("div", {}, h("dt", {}, name), h("dd", {}, value, note && h("small", {}, note))),
-      ),
-    ),
+    facts(rows.map(([name, value, note]) => [name, value, note && h("small", {}, note)])),
     table(
       "Charges and refunds",
       ["Time", "Reason", "USD"],

@@ -36,6 +36,23 @@ export function h(name, attributes = {}, ...children) {
 
 export const badge = (status) => h("span", { class: "badge", dataset: { status } }, status);
 
+// Names with what is said of each: [[name, ...children]].
+export const facts = (rows) =>
+  h("dl", { class: "facts" }, rows.map(([name, ...said]) => h("div", {}, h("dt", {}, name), h("dd", {}, said))));
+
+// Bring the elements of a list into this order; they keep what is open, playing or selected in them.
+export function arrange(list, elements) {
+  for (const element of [...list.children]) if (!elements.includes(element)) element.remove();
+  elements.forEach((element, index) => {
+    if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
+  });
+}
+
+export function setCurrent(link, is, word = "page") {
+  if (is) link.setAttribute("aria-current", word);
+  else link.removeAttribute("aria-current");
+}
+
 let last = 0;
 export const uniqueId = (name) => `${name}-${++last}`;
 
@@ -80,6 +97,28 @@ export function arrows(list) {
   };
   return { update, enter: () => links()[0]?.focus() };
 }
+
+// Links in groups beside what they open: [[group, [[name, link]]]]. On a narrow screen, one opens and closes it.
+export function picker(label, groups, search) {
+  const links = groups.flatMap(([, inside]) => inside);
+  const list = h(
+    "div",
+    { class: "families" },
+    groups.map(([title, inside]) =>
+      h("div", { class: "family" }, h("h2", {}, title), h("ul", {}, inside.map(([, link]) => h("li", {}, link)))),
+    ),
+  );
+  const nav = h("nav", { "aria-label": label }, search, list);
+  const element = h("details", { class: "picker", open: isWide() }, h("summary", {}, label), nav);
+  const stops = arrows(list);
+  const choose = (name) => {
+    for (const [other, link] of links) setCurrent(link, other === name);
+    stops.update();
+  };
+  return { element, list, stops, choose };
+}
+
+export const isWide = () => matchMedia("(min-width: 60rem)").matches;
 
 // JSON in colours. Long text is shortened; copying takes all of it.
 export function json(value, { cut = 240 } = {}) {

@@ -2,7 +2,7 @@
 
 import { call, fetchState } from "./api.js";
 import { FileValue, makePreview, requestOf } from "./code.js";
-import { arrows, h, say } from "./dom.js";
+import { facts, h, isWide, picker, say } from "./dom.js";
 import { written } from "./drop.js";
 import { field } from "./fields.js";
 import { held, hold } from "./held.js";
@@ -13,13 +13,13 @@ const PAUSE = 200; // milliseconds after the last key until an input is checked
 const ANY_FILE = "https://sandbox.invalid/file"; // in place of a file, when an input is checked
 
 export function showForm(main) {
-  const picker = makePicker();
+  const list = makePicker();
   const place = h("div", { class: "form-place" });
-  main.replaceChildren(h("div", { class: "new" }, picker.element, place));
+  main.replaceChildren(h("div", { class: "new" }, list.element, place));
   return {
     open(name, from) {
       const entry = taskType(name);
-      picker.choose(entry?.name);
+      list.choose(entry?.name);
       place.replaceChildren(entry ? makeForm(entry, held(from)) : choose(name));
     },
     close() {},
@@ -46,24 +46,6 @@ function choose(name) {
 }
 
 function makePicker() {
-  const links = new Map();
-  const groups = new Map();
-  for (const entry of taskTypes()) {
-    const link = h(
-      "a",
-      { href: `#/new/${entry.name}`, title: entry.summary },
-      entry.name,
-      isReal(entry) && h("span", { class: "badge soft" }, "real"),
-    );
-    const item = h("li", { class: entry.deprecated ? "deprecated" : undefined }, link);
-    links.set(entry.name, {
-      link,
-      item,
-      text: `${entry.name} ${entry.family} ${entry.model} ${entry.task_type} ${entry.summary}`.toLowerCase(),
-    });
-    if (!groups.has(entry.family)) groups.set(entry.family, []);
-    groups.get(entry.family).push(item);
-  }
   const search = h("input", {
     type: "search",
     placeholder: "Find a task type",
@@ -71,36 +53,36 @@ function makePicker() {
     oninput: filter,
     onkeydown: (event) => event.key === "ArrowDown" && (event.preventDefault(), stops.enter()),
   });
-  const lists = [...groups].map(([family, items]) =>
-    h("div", { class: "family" }, h("h2", {}, family), h("ul", {}, items)),
-  );
-  const summary = h("summary", {}, "Task types");
-  const element = h(
-    "details",
-    { class: "picker", open: matchMedia("(min-width: 60rem)").matches },
-    summary,
-    h("nav", { "aria-label": "Task types" }, search, h("div", { class: "families" }, lists)),
-  );
-  const stops = arrows(element.querySelector(".families"));
+  const items = new Map(taskTypes().map((entry) => [entry, linkTo(entry)]));
+  const groups = Map.groupBy(taskTypes(), (entry) => entry.family);
+  const named = [...groups].map(([family, inside]) => [family, inside.map((entry) => [entry.name, items.get(entry)])]);
+  const { element, list, stops, choose } = picker("Task types", named, search);
 
   function filter() {
     const words = search.value.trim().toLowerCase();
-    for (const { item, text } of links.values()) item.hidden = !text.includes(words);
-    for (const list of lists) list.hidden = !list.querySelector("li:not([hidden])");
+    for (const [{ name, family, model, task_type, summary }, link] of items)
+      link.parentElement.hidden = ![name, family, model, task_type, summary].join(" ").toLowerCase().includes(words);
+    for (const group of list.children) group.hidden = !group.querySelector("li:not([hidden])");
     stops.update();
   }
 
   return {
     element,
     choose(name) {
-      for (const [other, { link }] of links)
-        other === name ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
-      links.get(name)?.link.scrollIntoView({ block: "nearest" });
-      stops.update();
-      if (!matchMedia("(min-width: 60rem)").matches) element.open = !name;
+      choose(name);
+      element.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+      if (!isWide()) element.open = !name;
     },
   };
 }
+
+const linkTo = (entry) =>
+  h(
+    "a",
+    { href: `#/new/${entry.name}`, title: entry.summary, class: entry.deprecated && "deprecated" },
+    entry.name,
+    isReal(entry) && h("span", { class: "badge soft" }, "real"),
+  );
 
 function makeForm(entry, again) {
   const schema = inputOf(entry);
@@ -294,32 +276,17 @@ function about(entry) {
     h("p", { class: "names" }, h("code", {}, entry.model), h("code", {}, entry.task_type)),
     h("p", {}, entry.summary),
     entry.description && h("p", { class: "hint" }, entry.description),
-    h(
-      "dl",
-      { class: "facts" },
-      h(
-        "div",
-        {},
-        h("dt", {}, "Price"),
-        h(
-          "dd",
-          {},
-          costs.length === 1
-            ? costs[0]
-            : h(
-                "details",
-                {},
-                h("summary", {}, `${costs.length} rates`),
-                h(
-                  "ul",
-                  {},
-                  costs.map((line) => h("li", {}, line)),
-                ),
-              ),
-        ),
-      ),
-      h("div", {}, h("dt", {}, "Usually takes"), h("dd", {}, `${entry.typical_seconds.value} s at the provider`)),
-      docs && h("div", {}, h("dt", {}, "Source"), h("dd", {}, docs)),
+    facts(
+      [
+        ["Price", costs.length === 1 ? costs[0] : rates(costs)],
+        ["Usually takes", `${entry.typical_seconds.value} s at the provider`],
+        docs && ["Source", docs],
+      ].filter(Boolean),
     ),
   );
+}
+
+function rates(costs) {
+  const lines = costs.map((line) => h("li", {}, line));
+  return h("details", {}, h("summary", {}, `${costs.length} rates`), h("ul", {}, lines));
 }

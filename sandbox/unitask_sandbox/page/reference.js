@@ -1,59 +1,36 @@
 // The reference of the API from the spec: operations with parameters, responses, examples and sources.
 
 import { key } from "./api.js";
-import { arrows, copyButton, h, json, uniqueId } from "./dom.js";
+import { copyButton, facts, h, isWide, json, picker, uniqueId } from "./dom.js";
 import { address, asked, limits, operation, operations, resolved, sources, spec } from "./spec.js";
 
 const DEEPEST = 4;
 
 export function showReference(main) {
   const place = h("div", { class: "reference" });
-  const links = new Map(
-    operations().map((one) => [
-      one.operationId,
-      h(
-        "a",
-        { href: `#/reference/${one.operationId}` },
-        h("span", { class: `method ${one.method}` }, one.method),
-        h("code", {}, breakable(one.operationId)),
-      ),
-    ]),
-  );
-  const groups = spec.tags.map((tag) => {
-    const found = operations().filter((one) => one.tags?.includes(tag.name));
-    return found.length
-      ? h(
-          "div",
-          { class: "family" },
-          h("h2", {}, tag.name),
-          h(
-            "ul",
-            {},
-            found.map((one) => h("li", {}, links.get(one.operationId))),
-          ),
-        )
-      : null;
-  });
-  const picker = h(
-    "details",
-    { class: "picker", open: matchMedia("(min-width: 60rem)").matches },
-    h("summary", {}, "Operations"),
-    h("nav", { "aria-label": "Operations" }, h("div", { class: "families" }, groups)),
-  );
-  const stops = arrows(picker);
-  main.replaceChildren(h("div", { class: "new" }, picker, place));
+  const groups = spec.tags.map((tag) => [tag.name, tagged(tag).map((one) => [one.operationId, linkTo(one)])]);
+  const list = picker("Operations", groups.filter(([, inside]) => inside.length));
+  main.replaceChildren(h("div", { class: "new" }, list.element, place));
   return {
     open(name) {
-      for (const [other, link] of links)
-        other === name ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
-      stops.update();
       const found = name && operation(name);
+      list.choose(name);
       place.replaceChildren(...(found ? describe(found) : overview(name)));
-      if (found && !matchMedia("(min-width: 60rem)").matches) picker.open = false;
+      if (found && !isWide()) list.element.open = false;
     },
     close() {},
   };
 }
+
+const tagged = (tag) => operations().filter((one) => one.tags?.includes(tag.name));
+
+const linkTo = (one) =>
+  h(
+    "a",
+    { href: `#/reference/${one.operationId}` },
+    h("span", { class: `method ${one.method}` }, one.method),
+    h("code", {}, breakable(one.operationId)),
+  );
 
 // Long names break after underscores.
 const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, h("wbr")]);
@@ -62,29 +39,23 @@ function overview(name) {
   return [
     h("h1", {}, name ? `There is no operation ${name}` : "Reference"),
     h("p", {}, spec.info.description),
-    h(
-      "dl",
-      { class: "facts" },
-      h("div", {}, h("dt", {}, "URL"), h("dd", {}, h("code", {}, address()))),
-      h(
-        "div",
-        {},
-        h("dt", {}, "Key"),
-        h(
-          "dd",
-          {},
-          "in the header ",
-          h("code", {}, "x-api-key"),
-          "; the endpoints of language models take it as a bearer token",
-        ),
-      ),
-      h(
-        "div",
-        {},
-        h("dt", {}, "Spec"),
-        h("dd", {}, h("a", { href: "openapi.json" }, "openapi.json"), ` version ${spec.info.version}; `, h("a", { href: "docs" }, "rendered with every field"), "; ", h("a", { href: "_sandbox/page/openapi.json" }, "for client generators")),
-      ),
-    ),
+    facts([
+      ["URL", h("code", {}, address())],
+      [
+        "Key",
+        "in the header ",
+        h("code", {}, "x-api-key"),
+        "; the endpoints of language models take it as a bearer token",
+      ],
+      [
+        "Spec",
+        h("a", { href: "openapi.json" }, "openapi.json"),
+        ` version ${spec.info.version}; `,
+        h("a", { href: "docs" }, "rendered with every field"),
+        "; ",
+        h("a", { href: "_sandbox/page/openapi.json" }, "for client generators"),
+      ],
+    ]),
     ...spec.tags.map((tag) =>
       h(
         "section",
@@ -97,17 +68,15 @@ function overview(name) {
           h(
             "tbody",
             {},
-            operations()
-              .filter((one) => one.tags?.includes(tag.name))
-              .map((one) =>
-                h(
-                  "tr",
-                  {},
-                  h("td", {}, h("span", { class: `method ${one.method}` }, one.method)),
-                  h("td", {}, h("a", { href: `#/reference/${one.operationId}` }, h("code", {}, one.path))),
-                  h("td", {}, one.summary),
-                ),
+            tagged(tag).map((one) =>
+              h(
+                "tr",
+                {},
+                h("td", {}, h("span", { class: `method ${one.method}` }, one.method)),
+                h("td", {}, h("a", { href: `#/reference/${one.operationId}` }, h("code", {}, one.path))),
+                h("td", {}, one.summary),
               ),
+            ),
           ),
         ),
       ),

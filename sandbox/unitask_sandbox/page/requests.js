@@ -1,7 +1,7 @@
 // The log of requests to the API, of all keys, with bodies.
 
 import { fetchState, poke, watch } from "./api.js";
-import { copyButton, h, json } from "./dom.js";
+import { arrange, copyButton, facts, h, json } from "./dom.js";
 import { bytes, moment } from "./words.js";
 
 const SHOWN = 100;
@@ -38,19 +38,11 @@ export function showRequests(main, onOverview) {
       rows.get(id).update(arrival);
       return id;
     });
-    for (const id of [...rows.keys()]) if (!order.includes(id)) remove(id);
-    order.forEach((id, index) => {
-      const { element } = rows.get(id);
-      if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
-    });
+    for (const id of [...rows.keys()]) if (!order.includes(id)) rows.delete(id);
+    arrange(list, order.map((id) => rows.get(id).element));
     empty.hidden = order.length > 0;
     clear.hidden = order.length === 0;
     filter();
-  }
-
-  function remove(id) {
-    rows.get(id).element.remove();
-    rows.delete(id);
   }
 
   function filter() {
@@ -97,11 +89,7 @@ function parts({ key, query, headers, request, response }) {
   const task = response?.json?.data?.task_id;
   const lines = [...Object.entries(query).map(([name, value]) => [`?${name}`, value]), ...Object.entries(headers)];
   return [
-    h(
-      "dl",
-      { class: "facts" },
-      [["account", key ?? "no key"], ...lines].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
-    ),
+    facts([["account", key ?? "no key"], ...lines]),
     typeof task === "string" && h("p", {}, h("a", { href: `#/task/${encodeURIComponent(task)}` }, `Task ${task}`)),
     ...content("Request", request),
     ...content("Response", response),

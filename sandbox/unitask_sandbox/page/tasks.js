@@ -2,7 +2,7 @@
 
 import { key, watch } from "./api.js";
 import { showTask } from "./detail.js";
-import { arrows, badge, h, isOurs, say } from "./dom.js";
+import { arrange, arrows, badge, h, isOurs, say, setCurrent } from "./dom.js";
 import { addresses, kindOf } from "./media.js";
 import { nameOf } from "./spec.js";
 import { duration, moment, took, usd } from "./words.js";
@@ -63,29 +63,16 @@ export function showTasks(main, onOverview) {
   function update(overview) {
     announce(overview.tasks);
     known = overview;
-    const order = overview.tasks.map((task) => {
-      const row = rows.get(task.task_id) ?? newRow(task.task_id);
-      row.update(task);
-      return row.element;
-    });
-    for (const id of [...rows.keys()]) {
-      if (!overview.tasks.some((task) => task.task_id === id)) {
-        rows.get(id).element.remove();
-        rows.delete(id);
-      }
+    const order = overview.tasks.map((task) => task.task_id);
+    for (const task of overview.tasks) {
+      if (!rows.has(task.task_id)) rows.set(task.task_id, makeRow(task.task_id));
+      rows.get(task.task_id).update(task);
     }
-    order.forEach((element, index) => {
-      if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
-    });
+    for (const id of [...rows.keys()]) if (!order.includes(id)) rows.delete(id);
+    arrange(list, order.map((id) => rows.get(id).element));
     more.hidden = overview.total <= overview.tasks.length || limit >= 1000;
     mark();
     filter();
-  }
-
-  function newRow(id) {
-    const row = makeRow(id);
-    rows.set(id, row);
-    return row;
   }
 
   function announce(tasks) {
@@ -169,7 +156,7 @@ function makeRow(id) {
   return {
     element,
     tick,
-    choose: (is) => (is ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")),
+    choose: (is) => setCurrent(link, is, "true"),
     update(task) {
       const now = JSON.stringify(task);
       if (now === last) return;
