@@ -304,7 +304,11 @@ def test_file_named_like_another_format_is_reported(
     unitask_provider: UnitaskProvider, tmp_path: Path, capsys: Captured
 ) -> None:
     assert main([*SWAP, "--to", f"{tmp_path}/o.jpg"]) == 0
-    assert "warning: o.jpg is png by its content: name it o.png" in capsys.readouterr().err
+    assert "warning: o.jpg is png by its content: name it o.png\n" in capsys.readouterr().err
+    assert main([*SWAP, "--to", f"{tmp_path}/out"]) == 0
+    assert (
+        "warning: out is png by its content: name it out.png, or write out/ for a folder\n" in capsys.readouterr().err
+    )
 
 
 def test_terminal_shows_a_live_line_and_a_summary(
@@ -358,6 +362,11 @@ def test_pending_task_is_cancelled(unitask_provider: UnitaskProvider, capsys: Ca
     assert capsys.readouterr().err == f"task {task_id} is cancelled\n"
     assert main(["wait", task_id]) == ExitCode.FAILED
     assert main(["cancel", "unknown"]) == ExitCode.MISSING
+    capsys.readouterr()
+    refusal = {"code": 400, "message": "it is completed", "data": task_data("completed")}
+    unitask_provider.answers(httpx.Response(400, json=refusal))
+    assert main(["cancel", TASK_ID]) == ExitCode.FAILED
+    assert "the refused task" not in capsys.readouterr().err  # it is not about a submission
 
 
 @pytest.mark.parametrize("command", ["get", "wait", "download", "cancel"])

@@ -106,9 +106,10 @@ def wrong_ending(path: Path) -> str | None:
     with path.open("rb") as file:
         ending = upload_ending(file.read(64))
     given = path.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
-    if ending is None or not given or given == ending:
+    if ending is None or given == ending:
         return None
-    return f"{path.name} is {ending} by its content: name it {path.with_suffix(f'.{ending}').name}"
+    folder = "" if given else f", or write {path.name}/ for a folder"
+    return f"{path.name} is {ending} by its content: name it {path.with_suffix(f'.{ending}').name}{folder}"
 
 
 def preview(path: Path) -> None:

@@ -129,7 +129,7 @@ def reports(error: BaseException, place: Place | None) -> Iterator[str]:
         if isinstance(error, errors.RateLimited) and not names_task and task_id is None:
             asked = f"; the provider asks to wait {error.retry_after:.0f} s" if error.retry_after else ""
             yield f"unitask: the submission was not accepted, and nothing is paid{asked}"
-        if task_id:
+        if task_id and not names_task:
             yield f"unitask: the provider lists the refused task as {task_id}"
     elif task_id and place.goes_on:
         yield from _accepted(place, task_id, error)
