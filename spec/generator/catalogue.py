@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .bundle import Document, families
 from .emit import add_headers, tidy
-from .models import check_name, not_null, python_type, reachable, wrapped
+from .models import check_name, description, not_null, python_type, reachable, wrapped
 from .prices import count_words, price_words
 from .reference import limits
 
@@ -158,11 +158,9 @@ class {name}(TaskInput[{task["output"]}]):
         return name
 
     def _about(self, rule: Document, required: bool) -> str:
-        rule = not_null(rule)
-        text = rule.get("description") or self._schemas[rule["$ref"].rpartition("/")[2]]["description"]
-        said = "; ".join(limits(rule))
+        said = "; ".join(limits(not_null(rule)))
         sentence = f" {said[0].upper()}{said[1:]}." if said else ""
-        return f"{text}{sentence}{'' if required else ' Optional.'}"
+        return f"{description(self._schemas, rule)}{sentence}{'' if required else ' Optional.'}"
 
 
 def _docstring(paragraphs: list[str], attributes: list[tuple[str, str]]) -> str:

@@ -141,7 +141,7 @@ __all__ = {sorted(classes)!r}
         return f'''
     @property
     def {name}(self) -> {kind}:
-        """{wrapped(self.description(rule), 8)}"""
+        """{wrapped(description(self._schemas, rule) or "The items.", 8)}"""
         return self.{call}
 '''
 
@@ -204,7 +204,7 @@ __all__ = {sorted(classes)!r}
             check_name(name, field, set())
             kind = self._type(f"{name}.{field}", rule)
             lines.append(f"    {field}: {f'Required[{kind}]' if field in required else kind}")
-            lines.append(f'    """{wrapped(self.description(rule), 4)}"""')
+            lines.append(f'    """{wrapped(description(self._schemas, rule), 4)}"""')
         head = (
             f'class {self._params_name(name)}(TypedDict, total=False):\n    """{wrapped(schema["description"], 4)}"""'
         )
@@ -217,13 +217,6 @@ __all__ = {sorted(classes)!r}
     def _named(self, name: str) -> str:
         schema = self._schemas[name]
         return self._params_name(name) if "properties" in schema else self._type(name, schema)
-
-    def description(self, rule: Document) -> str:
-        """Return the description of a field, or of the schema that it refers to."""
-        rule = not_null(rule)
-        if "description" in rule or "$ref" not in rule:
-            return str(rule.get("description", "The items."))
-        return str(self._schemas[rule["$ref"].rpartition("/")[2]]["description"])
 
 
 def python_type(where: str, rule: Document, named: Callable[[str], str]) -> str:
@@ -269,6 +262,14 @@ def open_words(rule: Document) -> tuple[str, ...]:
     branches = rule.get("anyOf", [])
     is_open = [branch.get("type") for branch in branches] == ["string", "string"]
     return tuple(branches[0].get("enum", ())) if is_open else ()
+
+
+def description(schemas: Document, rule: Document) -> str:
+    """Return the description of a field, or of the schema that it refers to; empty if there is none."""
+    rule = not_null(rule)
+    if "description" not in rule and "$ref" in rule:
+        rule = schemas[rule["$ref"].rpartition("/")[2]]
+    return str(rule.get("description", ""))
 
 
 def not_null(rule: Document) -> Document:
