@@ -147,6 +147,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["in.jsonl", "--to", "in.txt/out"], 1, "`unitask bulk resume in.db` goes on"),
     (["status", "none.db"], 1, "there is no journal"),
     (["semicolons.csv", "--to", "out"], 2, "separated by ';': save it with commas"),
+    (["utf16.jsonl", "--to", "out"], 2, "is in UTF-16: save it as UTF-8"),
     (["resume", "python.db"], 2, "does not say which file"),
     (["status", "x", "--on", "postgresql://127.0.0.1:1/x"], 2, "not the number of a job"),
 ]
@@ -163,6 +164,7 @@ def test_wrong_use_is_explained_and_nothing_is_sent(
     file_of(tmp_path, *swaps(2), name="other.jsonl")
     file_of(tmp_path, name="in.txt")
     file_of(tmp_path, "target_image;swap_image", name="semicolons.csv")
+    (tmp_path / "utf16.jsonl").write_text("{}", "utf-16")
     Journal("python.db").close()
     file_of(tmp_path, *swaps(2))
     assert bulk("in.jsonl", "--to", "out", "--quiet") == 0

@@ -16,7 +16,7 @@ from unitask.bulk import journal as journals
 from unitask.testing import UnitaskProvider
 
 from .pictures import encoded
-from .shells import all_of, instant_clock, perform
+from .shells import BASE_URL, all_of, instant_clock, perform
 
 MEMORY = Path("/dev/shm")
 PRICE = 100_000  # of a face swap, in credits
@@ -195,6 +195,30 @@ def test_fewer_inputs_than_the_journal_has_are_refused_at_their_end(shell: str, 
         assert states(journal) == ["done", "done", "sent"]
         mapped(shell, made, swaps(3), journal)
         assert states(journal) == ["done"] * 3
+
+
+def test_file_whose_url_has_expired_is_fetched_from_the_one_of_a_new_poll(shell: str, folder: Path) -> None:
+    made, signature = provider(), "1"
+
+    def send(request: httpx.Request) -> httpx.Response:
+        if request.url.host != httpx.URL(BASE_URL).host:
+            is_valid = request.url.params.get("sig") == "2"
+            there = httpx.Request("GET", request.url.copy_with(query=None))
+            return made.transport.handle_request(there) if is_valid else httpx.Response(403)
+        response = made.transport.handle_request(request)
+        if b"completed" not in response.content:
+            return response
+        body = response.json()
+        body["data"]["output"]["image_url"] += f"?sig={signature}"
+        return httpx.Response(200, json=body, headers={"date": response.headers["date"]})
+
+    with Journal(folder / "job.db") as journal:
+        results = mapped(shell, send, swaps(2), journal, clock=made.clock, to=f"{folder}/")
+        assert [type(result.error) for result in results] == [errors.DownloadFailed] * 2
+        signature = "2"
+        results = mapped(shell, send, swaps(2), journal, clock=made.clock, to=f"{folder}/")
+        assert [len(result.files) for result in results] == [1, 1]
+    assert len(made.tasks) == 2
 
 
 FAILS = {"intent": 2, "accepted": 2, "ended": 2, "written": 2}

@@ -12,6 +12,7 @@ import httpx
 
 from ._base_client import BROKEN, FETCH_ERRORS, OnChange, check, check_type
 from ._connections import Answer, AsyncRouting, Body, watching_async
+from ._core import retry
 from ._core.effects import (
     Flow,
     Reply,
@@ -117,15 +118,14 @@ class AsyncRunner(AsyncIO):
 
     async def _with_files(self, run: MapRun, result: MapResult[Any]) -> MapResult[Any]:
         """Fetch the files of a result."""
-        ledger = run.pool.ledger
-        if run.to is None or result.task is None or result.files:
+        ledger, task, attempt, is_fresh = run.pool.ledger, result.task, 0, False
+        if run.to is None or task is None or result.files:
             return result
         overwrite = run.overwrite or ledger is not None  # an interrupted call may have written them
-        attempt = 0
         while True:
             attempt += 1
             try:
-                batch = plan(result.task, run.to, previews=False, overwrite=overwrite, parallel=1)
+                batch = plan(task, run.to, previews=False, overwrite=overwrite, parallel=1)
                 paths = batch.paths(await self._fetch_all(batch, self._fetch))
                 if ledger is not None:
                     await self._drive(ledger.keep(result.index, paths))
@@ -133,9 +133,17 @@ class AsyncRunner(AsyncIO):
             except JournalError:
                 raise
             except UnitaskError as error:
-                if attempt == FILE_ATTEMPTS or run.pool.is_closed or not is_outage(error):
-                    return replace(result, error=error)
-            await self._sleep(FILE_PAUSE)
+                failure = replace(result, error=error)
+            if is_outage(failure.error) and attempt < FILE_ATTEMPTS and not run.pool.is_closed:
+                await self._sleep(FILE_PAUSE)
+                continue
+            if is_fresh:
+                return failure
+            # its URLs may have expired since an earlier call
+            fresh = await self._drive(retry.get_task(task.id, self._limits(), task.output_type))
+            if fresh is None or fresh.raw.get("output") == task.raw.get("output"):
+                return failure
+            task, is_fresh = fresh, True
 
     async def _updates(self, flow: Flow[Any]) -> AsyncIterator[Step]:
         """Yield each step that reports a changed task or a row."""

@@ -12,6 +12,7 @@ import httpx
 from ._base_client import BROKEN, FETCH_ERRORS, OnChange, check, check_type
 from ._bounded import bounded
 from ._connections import Answer, Body, SyncRouting, watching
+from ._core import retry
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated, Write
 from ._core.pool import Turn
 from ._core.recovery import Submission
@@ -108,15 +109,14 @@ class SyncRunner(SyncIO):
 
     def _with_files(self, run: MapRun, result: MapResult[Any]) -> MapResult[Any]:
         """Fetch the files of a result."""
-        ledger = run.pool.ledger
-        if run.to is None or result.task is None or result.files:
+        ledger, task, attempt, is_fresh = run.pool.ledger, result.task, 0, False
+        if run.to is None or task is None or result.files:
             return result
         overwrite = run.overwrite or ledger is not None  # an interrupted call may have written them
-        attempt = 0
         while True:
             attempt += 1
             try:
-                batch = plan(result.task, run.to, previews=False, overwrite=overwrite, parallel=1)
+                batch = plan(task, run.to, previews=False, overwrite=overwrite, parallel=1)
                 paths = batch.paths(self._fetch_all(batch, self._fetch))
                 if ledger is not None:
                     self._drive(ledger.keep(result.index, paths))
@@ -124,9 +124,17 @@ class SyncRunner(SyncIO):
             except JournalError:
                 raise
             except UnitaskError as error:
-                if attempt == FILE_ATTEMPTS or run.pool.is_closed or not is_outage(error):
-                    return replace(result, error=error)
-            self._sleep(FILE_PAUSE)
+                failure = replace(result, error=error)
+            if is_outage(failure.error) and attempt < FILE_ATTEMPTS and not run.pool.is_closed:
+                self._sleep(FILE_PAUSE)
+                continue
+            if is_fresh:
+                return failure
+            # its URLs may have expired since an earlier call
+            fresh = self._drive(retry.get_task(task.id, self._limits(), task.output_type))
+            if fresh is None or fresh.raw.get("output") == task.raw.get("output"):
+                return failure
+            task, is_fresh = fresh, True
 
     def _updates(self, flow: Flow[Any]) -> Iterator[Step]:
         """Yield each step that reports a changed task or a row."""

@@ -251,9 +251,10 @@ def _unwritable(path: Path, error: Exception) -> str:
     return f"{str(path)!r:.300} cannot be written: {getattr(error, 'strerror', None) or error}"
 
 
-def is_outage(error: Exception) -> bool:
+def is_outage(error: Exception | None) -> bool:
     """Whether a download failed because its server could not be reached or had an error, which may pass."""
-    cause = error.__cause__.__cause__ if isinstance(error.__cause__, DownloadFailed) else error.__cause__
+    cause = error and error.__cause__
+    cause = cause.__cause__ if isinstance(cause, DownloadFailed) else cause
     return isinstance(cause, DownloadAttemptError) and cause.retryable and not cause.late
 
 

@@ -4,6 +4,7 @@ Rules of this file: each line but the header is one input, so that its number in
 line that is no task becomes an input that cannot be sent.
 """
 
+import codecs
 import csv
 import json
 import re
@@ -59,6 +60,9 @@ class InputFile:
         if task is not None:
             task_type(task)
         try:
+            with path.open("rb") as file:
+                if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # as PowerShell writes it
+                    raise InvalidInput(f"{path} is in UTF-16: save it as UTF-8")
             len(self)
         except OSError as error:
             raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error
