@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -50,6 +51,21 @@ def test_lost_answer_is_found_with_the_command_that_continues(
     assert main([*shlex.split(fate["next"])[1:], "--to", f"{tmp_path}/"]) == 0
     assert len(unitask_provider.tasks) == 1
     assert found(capsys) == (0, [])  # it is known
+
+
+def test_record_and_its_name_are_on_the_disk_before_a_submission_is_sent(
+    unitask_provider: UnitaskProvider, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = list[bool]()  # whether it is a folder
+
+    def synced(number: int) -> None:
+        if not unitask_provider.tasks:
+            kept.append(stat.S_ISDIR(os.fstat(number).st_mode))
+
+    monkeypatch.setattr("os.fsync", synced)
+    assert main(["submit", *RUN[1:]]) == 0
+    assert kept == [False, True]
+    assert record.exists()
 
 
 def test_task_whose_command_did_not_end_is_found_without_a_request(

@@ -258,7 +258,7 @@ def is_outage(error: Exception | None) -> bool:
     return isinstance(cause, DownloadAttemptError) and cause.retryable and not cause.late
 
 
-def _keep_names(folder: Path) -> None:
+def keep_names(folder: Path) -> None:
     """Make the names of files durable, where the system can do that."""
     with contextlib.suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
@@ -353,7 +353,7 @@ class Sink:
             os.fsync(self._file.fileno())  # before it has its name, and a journal says that it is there
             self._file.close()
             self._put()
-        _keep_names(self._path.parent)
+        keep_names(self._path.parent)
         return self._path
 
     def _check_content(self) -> None:

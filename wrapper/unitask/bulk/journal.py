@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Self
 
 from .._core.journal import Job, Row, RowState, Totals, Verdict
+from ..download import keep_names
 from ..errors import InvalidInput, JournalError
 
 APPLICATION: Final = 0x756A6F62  # "ujob", in the header of the file
@@ -240,6 +241,7 @@ class Journal(JournalReader):
                 raise JournalError(f"{self.path} was replaced while the job ran: its rows are in {copy}")
             if not is_ours:
                 copy.replace(self.path)
+                keep_names(self.path.parent)
 
     def __enter__(self) -> Self:
         return self

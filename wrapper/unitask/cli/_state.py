@@ -25,6 +25,7 @@ from .._model.task import Outcome, OutputT, Recovery, Task
 from .._model.timestamp import Timestamp
 from .._terminal import say
 from ..client import Client
+from ..download import keep_names
 from ..inputs import TaskInput
 from ..webhooks import remember
 from ._config import folder
@@ -208,6 +209,7 @@ def _append(row: dict[str, Any]) -> None:
             os.fsync(file)
         finally:
             os.close(file)
+        keep_names(path.parent)
     except OSError as error:
         reason = f"the record of submissions, {path}, cannot be written: {error.strerror or error}"
         raise errors.JournalError(f"{reason}. Set XDG_STATE_HOME to a folder that can be written") from error
