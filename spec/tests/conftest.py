@@ -1,6 +1,6 @@
 """The bundle of the spec, and changes of it."""
 
-import copy
+import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,10 +20,21 @@ def bundled() -> Document:
     return bundling.bundle(SPEC)
 
 
+@cache
+def _pickled() -> bytes:
+    return pickle.dumps(bundled())
+
+
+def copied() -> Document:
+    """Copy the bundle in a quarter of the time that `copy.deepcopy` takes."""
+    document: Document = pickle.loads(_pickled())
+    return document
+
+
 @pytest.fixture
 def document() -> Document:
     """The bundle, to be broken as a test likes."""
-    return copy.deepcopy(bundled())
+    return copied()
 
 
 def put(pointer: str, value: Any) -> Edit:

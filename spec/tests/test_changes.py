@@ -1,6 +1,5 @@
 """The semver verdict on mutants of the real spec with one change each."""
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ from generator.bundle import at, operations
 from generator.changes import bump_is_enough, grouped, waived
 from unitask_contract.changes import LEVELS, Change, changes, verdict
 
-from .conftest import Document, Edit, bundled, put
+from .conftest import Document, Edit, bundled, copied, put
 
 Mutant = tuple[str, str, Edit]  # level, what, the change
 
@@ -115,9 +114,8 @@ MUTANTS: list[Mutant] = [
 def _of_each_shape() -> list[Mutant]:
     """Return the mutants without those of an operation that is like another one; `make score` tries them all."""
     shapes: dict[object, str] = {}
-    for path, method, operation in operations(BASE):
-        content = operation.get("requestBody", {}).get("content", {})
-        shape = path in BASE["paths"], method, *content, bool(operation.get("parameters"))
+    for path, _, operation in operations(BASE):
+        shape = path in BASE["paths"], "requestBody" in operation, bool(operation.get("parameters"))
         shapes.setdefault(shape, operation["operationId"])
     others = {operation["operationId"] for _, _, operation in operations(BASE)}.difference(shapes.values())
     return [mutant for mutant in MUTANTS if mutant[1].partition(" ")[0] not in others]
@@ -128,7 +126,7 @@ TRIED = _of_each_shape()
 
 @pytest.mark.parametrize(("level", "change"), [(m[0], m[2]) for m in TRIED], ids=[m[1] for m in TRIED])
 def test_verdict_of_one_change(level: str, change: Edit) -> None:
-    new = copy.deepcopy(BASE)
+    new = copied()
     change(new)
     found = changes(BASE, new)
 
@@ -136,11 +134,11 @@ def test_verdict_of_one_change(level: str, change: Edit) -> None:
 
 
 def test_verdict_of_no_change_is_none() -> None:
-    assert changes(BASE, copy.deepcopy(BASE)) == []
+    assert changes(BASE, copied()) == []
 
 
 def test_changes_of_one_kind_are_printed_together_with_the_new_fields() -> None:
-    new = copy.deepcopy(BASE)
+    new = copied()
     put(f"{REQUEST}/properties/new", TEXT)(new)
     put(f"{GIVEN}/new", TEXT)(new)
 
