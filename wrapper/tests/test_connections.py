@@ -19,6 +19,7 @@ import pytest
 import uvloop
 from unitask import AsyncClient, Budget, Client, _connections, errors, tasks
 from unitask._connections import IN_FLIGHT, AnswerError, AsyncRouting, Body, SyncRouting
+from unitask._core import range_download
 from unitask._environment import transport_settings
 from unitask.bulk import transport
 
@@ -72,7 +73,7 @@ def test_large_body_gets_the_time_to_be_sent(shell: str) -> None:
     assert len(server.creates) == 1
 
 
-LARGE = WHOLE[:-1] + b" " * (33 << 20) + b"}"
+LARGE = WHOLE[:-1] + b" " * (3 << 20) + b"}"
 PACKED = "content-encoding: gzip"
 SHORT = "HTTP 200, and RemoteProtocolError: peer closed connection "
 NO_ID = "HTTP 200 without a task id"
@@ -81,9 +82,9 @@ BROKEN: dict[str, tuple[bytes, str | None, str]] = {
     "shorter than announced": (response(200, WHOLE, length=1000), TASK_ID, SHORT),
     "too large when unpacked": (
         *(response(200, gzip.compress(LARGE), PACKED), TASK_ID),
-        "HTTP 200, and its body cannot be unpacked, 33",
+        "HTTP 200, and its body cannot be unpacked, 3",
     ),
-    "too large": (response(200, LARGE), TASK_ID, "HTTP 200, and its body is larger than 32 MB: "),
+    "too large": (response(200, LARGE), TASK_ID, "HTTP 200, and its body is larger than 2 MB: "),
     "packed twice": (response(200, gzip.compress(gzip.compress(WHOLE)), f"{PACKED}, gzip"), None, NO_ID),
     "packed, cut off": (
         *(response(200, gzip.compress(WHOLE)[:-9], PACKED), None),
@@ -101,8 +102,16 @@ BROKEN: dict[str, tuple[bytes, str | None, str]] = {
 
 @pytest.mark.parametrize(("answer", "task_id", "reason"), BROKEN.values(), ids=BROKEN.keys())
 def test_submission_with_a_broken_answer_is_uncertain_and_logged_with_what_find_needs(
-    shell: str, answer: bytes, task_id: str | None, reason: str, caplog: pytest.LogCaptureFixture
+    shell: str,
+    answer: bytes,
+    task_id: str | None,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(_connections, "LARGEST_ANSWER", 2 << 20)
+    monkeypatch.setattr(range_download, "UNPACKED_FREELY", 2 << 20)
+
     def respond(_: Received) -> Iterable[bytes]:
         yield answer
         raise Hangup
