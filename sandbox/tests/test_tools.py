@@ -18,6 +18,7 @@ from .local import MODEL, Http, HttpWith
 from .media import ASTRONAUT, HOPPER, clip, pixels, png, resized
 
 BLANK = png(np.full((64, 96, 3), 200, np.uint8))
+SMALL = png(resized(pixels(ASTRONAUT), 128, 128))
 
 
 def made(engine: Any, **given: Any) -> tuple[bytes, dict[str, Any]]:
@@ -41,8 +42,8 @@ def test_too_large_picture_fails_the_task_and_costs_nothing(http: Http, task_typ
 @pytest.mark.parametrize(
     ("model", "task_type", "given", "credits_"),
     [
-        (MODEL, "upscale", {"image": "http://me.test/a.png"}, 2622),  # 512 x 512 pixels at $0.001 a million
-        (MODEL, "upscale", {"image": ASTRONAUT}, 2622),
+        (MODEL, "upscale", {"image": "http://me.test/small.png"}, 164),  # 128 x 128 pixels at $0.001 a million
+        (MODEL, "upscale", {"image": SMALL}, 164),
         (MODEL, "segment", {"image": "http://me.test/a.png", "prompt": "face"}, 100_000),  # a million is the least
         (VIDEOS, "upscale", {"video": "http://me.test/a.mp4"}, 36_000),  # 12 frames at $0.0003
     ],
@@ -51,7 +52,8 @@ def test_task_is_charged_for_files_that_were_fetched(
     http_with: HttpWith, model: str, task_type: str, given: dict[str, Any], credits_: int
 ) -> None:
     film = clip([resized(pixels(ASTRONAUT), 64, 64)] * 12)
-    http = http_with(fetch=lambda url: film if url.endswith("mp4") else ASTRONAUT)
+    files = {"http://me.test/a.mp4": film, "http://me.test/a.png": ASTRONAUT, "http://me.test/small.png": SMALL}
+    http = http_with(fetch=files.__getitem__)
     task = http.done(model, task_type, **given)
 
     assert (task["status"], task["meta"]["usage"]["consume"]) == ("completed", credits_)
