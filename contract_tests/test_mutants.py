@@ -24,7 +24,9 @@ def of_each_place() -> list[Mutant]:
 
 @pytest.mark.parametrize("call", [ask, ask_generated], ids=["wrapper", "generated client"])
 def test_every_wrong_answer_is_reported(call: Callable[..., Any]) -> None:
-    found = [(str(mutant), *judged(mutant, call)) for mutant in of_each_place()]
+    # Both clients read outputs with the models of unitask_api.
+    every = [one for one in of_each_place() if call is ask or not one.path.startswith("/data/output")]
+    found = [(str(mutant), *judged(mutant, call)) for mutant in every]
 
     assert [finding for finding in found if finding[1] in BAD] == []
     if call is ask:
