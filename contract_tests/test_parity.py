@@ -34,7 +34,7 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-@settings(max_examples=tries(40))
+@settings(max_examples=tries(20))
 @given(submissions=st.lists(replies, min_size=1, max_size=4), polls=st.lists(replies, min_size=1, max_size=6))
 def test_both_clients_give_one_trace(call: str, submissions: list[Reply], polls: list[Reply]) -> None:
     check(CALLS[call], submissions, polls)
