@@ -121,8 +121,8 @@ def nested(depth: int) -> Any:
 def test_hostile_file_is_bounded_and_keeps_no_other_from_being_checked(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorded, "LARGEST", 2_000_000)
-    monkeypatch.setattr(recorded, "MOST_VALUES", 50_000)
+    monkeypatch.setattr(recorded, "LARGEST", 500_000)
+    monkeypatch.setattr(recorded, "MOST_VALUES", 12_000)
     find = recorded.differences
 
     def differences(exchanges: Any, notifications: Any = ()) -> Any:
@@ -133,18 +133,18 @@ def test_hostile_file_is_bounded_and_keeps_no_other_from_being_checked(
     monkeypatch.setattr(recorded, "differences", differences)
     bodies = {
         "deep": envelope("completed", input=nested(900)),
-        "many": envelope("completed", logs=[1] * 60_000),
-        "large": envelope("completed", input={"x": "x" * 2_000_000}),
+        "many": envelope("completed", logs=[1] * 15_000),
+        "large": envelope("completed", input={"x": "x" * 500_000}),
         "bug": envelope("break-the-checker"),
-        "wide": envelope("completed", **{f"field_{number}": number for number in range(20_000)}),
-        "wrong": envelope("completed", logs=[nested(3)] * 5_000, error=[17] * 10_000),
+        "wide": envelope("completed", **{f"field_{number}": number for number in range(5_000)}),
+        "wrong": envelope("completed", logs=[nested(3)] * 1_000, error=[17] * 2_500),
         "good": envelope("completed"),
     }
     for name, value in bodies.items():
         (tmp_path / name).write_text(json.dumps(value))
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    unread = {"deep": "deep", "many": "60,009", "large": "bytes", "bug": "ZeroDivisionError"}
+    unread = {"deep": "deep", "many": "15,009", "large": "bytes", "bug": "ZeroDivisionError"}
     unread |= {"pipe": "pipe", "folder": "folder", "nowhere": "No such file"}
     document, junit = tmp_path / "out.json", tmp_path / "out.xml"
     paths = [str(tmp_path / name) for name in (*unread, "wide", "wrong", "good")]
