@@ -37,7 +37,7 @@ def answering(money: Money, *script: Step) -> tuple[Provider, list[Step]]:
         raise status("failed", request=request)
 
     http = httpx.Client(transport=httpx.MockTransport(handle), base_url="https://provider.test")
-    return Provider(http, None, "key", lambda _: None, money=money), given
+    return Provider(http, "key", lambda _: None, money=money), given
 
 
 def may_have_accepted(step: Step) -> bool:

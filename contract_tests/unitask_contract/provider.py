@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import httpx
 import requests
-import schemathesis
 from unitask_contract.bundle import fields
 from unitask_contract.connecting import LARGEST, LARGEST_FILE, CannotRun, greet, open_http, proxies_to
 from unitask_contract.exchange import Exchange
@@ -23,7 +22,6 @@ from unitask_contract.in_process import IN_PROCESS, InProcess, no_network
 from unitask_contract.money import LeftOut as LeftOut
 from unitask_contract.money import Money as Money
 from unitask_contract.money import price_of_post
-from unitask_contract.provider_schema import provider_schema
 from unitask_sandbox import Settings, create_app
 
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -63,7 +61,6 @@ class Provider:
     """A provider under test, and what went over the wire."""
 
     http: httpx.Client
-    schema: Any  # of schemathesis
     key: str
     advance: Callable[[float], object]  # lets the sandbox move its tasks; waits so many seconds for a remote provider
     timeout: float | None = None  # seconds until a task counts as stuck; None: by the usual duration of its type
@@ -203,10 +200,9 @@ def sandbox(make_app: Callable[[Settings], Any] = create_app, seed: int | None =
             send_webhook=inside.receive,
         )
     )
-    schema = schemathesis.openapi.from_dict(provider_schema())
     try:
         with httpx.Client(transport=InProcess(app), base_url=IN_PROCESS) as http:
-            yield Provider(http, schema, key, lambda _: app.state.sandbox.advance(), inside=inside, seed=seed)
+            yield Provider(http, key, lambda _: app.state.sandbox.advance(), inside=inside, seed=seed)
     finally:
         app.state.sandbox.close()
 
@@ -226,9 +222,8 @@ def remote(
     Without a timeout a task may take some times the usual duration of its type.
     """
     _check_address(base_url)
-    schema = schemathesis.openapi.from_dict(provider_schema(legacy=False))
     with open_http(base_url, max(1.0, min(ANSWER_SECONDS, timeout or ANSWER_SECONDS))) as http:
-        subject = Provider(http, schema, key, time.sleep, timeout=timeout, seed=seed, money=money)
+        subject = Provider(http, key, time.sleep, timeout=timeout, seed=seed, money=money)
         subject.say = lambda text: say(scrubbed(text, key))
         try:
             greet(base_url, subject.request, key)

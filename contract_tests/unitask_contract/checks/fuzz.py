@@ -25,11 +25,10 @@ LEFT_OUT_OF_SEQUENCES = {
 def check_every_answer(provider: Provider, examples: int = 20) -> None:
     """Every request, valid or not, gets an answer of the spec, for each operation."""
     _require_no_limit(provider)
-    for operation, number in _operations(provider.schema, examples):
+    for operation, number in _operations(_schema(provider), examples):
         _check_answers(provider, operation.as_strategy(), number)
-    # A duration beyond the bound of `provider.schema` is valid, so invalid requests have none.
-    unbounded = schemathesis.openapi.from_dict(provider_schema(legacy=provider.inside is not None, bounded=False))
-    for operation, number in _operations(unbounded, examples):
+    # A duration beyond the bound is valid, so invalid requests have none.
+    for operation, number in _operations(_schema(provider, bounded=False), examples):
         # Without a JSON body an invalid request mostly has one more parameter, and in a form every value is a text.
         if any(body.media_type == "application/json" for body in operation.body):
             invalid = operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
@@ -39,7 +38,7 @@ def check_every_answer(provider: Provider, examples: int = 20) -> None:
 def check_every_sequence(provider: Provider, examples: int = 15) -> None:
     """What one operation answers can be used in the next one: create, get, cancel (the links of the spec)."""
     _require_no_limit(provider)
-    machine: Any = provider.schema.as_state_machine()
+    machine: Any = _schema(provider).as_state_machine()
 
     class Machine(machine):  # type: ignore[misc]  # a new class for each schema
         def call(self, case: Any, **_: Any) -> Any:
@@ -54,6 +53,11 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
 def _require_no_limit(provider: Provider) -> None:
     if not math.isinf(provider.money.limit_usd):
         raise LeftOut("it sends thousands of submissions; --max-usd inf allows them to cost any amount")
+
+
+def _schema(provider: Provider, *, bounded: bool = True) -> Any:
+    """Return the schema of schemathesis; only the sandbox is sure to have the legacy operations."""
+    return schemathesis.openapi.from_dict(provider_schema(legacy=provider.inside is not None, bounded=bounded))
 
 
 def _operations(schema: Any, examples: int) -> Iterator[tuple[Any, int]]:
