@@ -51,13 +51,13 @@ def test_sources_of_error_rows_are_in_the_spec() -> None:
     assert named <= bundle.document()["x-sources"].keys()
 
 
-LEFT_OUT: list[Callable[[Exchange], bool]] = [
+SOME: list[Callable[[Exchange], bool]] = [
     lambda exchange: b"roll_anticlockwise" in exchange.sent,
     lambda exchange: exchange.operation == "upload_file" and exchange.status == 403,
     lambda exchange: exchange.operation == "cancel_task",
     lambda exchange: b'"key_frames"' in exchange.sent and b'"frame1"' in exchange.sent,
 ]
-MISSING = {
+EXERCISED = {
     'words #/components/schemas/WanxCameraMove/properties/motion_type="roll_anticlockwise"',
     "errors upload of a plan without",
     "examples upload.plan.403",
@@ -71,12 +71,11 @@ MISSING = {
 }
 
 
-def test_exchange_that_is_left_out_is_missing(exercise: exerciser.Exercise) -> None:
+def test_exchange_counts_for_each_element_that_it_exercises(exercise: exerciser.Exercise) -> None:
     assert isinstance(exercise.coverage, Recorded)
-    every = exercise.coverage.exchanges
-    kept = [one for one in every if not any(is_left_out(one) for is_left_out in LEFT_OUT)]
+    some = [one for one in exercise.coverage.exchanges if any(is_one(one) for is_one in SOME)]
 
-    assert set(Coverage(kept).missing()) - set(Coverage(every).missing()) == MISSING
+    assert set(Coverage().missing()) - set(Coverage(some).missing()) >= EXERCISED
 
 
 def exercised(method: str, path: str, body: object = None, query: str = "") -> set[str]:
