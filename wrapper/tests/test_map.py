@@ -205,6 +205,19 @@ def test_outage_of_minutes_is_no_failure_of_tasks_or_files(shell: str, of_files:
     assert 300.0 < made.clock.passed < 600.0
 
 
+def test_task_that_the_provider_does_not_know_any_more_is_reported_as_such(shell: str) -> None:
+    made = provider()
+
+    def send(request: httpx.Request) -> httpx.Response:
+        gone = httpx.Response(404, json={"code": 404, "message": "task not found", "data": None})
+        return gone if request.method == "GET" else made.transport.handle_request(request)
+
+    [result] = perform(shell, send, lambda client: all_of(client.map(swaps(1))), clock=made.clock)
+    assert isinstance(result.error, errors.NotFound)
+    assert result.error.task_id == made.tasks[0].id
+    assert made.clock.passed < 120.0
+
+
 def test_progress_is_reported(shell: str) -> None:
     made, reports = provider(), list[MapProgress]()
     mapped(shell, made, list(swaps(5)), on_progress=reports.append)

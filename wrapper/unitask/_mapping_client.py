@@ -25,7 +25,7 @@ from .inputs import Options, TaskInput
 from .mapping import MapRun
 from .media import measured
 
-MAP_PATIENCE = 600.0  # seconds for which polls of a task may fail one after another, at least
+MAP_OUTAGE = 480.0  # seconds; less than any usual limit of a wait, so that the error says why polls failed
 MAP_ATTEMPTS = 20  # how often `map` sends a submission that never left, or that was answered HTTP 429
 
 
@@ -61,7 +61,7 @@ class MappingClient(BaseClient[HttpClientT, TransportT, SleptT]):
         budgets = tuple(budget for budget in (self.budget, self._own_budget(max_usd, journal)) if budget)
         limits = (None if journal is None else journal.limits) or limits
         limits.has_webhook = self._webhooks is not None and bool(options.get("webhook_url"))
-        timeouts = replace(self._limits(timeout), patience=max(self.poll_patience, MAP_PATIENCE))
+        timeouts = replace(self._limits(timeout), outage=MAP_OUTAGE)
         pool = Pool(iter(tasks), limits, timeouts, self._ledger(journal, max_usd))
         policy = self._retry_policy if self._has_own_retries else replace(self._retry_policy, attempts=MAP_ATTEMPTS)
         return MapRun(pool, total, options, budgets, to, policy)

@@ -54,6 +54,7 @@ class Timeouts:
     http_timeout: float  # for one HTTP call
     retry_policy: RetryPolicy  # between calls that fail
     durations: DurationTracker  # how long tasks take; waits add to it
+    outage: float = 0.0  # for polls without an answer of the API, one after another, if that is more than the patience
 
 
 def clamp_retry_after(retry_after: float) -> float:

@@ -169,9 +169,10 @@ class Waiting(Generic[OutputT]):
         self._failures += 1
         error = found.error if isinstance(found, envelope.Unreadable) else found
         self._failure = error if self.keeps else None
-        may_pass = isinstance(found, envelope.Unreadable) or self.exists or is_retryable(error)
-        is_last = self._now - self._failing_since > self.limits.patience
-        if is_last or self._failures >= self.limits.retry_policy.reads or not may_pass:
+        is_outage = isinstance(found, envelope.Unreadable) or is_retryable(error)
+        patience = max(self.limits.patience, self.limits.outage) if is_outage else self.limits.patience
+        is_last = self._now - self._failing_since > patience
+        if is_last or self._failures >= self.limits.retry_policy.reads or not (is_outage or self.exists):
             error.task_id = self.task_id
             if self.exists:
                 error.about_running(self.task_id)
