@@ -53,6 +53,23 @@ def test_request_is_sent_once_with_the_key(trouble: Any) -> None:
     assert request.headers["authorization"] == f"Bearer {KEY}"
 
 
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+def test_headers_of_the_environment_for_openai_are_not_sent(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-another")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-another")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"{name}: Bearer key-of-another\nX-Gateway: secret-of-another")
+    sent: list[httpx2.Request] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request)
+        return httpx2.Response(200, json=COMPLETION)
+
+    chat(handler)
+    assert "of-another" not in repr(sent[0].headers.raw)
+    assert sent[0].headers.get_list("authorization") == [f"Bearer {KEY}"]
+    test_library_has_the_key_and_shows_it_nowhere("sync")
+
+
 def test_library_logs_and_raises_no_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.NOTSET)
     with pytest.raises(openai.AuthenticationError) as caught:

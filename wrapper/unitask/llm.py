@@ -1,9 +1,11 @@
 """The LLM endpoints (chat completions, images), which have the OpenAI form: a client of the openai library.
 
 It differs from the library's defaults: a request is sent once, because each is paid; no redirect is followed; the key
-is a value that no repr shows; proxies and certificates are those of the other clients. Errors are the library's own.
+is a value that no repr shows; proxies and certificates are those of the other clients; headers that the environment has
+for OpenAI are not sent to this provider. Errors are the library's own.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -35,9 +37,21 @@ def client_of(
         base_url=f"{base_url}/v1",
         timeout=ANSWER_TIMEOUT,
         max_retries=0,
-        default_headers=headers,
+        default_headers={**_without_those_of_openai(library, key), **headers},
         http_client=http,
     )
     client.unitask_hider = Hider(key)  # lives as long as the client
     keep_out_of_logs(client.unitask_hider)
     return client
+
+
+def _without_those_of_openai(library: Any, key: str) -> dict[str, Any]:
+    """Return default headers in place of those that the library reads from the environment, for an account at OpenAI.
+
+    It reads them in each copy of a client, too, so they cannot be removed from the client.
+    """
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    names = {line.partition(":")[0].strip() for line in lines if ":" in line}
+    keys = [name for name in names if name.lower() == "authorization"]
+    omitted = dict.fromkeys(names.difference(keys) | {"OpenAI-Organization", "OpenAI-Project"}, library.Omit())
+    return {**omitted, **({"Authorization": Secret(f"Bearer {key}")} if keys else {})}
