@@ -17,7 +17,7 @@ import httpcore
 import httpx
 import pytest
 import uvloop
-from unitask import AsyncClient, Budget, Client, _connections, errors, tasks
+from unitask import AsyncClient, Budget, Client, Timestamp, _connections, errors, tasks
 from unitask._connections import IN_FLIGHT, AnswerError, AsyncRouting, Body, SyncRouting
 from unitask._core import range_download
 from unitask._environment import transport_settings
@@ -349,6 +349,31 @@ def test_submission_waits_for_its_turn_without_a_limit_of_time(monkeypatch: pyte
     first, second = perform("async", hanging_once, both, http_timeout=0.05, max_retries=0)  # type: ignore[arg-type]  # it is async
     assert isinstance(first, errors.SubmissionUncertain)
     assert second.id == TASK_ID
+
+
+def test_poll_that_waited_long_for_its_turn_still_has_seconds_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connections, "IN_FLIGHT", 1)
+    now, limits, timeout = 0.0, list[float](), asyncio.timeout
+
+    async def slow(_: Any) -> Any:
+        nonlocal now
+        for _ in range(20):  # until the others wait for their turn
+            await asyncio.sleep(0)
+        now += 40.0
+        return responded(seen("completed"))
+
+    def noted(seconds: float) -> Any:
+        limits.append(seconds)
+        return timeout(seconds)
+
+    async def main() -> None:
+        transport = httpx.MockTransport(slow)
+        async with AsyncClient(KEY, transport=transport, clock=lambda: Timestamp(now, 0.0)) as client:
+            await asyncio.gather(*(client.get(TASK_ID) for _ in range(3)))
+
+    monkeypatch.setattr(asyncio, "timeout", noted)
+    asyncio.run(main())
+    assert limits == [60.0, 20.0, 10.0]
 
 
 def reported(error: BaseException, caplog: pytest.LogCaptureFixture) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import Timestamp, errors
 from unitask._core import flows, retry
-from unitask._core.effects import Flow, Reply, Response, SendRequest, Sleep
+from unitask._core.effects import Flow, Reply, Response, SendRequest, Sleep, TaskUpdated
 from unitask._core.polling import DurationTracker
 from unitask._core.recovery import ClientIdentity, Submission
 from unitask._model.task import Output, Task
@@ -323,6 +323,27 @@ def test_watch_asks_once_for_an_unknown_task_and_not_for_one_that_is_done() -> N
 )
 def test_patience_begins_with_the_first_failed_poll(script: list[Reply]) -> None:
     assert play(wait(timeout=1000.0, patience=10.0), *script, seen("completed")).result.status == "completed"
+
+
+@pytest.mark.parametrize("slow", ["the caller between polls", "the failed poll"])
+def test_poll_that_fails_is_repeated_once_at_least(slow: str) -> None:
+    script = iter([seen("pending"), CUT_OFF, seen("completed")])
+
+    def respond(step: Any, _: float) -> tuple[Reply | None, float]:
+        if isinstance(step, SendRequest):
+            reply = next(script)
+            return reply, 60.0 if slow == "the failed poll" and reply is CUT_OFF else 0.0
+        is_slow = slow == "the caller between polls" and isinstance(step, TaskUpdated)
+        return None, 60.0 if is_slow else getattr(step, "seconds", 0.0)
+
+    assert drive(watch(timeout=1000.0, patience=30.0, http_timeout=60.0), respond).result.status == "completed"
+
+
+def test_repeated_poll_is_cut_off_soon_after_the_patience() -> None:
+    played = play(wait(timeout=1000.0, patience=30.0, http_timeout=60.0), CUT_OFF, took=25.0)
+
+    assert played.timeouts == [60.0, 10.0]
+    assert play(cancel(patience=30.0), CUT_OFF, took=40.0).sent == ["DELETE", "DELETE"]
 
 
 def test_retry_after_of_a_refused_poll_is_followed() -> None:

@@ -31,7 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 JSON_CONTENT = ("content-type", "application/json")
-SHORTEST_CALL = 1.0  # seconds that a poll gets, however long it waited for its turn
+SHORTEST_CALL = 10.0  # seconds that a poll gets, or all of its own, however long it waited for its turn
 
 
 class SyncIO(MappingClient[httpx.Client, httpx.BaseTransport, object]):
@@ -214,7 +214,7 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
             send.check()
         if send.timeout is None or begun is None:
             return allowed
-        return max(SHORTEST_CALL, allowed - (self._clock().monotonic - begun))
+        return max(min(SHORTEST_CALL, allowed), allowed - (self._clock().monotonic - begun))
 
     async def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(function, *args, **kwargs)

@@ -45,7 +45,8 @@ class Client(SyncRunner):
         max_retries: How often a request is repeated: one that only reads (polls and downloads too), after a failure; a
             submission, only if it provably never left or was answered HTTP 429 without a task id. 0 repeats nothing.
             None repeats reads for `poll_patience` seconds and a submission 3 times.
-        poll_patience: Seconds for which polls of a task may fail one after another before a wait gives up.
+        poll_patience: Seconds for which polls of a task may fail one after another before a wait gives up; one is
+            repeated in any case.
         mark_webhooks: Whether to add a random `unitask=...` to the query of each webhook_url, by which `find`
             recognises the task.
         uploads: Whether to upload large files, and files for fields that take only a URL. False sends base64.
@@ -438,7 +439,8 @@ class Client(SyncRunner):
         """Return an `openai.OpenAI` for the LLM endpoints of this provider; close it when you are done.
 
         It sends each request once (`max_retries=0`), raises the library's own errors, and uses `proxy` and
-        `default_headers` of this client. Needs `pip install 'unitask[llm]'`.
+        `default_headers` of this client. OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS are not sent.
+        Needs `pip install 'unitask[llm]'`.
 
         Args:
             long_answers: Whether to use PiAPI's host for answers that take longer than 120 seconds and are not streamed

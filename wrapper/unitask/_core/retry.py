@@ -68,6 +68,14 @@ def is_retryable(error: errors.UnitaskError) -> bool:
     return isinstance(error, errors.Unreachable | errors.RateLimited)
 
 
+def is_over(failures: int, seconds: float, patience: float, retry_policy: RetryPolicy) -> bool:
+    """Whether a request that only reads is given up, after so many failures in so many seconds.
+
+    One failure may take all of the patience: a connection that was lost while the computer slept hangs.
+    """
+    return failures >= retry_policy.reads or (failures > 1 and seconds > patience)
+
+
 def send_with_retry(
     send: SendRequest,
     read: Callable[[Response], T],
@@ -92,8 +100,8 @@ def send_with_retry(
         failures += 1
         pause = limits.retry_policy.pause(failures, getattr(error, "retry_after", None))
         last = min(deadline, begun + limits.retry_policy.within)
-        is_late = reply.at.monotonic - begun > limits.patience or reply.at.monotonic + pause > last
-        if is_late or failures >= limits.retry_policy.reads or not is_retryable(error):
+        is_last = is_over(failures, reply.at.monotonic - begun, limits.patience, limits.retry_policy)
+        if is_last or reply.at.monotonic + pause > last or not is_retryable(error):
             error.task_id = error.task_id or task_id
             error.attempts, error.elapsed = failures, reply.at.monotonic - begun
             raise error

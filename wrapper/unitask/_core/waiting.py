@@ -15,10 +15,11 @@ from .._model.task import OutputT, Task
 from .._model.timestamp import Timestamp
 from . import envelope, polling, requests
 from .effects import Reply, Response, SendRequest, no_answer
-from .retry import Timeouts, clamp_retry_after, is_retryable
+from .retry import Timeouts, clamp_retry_after, is_over, is_retryable
 
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
 NO_HEADERS: Mapping[str, str] = {}  # of all tasks that have none
+LEAST_REPEAT = 10.0  # seconds that a repeated poll gets at least, though the patience is over
 
 
 @dataclass(slots=True, eq=False)
@@ -44,14 +45,14 @@ class Waiting(Generic[OutputT]):
     _unfinished: float = 0.0  # when it was last seen not yet done
     _pause: float = 0.0  # seconds to the next poll
     _pace: float = 0.0  # seconds that the provider asked to leave between polls
-    _failing_since: float = 0.0  # when the first of them was due
     _failures: int = 0  # polls that failed one after another
+    _failing_since: float = 0.0  # when the first of them was sent: a poll that is sent late has not failed meanwhile
     _failure: errors.UnitaskError | None = None  # of the last one, with `keeps`
     _deadline: float = math.inf
     _is_new: bool = False  # this wait began when the task was submitted
 
     def __post_init__(self) -> None:
-        self._now = self._unfinished = self._failing_since = self.started.monotonic
+        self._now = self._unfinished = self.started.monotonic
         self._limit()
         if self.last is not None:  # the answer to its submission
             self._submitted, self._is_new = self._now, True
@@ -81,12 +82,16 @@ class Waiting(Generic[OutputT]):
         if longer < polling.SHORTEST:
             return 0.0
         self._pause = pause
-        self._failing_since = now + longer
         return longer
 
     def request(self, now: float) -> SendRequest:
         """Return the poll; `now` is on the monotonic clock."""
         seconds = min(self.limits.http_timeout, max(1.0, self._deadline - now))  # a second at the deadline, too
+        if not self._failures:
+            self._failing_since = now
+        else:  # the first one may have taken all of the patience
+            patience = max(self.limits.patience, self.limits.outage)
+            seconds = min(seconds, max(LEAST_REPEAT, self._failing_since + patience - now))
         return requests.get_task(self.task_id, seconds, self.output_type.PROTOCOL)
 
     def take(self, reply: Reply) -> Task[OutputT] | None:
@@ -157,7 +162,6 @@ class Waiting(Generic[OutputT]):
         self._unfinished = self._now
         self._limit()
         self._pause = max(self._pace, self.least_pause, self.limits.durations.next_poll_delay(kind, age))
-        self._failing_since = self._now + self._pause
 
     def _learn(self, task: Task[OutputT]) -> None:
         before, age = self._unfinished - self._submitted, self._now - self._submitted  # NaN if not known
@@ -171,8 +175,8 @@ class Waiting(Generic[OutputT]):
         self._failure = error if self.keeps else None
         is_outage = isinstance(found, envelope.Unreadable) or is_retryable(error)
         patience = max(self.limits.patience, self.limits.outage) if is_outage else self.limits.patience
-        is_last = self._now - self._failing_since > patience
-        if is_last or self._failures >= self.limits.retry_policy.reads or not (is_outage or self.exists):
+        is_last = is_over(self._failures, self._now - self._failing_since, patience, self.limits.retry_policy)
+        if is_last or not (is_outage or self.exists):
             error.task_id = self.task_id
             if self.exists:
                 error.about_running(self.task_id)
