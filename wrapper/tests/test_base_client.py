@@ -358,6 +358,29 @@ def test_results_errors_and_logs_show_neither_key_nor_secret(
     assert SECRET.encode() not in everything
 
 
+@pytest.mark.parametrize("number", [1, 2])  # of the change; the first one is the answer to the submission
+@pytest.mark.parametrize("is_of_another", [False, True])
+def test_error_of_the_callers_function_names_the_accepted_task(
+    shell: str, number: int, is_of_another: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    limited = errors.RateLimited("too many cancels", status=429)
+    raised = errors.TaskFailed(Task(task_data("failed", task_id="another"), Output)) if is_of_another else limited
+    changes = list[object]()
+
+    def fail(task: Any) -> None:
+        changes.append(task.status)
+        if len(changes) == number:
+            raise raised
+
+    script = provider(seen("pending"), seen("processing"))
+    with pytest.raises(type(raised)):
+        perform(shell, script, lambda client: client.run(FACE_SWAP, on_change=fail))
+
+    places = [str(raised.__notes__), caplog.text] if is_of_another else [raised.next_step]
+    assert all(f"client.wait({TASK_ID!r})" in place for place in places)
+    assert is_of_another or (raised.task_id, raised.retryable) == (TASK_ID, False)
+
+
 @pytest.mark.parametrize("method", ["submit", "run", "submit in a task"])
 def test_advisory_warning_points_once_to_the_line_of_the_caller(shell: str, method: str) -> None:
     name = method.partition(" ")[0]

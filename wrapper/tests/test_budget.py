@@ -1,9 +1,11 @@
 """The budget: a submission that could exceed the limit is not sent, and what is not billed comes back."""
 
 import contextlib
+import copy
 import functools
 import io
 import itertools
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -131,6 +133,15 @@ def test_interrupted_submission_is_held_if_it_was_under_way_or_accepted(reply: A
     assert budget.spent_usd == (0.01 if reply is not NEVER_LEFT else 0.0)
 
 
+def test_accepted_task_is_settled_though_its_call_ended_with_an_error_of_another_submission() -> None:
+    budget, another = Budget(1), submit(Budget(1), CUT_OFF).error
+    assert isinstance(another, errors.SubmissionUncertain)
+    assert submit(budget, seen("pending"), interrupted=(2, another)).error is another
+
+    budget.see(task("completed", PRICE))
+    assert amounts(budget) == (0.01, 0.0, 0.99)
+
+
 FINDINGS = {
     "absent": (Recovery(Outcome.ABSENT, "no row"), (0.0, 0.0, 1.0)),
     "unclear": (Recovery(Outcome.UNCLEAR, "no history"), (0.0, 0.01, 0.99)),
@@ -166,6 +177,12 @@ def test_two_equal_submissions_are_held_and_settled_each() -> None:
 
     assert amounts(same_id) == (0.0, 0.0, 1.0)
     assert amounts(lost) == (0.0, 0.01, 0.99)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_budget_is_not_copied_to_a_second_limit(copied: Callable[[Budget], object]) -> None:
+    with pytest.raises(TypeError, match="one process"):
+        copied(Budget(1))
 
 
 def test_budget_shows_its_amounts() -> None:

@@ -271,6 +271,11 @@ def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool(given: 
     gc.collect()
 
 
+def test_closing_outside_of_asyncio_hides_no_other_error() -> None:
+    with pytest.raises(StopIteration):  # trio runs a coroutine so, and then raises that it is of another library
+        AsyncClient(KEY).aclose().send(None)
+
+
 def test_fast_transport_works_on_uvloop() -> None:
     async def submitted() -> None:
         async with AsyncClient(KEY, server.url, transport=transport.FastTransport()) as client:

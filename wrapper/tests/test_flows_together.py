@@ -190,3 +190,13 @@ def test_every_task_ends_once(ends: dict[str, float], took: float) -> None:
         moments = polls_of(task_id, played)
         assert sum(moment >= end for moment in moments) == 1
         assert moments == sorted(moments)
+
+
+def test_stop_iteration_of_the_callers_function_is_no_result() -> None:
+    def respond(step: Step, _: float) -> tuple[Reply | BaseException | None, float]:
+        if isinstance(step, SendRequest):
+            return seen("completed", task_id="a"), 0.0
+        return (StopIteration() if isinstance(step, TaskUpdated) else None), 0.0
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        drive(waits("a"), respond)

@@ -233,10 +233,11 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         """Log what became of a submission that an exception ends, and note it, unless its message contains it."""
         if isinstance(interruption, SubmissionUncertain):
             _log_uncertain(interruption)
-        if isinstance(interruption, UnitaskError):
+        task_id = submission.task_id
+        if isinstance(interruption, UnitaskError) and (task_id is None or interruption.task_id == task_id):
             return
-        if submission.task_id is not None:
-            note = flows.goes_on(submission.task_id)
+        if task_id is not None:
+            note = flows.goes_on(task_id)
             log.warning("stopped by %s: %s", type(interruption).__name__, note)
         elif submission.in_doubt:
             error = submission.uncertain(f"stopped by {type(interruption).__name__}", self._clock())

@@ -174,7 +174,10 @@ class AsyncIO(MappingClient[httpx.AsyncClient, httpx.AsyncBaseTransport, Awaitab
         return connect(httpx.AsyncClient, self._transport, self.http_timeout, _send_as_written)
 
     async def _close_pools(self) -> None:
-        pools = self._pools.pop(asyncio.get_running_loop(), None)
+        try:
+            pools = self._pools.pop(asyncio.get_running_loop(), None)
+        except RuntimeError:  # trio, whose own error says so, runs this
+            return
         if pools and self._http_client is None:
             for http in (pools.submissions, pools.calls, pools.files):
                 await http.aclose()

@@ -134,13 +134,12 @@ class Budget:
             task = yield from flow
             self._accept(key, task)
             return task
-        except SubmissionUncertain:
-            raise
         except BaseException as error:
+            is_decided = isinstance(error, UnitaskError) and not isinstance(error, SubmissionUncertain)
             if submission.task_id is not None:
                 task_id = submission.task_id
                 self._change(lambda amounts: amounts.move(key, task_id))
-            elif isinstance(error, UnitaskError) or not submission.in_doubt:
+            elif is_decided or not submission.in_doubt:
                 self._change(lambda amounts: amounts.take_out(key))
             raise
 
@@ -151,6 +150,11 @@ class Budget:
         if self._assumed is not None:
             amounts["assume_usd"] = self._assumed
         return f"Budget({', '.join(f'{name}={amount / CREDITS_PER_USD:.7g}' for name, amount in amounts.items())})"
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            "a Budget belongs to one process, and a copy would be a second limit: divide it among processes"
+        )
 
     def _current(self) -> _Amounts:
         amounts = self._amounts

@@ -61,7 +61,8 @@ def submit(
                 outcome = submission.uncertain(f"no answer, {no_answer(reply)}", reply.at)
         if isinstance(outcome, Task):
             submission.task_id = outcome.id
-            yield TaskUpdated(outcome)
+            with _going_on(outcome.id):
+                yield TaskUpdated(outcome)
             return outcome
         if isinstance(outcome, envelope.Unreadable):
             answer, outcome = outcome.error, submission.uncertain(outcome.reason, reply.at)
@@ -152,7 +153,8 @@ def _going_on(task_id: str) -> Generator[None]:
     try:
         yield
     except errors.UnitaskError as error:
-        error.task_id = error.task_id or task_id
+        if error.task_id is None:  # raised by the caller's function, or by a closed client
+            error.about_running(task_id)
         raise
     except BaseException as interruption:
         interruption.add_note(goes_on(task_id))
@@ -239,6 +241,8 @@ def _turn(task_id: str, flow: Flow[T], now: Timestamp, calls: _Calls) -> Flow[tu
                 now = reply.at  # before the wait goes on: it may end
                 step = flow.send(reply)
     except StopIteration as end:
+        if is_callers:
+            raise
         return now, _End(end.value)
     except Exception as error:
         if is_callers:
