@@ -28,6 +28,7 @@ def absent_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
         return ""
 
     monkeypatch.setattr(recovery, "SETTLED", -60.0)
+    monkeypatch.setattr(recovery, "OWN_POLLS", 0)
     monkeypatch.setattr(recovery._Search, "_add_newest", not_again)
 
 

@@ -148,6 +148,39 @@ def test_later_search_reads_only_the_time_before_the_first_one(shell: str, folde
     assert result.task.id != other.id
 
 
+def test_lost_submission_is_not_sent_again_while_the_history_lags(shell: str, folder: Path) -> None:
+    made, born = provider(), dict[str, float]()
+
+    def lagging(request: httpx.Request) -> httpx.Response:
+        response, now = made.transport.handle_request(request), made.clock().monotonic
+        body = response.json()
+        if request.method == "POST":
+            born[body["data"]["task_id"]] = now
+        if "histories" not in request.url.path:
+            return response
+        rows = [row for row in body["data"]["data"] if now - born[row["task_id"]] > 180]
+        body["data"] |= {"data": rows, "total": len(rows)}
+        return httpx.Response(200, json=body, headers={"date": response.headers["date"]})
+
+    def crash(request: httpx.Request) -> httpx.Response:
+        response = lagging(request)
+        if len(born) == 3:
+            raise Crash
+        return response
+
+    with Journal(folder / "job.db") as journal, pytest.raises(Crash):
+        mapped(shell, crash, swaps(4), journal, clock=made.clock)
+    with Journal(folder / "job.db") as journal:
+        mapped(shell, lagging, swaps(4), journal, clock=made.clock)
+        assert sorted(states(journal)) == ["done", "done", "done", "unknown"]
+        assert "which was submitted at that time" in str([row.outcome for row in journal.rows()])
+    made.clock.advance(180.0)
+    with Journal(folder / "job.db") as journal:
+        mapped(shell, lagging, swaps(4), journal, clock=made.clock)
+        assert states(journal) == ["done"] * 4
+    assert targets(made) == urls(4)
+
+
 def test_lost_submission_is_found_when_its_picture_is_gone(shell: str, folder: Path) -> None:
     made, picture = provider(), folder / "a.png"
     picture.write_bytes(encoded())

@@ -36,6 +36,7 @@ TIMES_READ = 3  # within one reading, while tasks come in or the time of the sub
 LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit; more if the client has many tasks
 MOST_ROWS = 5000  # of the history, besides those of the client's own tasks
 MOST_POLLS = 1000  # of tasks of the history, for each submission that is searched
+OWN_POLLS = 10  # of tasks of this client that should be in the history, in one reading
 
 
 class ClientIdentity(NamedTuple):
@@ -183,7 +184,8 @@ def find_many(
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
     longest = LONGEST_READING * (1 + len(own) / MOST_ROWS) + len(uncertains)
     wanted = [_Wanted(uncertain, client) for uncertain in uncertains]
-    search = _Search(wanted, own, limits, begun.monotonic + patience + longest, sending or {})
+    recent = list(own)[max(0, len(own) - OWN_POLLS) :]
+    search = _Search(wanted, own, limits, begun.monotonic + patience + longest, sending or {}, recent)
     while True:
         began = (yield Sleep(0)).at.monotonic
         yield from search.read([one for one in wanted if one.is_open])
@@ -300,8 +302,10 @@ class _Search:
     limits: Timeouts
     deadline: float
     sending: Mapping[Any, Submission]
+    recent: Sequence[str]  # the last tasks of this client before the search, mostly of the time of these submissions
     others: set[str] = field(default_factory=set[str])  # ids of tasks that are certainly none of these
     known: dict[str, Seen] = field(default_factory=dict[str, Seen])
+    listed: set[str | None] = field(default_factory=set[str | None])  # ids of tasks in the history
     polls: int = 0
     now: float = 0.0  # on the provider's clock, when the last reading began
 
@@ -320,8 +324,9 @@ class _Search:
         absent = [one for one in wanted if one.recovery.outcome is Outcome.ABSENT]
         if absent:
             doubt = yield from self._add_newest(rows, absent)
+            late = "" if doubt else (yield from self._unlisted(absent))
             for one in absent:
-                one.doubt = doubt
+                one.doubt, one.wait = doubt or late, max(one.wait, PAUSE if late else 0.0)
             yield from self._compare(absent, rows)
 
     def _compare(self, wanted: Sequence[_Wanted], rows: Sequence[HistoryRow]) -> Flow[None]:
@@ -393,9 +398,9 @@ class _Search:
             reading = pagination.HistoryReader(query, self.limits, self.deadline, is_proof=True)
             try:
                 while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
-                    rows += [row for row in page if not self._is_own(row, wanted)]
+                    rows += self._foreign(page, wanted)
                 if reading.shortfall and len(rows) < MOST_ROWS:  # tasks may be submitted all the time
-                    rows += [row for row in (yield from reading.again()) if not self._is_own(row, wanted)]
+                    rows += self._foreign((yield from reading.again()), wanted)
             except errors.UnitaskError as error:
                 for one in wanted:
                     one.doubt, one.wait = f"the task history cannot be read: {error}", 0.0
@@ -411,6 +416,21 @@ class _Search:
             if is_enough or len(rows) >= MOST_ROWS:
                 break
         return rows
+
+    def _foreign(self, page: Sequence[HistoryRow], wanted: Sequence[_Wanted]) -> list[HistoryRow]:
+        """Return the rows that are not of other submissions of this client."""
+        self.listed.update(row.task_id for row in page)
+        return [row for row in page if not self._is_own(row, wanted)]
+
+    def _unlisted(self, wanted: Sequence[_Wanted]) -> Flow[str]:
+        """Return a doubt if the history lacks a task of this client from that time: it may lack the one as well."""
+        start, end = _joint(wanted, CLOCKS_APART)
+        for task_id in [task_id for task_id in self.recent if task_id not in self.listed]:
+            task = yield from retry.get_task(task_id, self.limits, deadline=self.deadline)
+            created = None if task is None or task.created_at is None else task.created_at.timestamp()
+            if created is not None and start <= created <= min(end, self.now - SETTLED):
+                return f"the history does not list task {printable(task_id)}, which was submitted at that time"
+        return ""
 
     def _is_own(self, row: HistoryRow, wanted: Sequence[_Wanted]) -> bool:
         """Whether a row is of another submission of this client."""
