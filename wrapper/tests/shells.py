@@ -105,8 +105,8 @@ def in_turn(*calls: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def fetch(shell: str, host: Any, what: Any, to: Any, **options: Any) -> list[Path]:
-    """Download from a host, as `perform` takes it."""
-    paths: list[Path] = perform(shell, host, lambda client: client.download(what, to, **options))
+    """Download from a host, as `perform` takes it, with four attempts."""
+    paths: list[Path] = perform(shell, host, lambda client: client.download(what, to, **options), poll_patience=0.1)
     return paths
 
 

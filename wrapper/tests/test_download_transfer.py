@@ -213,6 +213,20 @@ def test_file_that_breaks_off_is_continued_only_with_the_rest_of_its_version(
     assert files_in(tmp_path) == ["a.mp4"]
 
 
+def test_host_may_be_unreachable_for_as_long_as_polls_may_fail(shell: str, tmp_path: Path) -> None:
+    outage = [httpx.ConnectError("no network")] * 6
+    script = provider(*outage, httpx.Response(200, content=PNG))
+    (path,) = perform(shell, script, lambda client: client.download(PICTURE, tmp_path / "a.png"))
+    assert path.read_bytes() == PNG
+    assert 10 < script.clock.passed < 60
+
+    for limit, attempts in (({"poll_patience": 0.1}, 4), ({"max_retries": 1}, 2)):
+        script = provider(*outage)
+        with pytest.raises(DownloadFailed):
+            perform(shell, script, lambda client: client.download(PICTURE, tmp_path / "b.png"), **limit)
+        assert len(script.requests) == attempts
+
+
 def test_connection_may_break_while_there_is_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(range_download, "PROGRESS", 1000)
 

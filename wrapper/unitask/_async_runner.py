@@ -220,7 +220,7 @@ class AsyncRunner(AsyncIO):
                         await self._fetch_once(sink)
                     return await self._blocking(sink.finish)
                 except FETCH_ERRORS as error:
-                    pause = sink.again(error, retryable=isinstance(error, BROKEN))
+                    pause = sink.again(error, self._clock(), retryable=isinstance(error, BROKEN))
                 await self._sleep(pause)
 
     async def _fetch_once(self, sink: Sink) -> None:

@@ -211,7 +211,7 @@ class SyncRunner(SyncIO):
                         self._fetch_once(sink)
                     return self._blocking(sink.finish)
                 except FETCH_ERRORS as error:
-                    pause = sink.again(error, retryable=isinstance(error, BROKEN))
+                    pause = sink.again(error, self._clock(), retryable=isinstance(error, BROKEN))
                 self._sleep(pause)
 
     def _fetch_once(self, sink: Sink) -> None:

@@ -471,9 +471,9 @@ class AsyncClient(AsyncRunner):
     ) -> list[Path]:
         """Download what a completed task made. The key is not sent.
 
-        A broken connection is made again, and the file is continued. A file that does not exist yet is requested again
-        for some seconds. A file must be complete, and its content must fit its kind. If a file fails, the others are
-        fetched nevertheless. A task that makes only text, such as lyrics, gives a text file.
+        A broken connection is made again, for `poll_patience` seconds, and the file is continued. A file that does not
+        exist yet is requested again for some seconds. A file must be complete, and its content must fit its kind. If a
+        file fails, the others are fetched nevertheless. A task that makes only text, such as lyrics, gives a text file.
 
         Args:
             task: A completed task, whose results are fetched, or some of its `output.files`.
@@ -495,5 +495,6 @@ class AsyncClient(AsyncRunner):
         """
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
+        batch.patience = self.poll_patience
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
             return batch.paths(await self._fetch_all(batch, self._fetch))

@@ -53,6 +53,7 @@ class Batch:
     parallel: int
     task: Task[Any] | None = None
     stopped: bool = False
+    patience: float = 0.0  # seconds for which the host of a file may be unreachable
 
     def paths(self, outcomes: Sequence[Path | BaseException]) -> list[Path]:
         """Return the paths of the files, from the path or the error of each; raise the error of those that failed."""
@@ -277,7 +278,7 @@ class Sink:
         self.target, self._batch, self._path = target, batch, target.path
         # A short name, however long the name is that the file will have.
         self._part_path = target.path.parent / f".unitask-{secrets.token_hex(16)}.part"
-        self._part, self._attempts = range_download.Part(), range_download.Attempts(retry_policy)
+        self._part, self._attempts = range_download.Part(), range_download.Attempts(retry_policy, batch.patience)
         self._window, self._is_inline = min(http_timeout, range_download.LONGEST_WINDOW), False
         endings = (output_files.ending_of(target.file.url), target.path.suffix.lower())
         self._ending = next(filter(output_files.is_ending, endings), endings[0] or endings[1])
@@ -364,11 +365,11 @@ class Sink:
         with mapped or contextlib.nullcontext(self._part_path.read_bytes()) as content:
             contents.check(content, self._kind, self._ending)
 
-    def again(self, error: Exception, *, retryable: bool) -> float:
+    def again(self, error: Exception, now: Timestamp, *, retryable: bool) -> float:
         """Return the seconds until the next attempt; raise `DownloadFailed` if there is none."""
         if not isinstance(error, DownloadAttemptError):
-            error = DownloadAttemptError(f"{type(error).__name__}: {error}", retryable=retryable)
-        pause = self._attempts.pause(error, self._part.size)
+            error = DownloadAttemptError(f"{type(error).__name__}: {error}", retryable=retryable, unreachable=True)
+        pause = self._attempts.pause(error, self._part.size, now.monotonic)
         if error.discard:
             self._part = range_download.Part()
         if pause is None or self._batch.stopped or self._is_inline:

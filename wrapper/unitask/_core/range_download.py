@@ -46,6 +46,7 @@ class DownloadAttemptError(Exception):
     retryable: bool = False  # whether the next attempt may succeed
     discard: bool = False  # whether the part that was stored is useless
     late: bool = False  # whether the file may not exist yet; pauses are longer then
+    unreachable: bool = False  # whether the connection could not be made, or was lost
     retry_after: float | None = None  # seconds that the server asks to wait
 
 
@@ -177,18 +178,23 @@ class Unpacking:
 
 @dataclass(slots=True)
 class Attempts:
-    """Count attempts: at most `retry_policy.attempts` in a row without progress."""
+    """Count attempts: at most `retry_policy.attempts` in a row without progress, and more within the patience."""
 
     retry_policy: RetryPolicy  # how often, and how far apart
+    patience: float = 0.0  # seconds for which the host may be unreachable
     failures: int = 0  # attempts in a row that brought less than `PROGRESS` bytes, or useless ones
     furthest: int = 0  # the most bytes that were stored when a failure was counted
+    since: float = 0.0  # when the first of them ended, in monotonic seconds
 
-    def pause(self, error: DownloadAttemptError, size: int) -> float | None:
+    def pause(self, error: DownloadAttemptError, size: int, now: float) -> float | None:
         """Return the seconds until the next attempt, None for no further one; `size` bytes are stored."""
         if size >= self.furthest + PROGRESS and not error.discard:
             self.failures, self.furthest = 0, size
         self.failures += 1
-        if not error.retryable or self.failures >= self.retry_policy.attempts:
+        if self.failures == 1:
+            self.since = now
+        may_wait = error.unreachable and now - self.since <= self.patience and self.failures < self.retry_policy.reads
+        if not error.retryable or (self.failures >= self.retry_policy.attempts and not may_wait):
             return None
         return self.retry_policy.pause(self.failures + LATE * error.late, error.retry_after)
 
