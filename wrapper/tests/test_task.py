@@ -166,6 +166,12 @@ def test_token_of_an_uncertain_submission_has_what_find_needs() -> None:
     assert task_token.read_uncertain(error.token).task_id is None
 
 
+def test_token_of_a_submission_is_no_task() -> None:
+    for text in (uncertain().token, "us1.abc"):
+        with pytest.raises(errors.InvalidInput, match="give it to client.find"):
+            task_token.read(text)
+
+
 ODD = [((3,), None), ((4,), 1), ((2, 0, 0), "x"), ((2, 0, 1), math.nan), ((2, 1), [None, None]), ((2, 3), [1, "x"])]
 
 

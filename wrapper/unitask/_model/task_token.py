@@ -70,6 +70,8 @@ def read(text: str) -> TaskToken:
     """Read the token of a task; any other text is the id of a task. Raise InvalidInput for a damaged token."""
     content = _unpacked(PREFIX, text)
     if content is None:
+        if _unpacked(UNCERTAIN, text) is not None:
+            raise InvalidInput(f"{text!r:.80} is the token of an uncertain submission: give it to client.find")
         return TaskToken(text)
     parts = [part if isinstance(part, str) else "" for part in content]
     task_id, model, task_type, output = parts if len(parts) == 4 else [""] * 4
