@@ -168,7 +168,7 @@ def test_token_of_an_uncertain_submission_has_what_find_needs() -> None:
 
 def test_token_of_a_submission_is_no_task() -> None:
     for text in (uncertain().token, "us1.abc"):
-        with pytest.raises(errors.InvalidInput, match="give it to client.find"):
+        with pytest.raises(errors.InvalidInput, match="is the token of an uncertain submission"):
             task_token.read(text)
 
 
