@@ -5,6 +5,7 @@ import contextlib
 import gc
 import gzip
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import httpcore
 import httpx
 import pytest
 import uvloop
-from unitask import AsyncClient, Budget, Client, Timestamp, _connections, errors, tasks
+from unitask import AsyncClient, Budget, Client, Timestamp, _bounded, _connections, errors, tasks
 from unitask._connections import IN_FLIGHT, AnswerError, AsyncRouting, Body, SyncRouting
 from unitask._core import range_download
 from unitask._environment import transport_settings
@@ -191,6 +192,27 @@ def test_exception_before_a_connection_is_made_leaves_no_doubt(shell: str, monke
     monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", fail)
     with pytest.raises(errors.Unreachable, match="RuntimeError: no socket"):
         perform(shell, "http://127.0.0.1:9", submit, max_retries=0)
+
+
+@pytest.mark.parametrize("took", [15.0, 70.0])  # seconds to connect, as where IPv6 packets are dropped
+def test_slow_connection_leaves_time_for_the_next_address_and_no_doubt(
+    took: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, given, connect = 0.0, list[float](), socket.create_connection
+
+    def slow(address: Any, timeout: float, **options: Any) -> socket.socket:
+        nonlocal now
+        now += took
+        given.append(timeout)
+        return connect(address, timeout, **options)
+
+    with raw_server(lambda request: [shown(request)]) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(_bounded, "time", types.SimpleNamespace(monotonic=lambda: now))
+            patch.setattr(socket, "create_connection", slow)
+            (made,) = perform("sync", server.url, in_turn(submit), max_retries=0)
+        assert given == [10.0]
+        assert (type(made) is errors.Unreachable, len(server.creates)) == ((True, 0) if took > 60 else (False, 1))
 
 
 def test_connection_trusts_the_certificates_of_the_settings(shell: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpcore
 import httpx
 
+LONGEST_CONNECT = 10.0  # seconds for one address of a host: the next one may answer, as IPv4 where IPv6 does not
 WRITE_SIZE = 16 * 1024  # bytes that are written between two checks of the deadline
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)  # in monotonic seconds
 
@@ -48,7 +49,8 @@ class _BoundedBackend(httpcore.SyncBackend):
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _BoundedStream(super().connect_tcp(host, port, left, local_address, socket_options))
+        each = None if left is None else min(left / 2, LONGEST_CONNECT)
+        return _in_time(super().connect_tcp(host, port, each, local_address, socket_options))
 
 
 class _BoundedStream(httpcore.NetworkStream):
@@ -67,10 +69,20 @@ class _BoundedStream(httpcore.NetworkStream):
 
     def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+        return _in_time(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _in_time(stream: httpcore.NetworkStream) -> _BoundedStream:
+    """Return a new connection unless it is too late for it: once writing begins, the request may have left."""
+    try:
+        _left(None, httpcore.ConnectTimeout)
+    except httpcore.ConnectTimeout:
+        stream.close()
+        raise
+    return _BoundedStream(stream)
 
 
 def _left(timeout: float | None, too_late: type[Exception]) -> float | None:
