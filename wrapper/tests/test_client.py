@@ -164,6 +164,9 @@ def test_interruption_names_the_task(
 def test_error_names_what_the_transport_raised(shell: str) -> None:
     with pytest.raises(errors.Unreachable, match=r"account/info, ReadTimeout: too late"):
         perform(shell, provider(*[httpx.ReadTimeout("too late")] * 20), lambda client: client.account())
+    untrusted = [httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")] * 4
+    with pytest.raises(errors.Unreachable, match="set SSL_CERT_FILE"):
+        perform(shell, provider(*untrusted), submit)
 
 
 def test_changes_are_logged_and_an_unknown_word_warns_once(shell: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -332,6 +332,8 @@ class BaseClient(Generic[HttpClientT, TransportT, SleptT]):
         """Return the reply to a request that ended in an exception."""
         name = "" if isinstance(error, AnswerError) else type(error).__name__
         words = self._hider.text(": ".join(filter(None, (name, str(error)))))
+        if "CERTIFICATE_VERIFY_FAILED" in words:
+            words += " (if your network inspects TLS, set SSL_CERT_FILE to a file with its certificates)"
         if answer.status:
             return self._response(answer, words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
