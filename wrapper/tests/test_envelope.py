@@ -260,12 +260,6 @@ def test_success_in_another_form_and_refusal_say_so() -> None:
             read_answer(refused(500, "credit not enough"))
 
 
-@pytest.mark.parametrize("url", ["/relative.png", "javascript:x", "https://", " https://img.test/a.png", "\ud800", 5])
-def test_url_of_an_upload_can_be_fetched(url: object) -> None:
-    with pytest.raises(errors.ProviderBroken, match="without the URL"):
-        envelope.read_upload(answer(200, {"data": {"url": url}}))
-
-
 values = json_values(["code", "data", "message", "task_id", "error", "config"], st.text(max_size=8))
 
 
