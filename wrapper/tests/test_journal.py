@@ -1,6 +1,7 @@
 """The journal of a job: what was acknowledged is there after any end, and an intent that failed is not."""
 
 import asyncio
+import errno
 import random
 import sqlite3
 import subprocess
@@ -8,12 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unitask import errors
 from unitask._core.journal import Job, RowState, Verdict
 from unitask.bulk import Journal
-from unitask.bulk.journal import JournalReader
+from unitask.bulk.journal import RESERVE, JournalReader
 
 from .journals import ROWS, TOTALS, fill
 
@@ -236,6 +238,32 @@ def test_what_could_not_be_written_is_written_later_and_a_failed_intent_never(
 
     (row,) = journal.rows()
     assert (row.key, row.state, row.spent, row.files) == (0, DONE, 7, ("a.jpg",))
+
+
+def test_full_disk_has_room_for_the_changes_of_tasks_that_were_sent(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def released(*, is_full: bool) -> None:
+        release(is_full=is_full)
+        journal._db.execute("PRAGMA max_page_count = 100000")  # as if the reserve had been on this disk
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    sent(journal, 0)
+    release, reserve = journal._release, Path(f"{path}-reserve")
+    assert reserve.stat().st_size == RESERVE
+    monkeypatch.setattr(journal, "_release", released)
+    journal._db.execute("PRAGMA max_page_count = 1")
+    journal.ended(0, DONE, "x" * 100_000, 7).result()
+
+    assert not reserve.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert "make room on the disk" in str(journal.intent(1, "d", "{}", 1).exception())
+    sent(journal, 1)
+    journal.close()
+    assert not reserve.exists()
 
 
 def test_change_that_was_kept_and_does_not_fit_any_more_stops_no_other(journal: Journal) -> None:

@@ -2,12 +2,15 @@
 
 Rules of this file: one thread writes; a transaction holds all that came since the last one, and begins at least 25 ms
 after it. A future is done after its commit. A change that could not be written is kept, and written before the next
-one, unless it is an intent. The process that writes holds a lock of the system on FILE-lock, which ends with the
-process. Totals are kept by triggers.
+one, unless it is an intent. FILE-reserve keeps room on the disk for the changes of tasks that were sent: when the disk
+is full, it is deleted, and an intent fails until it can be made again. The process that writes holds a lock of the
+system on FILE-lock, which ends with the process. Totals are kept by triggers.
 """
 
+import errno
 import json
 import math
+import os
 import sqlite3
 import threading
 import time
@@ -69,6 +72,7 @@ PARKED: Final = ENDED.replace(", held = 0", "")
 WRITTEN: Final = "UPDATE task SET files = column2 FROM (VALUES {}) WHERE key = column1"
 IN_ORDER: Final = (BEGUN, ACCEPTED, WITHDRAWN, ENDED, PARKED, WRITTEN, INTENT)  # released money is free for intents
 MOST: Final = 1000  # changes in one transaction
+RESERVE: Final = 1 << 20  # bytes on the disk for what becomes known of submissions that are under way when it is full
 SPACING: Final = 0.025  # seconds between the beginnings of two transactions; each one costs as much as ten changes
 CLOSE: Final = "Close the journal, which writes the file again, and start the job again with it: it goes on"
 AGAIN: Final = "Then start the job again with this file: it goes on"
@@ -166,6 +170,7 @@ class Journal(JournalReader):
                 self._lock.close()
                 raise
         self._files = _files(self.path)
+        self._reserve, self._has_reserve = self.path.with_name(f"{self.path.name}-reserve"), False
         self._limit: int | None = None
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._unsaved: list[_Write] = []  # changes that could not be written yet
@@ -232,6 +237,7 @@ class Journal(JournalReader):
             copy = self.path.with_name(f"{self.path.name}-copy")
             is_ours = _files(self.path)[:1] == self._files[:1]
             with closing(self._db):
+                self._reserve.unlink(missing_ok=True)
                 if self._unsaved:
                     self._transaction(_alone(self._unsaved), anywhere=True)
                 if not is_ours:
@@ -278,7 +284,9 @@ class Journal(JournalReader):
             results = self._transaction([*_alone(self._unsaved), *_of_different_rows(writes)])[len(self._unsaved) :]
             self._unsaved = []
         except Exception as error:
-            if len(writes) > 1:
+            is_full = _code_of(error) == sqlite3.SQLITE_FULL
+            if len(writes) > 1 or (is_full and self._has_reserve):
+                self._release(is_full=is_full)
                 for write in writes:
                     self._write([write])
                 return
@@ -301,6 +309,8 @@ class Journal(JournalReader):
             raise JournalError(
                 f"{self.path}, its -wal or its -lock was deleted or replaced while the job runs. {CLOSE}"
             )
+        if not self._has_reserve and any(write.sql is INTENT for group in groups for write in group):
+            self._keep_room()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             results = [result for group in groups for result in self._apply(group)]
@@ -310,6 +320,25 @@ class Journal(JournalReader):
                 self._db.execute("ROLLBACK")
             raise
         return results
+
+    def _keep_room(self) -> None:
+        """Write the reserve; raise sqlite3.OperationalError if the disk has no room for it."""
+        try:
+            self._reserve.write_bytes(os.urandom(RESERVE))  # zeros may take no room
+        except OSError as error:
+            self._reserve.unlink(missing_ok=True)
+            if error.errno != errno.ENOSPC:
+                raise
+            full = sqlite3.OperationalError("the disk is full")
+            full.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise full from error
+        self._has_reserve = True
+
+    def _release(self, *, is_full: bool) -> None:
+        """Delete the reserve if the disk is full, so that all but intents can be written."""
+        if is_full and self._has_reserve:
+            self._has_reserve = False
+            self._reserve.unlink(missing_ok=True)
 
     def _apply(self, writes: Sequence[_Write]) -> list[Verdict | JournalError | None]:
         """Make changes of different rows: each kind in one statement, since each one costs a change of threads.
