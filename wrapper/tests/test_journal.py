@@ -243,9 +243,9 @@ def test_what_could_not_be_written_is_written_later_and_a_failed_intent_never(
 def test_full_disk_has_room_for_the_changes_of_tasks_that_were_sent(
     journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def released(*, is_full: bool) -> None:
-        release(is_full=is_full)
+    def released() -> bool:
         journal._db.execute("PRAGMA max_page_count = 100000")  # as if the reserve had been on this disk
+        return release()
 
     def full(*_: Any) -> int:
         raise OSError(errno.ENOSPC, "no space")

@@ -284,9 +284,8 @@ class Journal(JournalReader):
             results = self._transaction([*_alone(self._unsaved), *_of_different_rows(writes)])[len(self._unsaved) :]
             self._unsaved = []
         except Exception as error:
-            is_full = _code_of(error) == sqlite3.SQLITE_FULL
-            if len(writes) > 1 or (is_full and self._has_reserve):
-                self._release(is_full=is_full)
+            has_room = _code_of(error) == sqlite3.SQLITE_FULL and self._release()
+            if has_room or len(writes) > 1:
                 for write in writes:
                     self._write([write])
                 return
@@ -322,23 +321,21 @@ class Journal(JournalReader):
         return results
 
     def _keep_room(self) -> None:
-        """Write the reserve; raise sqlite3.OperationalError if the disk has no room for it."""
+        """Write the reserve; raise OSError if the disk has no room for it."""
         try:
             self._reserve.write_bytes(os.urandom(RESERVE))  # zeros may take no room
-        except OSError as error:
+        except OSError:
             self._reserve.unlink(missing_ok=True)
-            if error.errno != errno.ENOSPC:
-                raise
-            full = sqlite3.OperationalError("the disk is full")
-            full.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise full from error
+            raise
         self._has_reserve = True
 
-    def _release(self, *, is_full: bool) -> None:
-        """Delete the reserve if the disk is full, so that all but intents can be written."""
-        if is_full and self._has_reserve:
-            self._has_reserve = False
-            self._reserve.unlink(missing_ok=True)
+    def _release(self) -> bool:
+        """Delete the reserve, so that all but intents can be written; return whether there was one."""
+        if not self._has_reserve:
+            return False
+        self._has_reserve = False
+        self._reserve.unlink(missing_ok=True)
+        return True
 
     def _apply(self, writes: Sequence[_Write]) -> list[Verdict | JournalError | None]:
         """Make changes of different rows: each kind in one statement, since each one costs a change of threads.
@@ -490,5 +487,7 @@ def _explained(error: Exception, path: Path) -> JournalError:
 
 
 def _code_of(error: Exception) -> int:
-    """Return SQLite's primary code of an error; 0 when it is not one of SQLite's own."""
+    """Return SQLite's primary code of an error; 0 when it has none. A full disk has the same one outside SQLite."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return sqlite3.SQLITE_FULL
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
